@@ -1,0 +1,86 @@
+"""Files that are never half written: everything goes to a neighbour first and is renamed over."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .errors import NerfError
+
+
+def write_beside(path: str | Path, write: Callable[[Path], None]) -> None:
+    """Have `write` fill a temporary file beside `path`, then rename it over `path`.
+
+    Parameters
+    ----------
+    path : path
+        The file that shall exist, whole, afterwards.
+    write : callable
+        Gets the temporary path (same folder, same suffix) and writes it.
+
+    Raises
+    ------
+    NerfError
+        When the disk is full, the folder cannot be written or vanished; `path` is then as it was.
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        write(temporary)
+        with open(temporary, "rb") as stream:
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes private files; these are ordinary ones
+        os.replace(temporary, path)
+    except OSError as error:
+        raise NerfError(f"Cannot write '{path}': {error.strerror or error}. {_advice(error)}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write a whole file of bytes, beside and renamed."""
+    write_beside(path, lambda temporary: _fill(temporary, data))
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write a JSON file, beside and renamed."""
+    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8"))
+
+
+def make_folder(path: str | Path) -> Path:
+    """Make a folder and its parents; a NerfError says why it cannot be."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NerfError(f"Cannot make the folder '{path}': {error.strerror or error}. {_advice(error)}") from error
+    return path
+
+
+def _fill(path: Path, data: bytes) -> None:
+    with open(path, "wb") as stream:
+        stream.write(data)
+
+
+def _advice(error: OSError) -> str:
+    import errno
+
+    if error.errno == errno.ENOSPC:
+        return "Free some disk space or choose another folder."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "Choose a folder that you may write to."
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return "A file of that name is in the way; choose another folder."
+    return "Choose another folder."
+
+
+def _umask() -> int:
+    value = os.umask(0)
+    os.umask(value)
+    return value

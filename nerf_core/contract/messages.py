@@ -1,0 +1,209 @@
+"""JSON-RPC 2.0 over two pipes: one message a line of UTF-8 JSON, its arrays behind it as raw little-endian bytes.
+
+A message that carries arrays names them, in order, under the top-level key ``"arrays"``:
+``[{"name": "rgba", "dtype": "<f4", "shape": [540, 960, 4]}, ...]``; the bytes follow the newline without padding.
+No port, no temporary file, no pickle: only the dtypes in `DTYPES` are accepted.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from .errors import ProtocolError
+
+PROTOCOL_VERSION = 1
+DTYPES = ("<f4", "<f8", "<f2", "|u1", "<u2", "<u4", "<i4", "<i8", "|b1")
+MAX_LINE = 64 * 1024 * 1024
+MAX_ARRAY_BYTES = 2 * 1024**3
+MAX_ARRAYS = 64
+
+# JSON-RPC's own codes, and ours from -32000 down.
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
+USER_ERROR = -32000  # a NerfError: show the sentence as it is
+CANCELLED = -32001  # the request was cancelled or replaced by a newer one
+
+
+@dataclass
+class Message:
+    """One JSON-RPC message: a request (`method` and `id`), a notification (`method` alone) or a response (`id` alone).
+
+    Attributes
+    ----------
+    method : str or None
+    id : int or None
+    params : dict
+        Of a request or notification.
+    result : Any
+        Of a successful response.
+    error : dict or None
+        Of a failed response: ``{"code": int, "message": str, "data": ...}``.
+    arrays : dict of str to numpy array
+        What travels as raw bytes behind the line.
+    """
+
+    method: str | None = None
+    id: int | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+    result: Any = None
+    error: dict[str, Any] | None = None
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def is_request(self) -> bool:
+        """A call that wants an answer."""
+        return self.method is not None and self.id is not None
+
+    @property
+    def is_notification(self) -> bool:
+        """A call that wants none."""
+        return self.method is not None and self.id is None
+
+    @property
+    def is_response(self) -> bool:
+        """An answer."""
+        return self.method is None
+
+
+def encode(message: Message) -> bytes:
+    """The bytes of one message, line and arrays."""
+    body: dict[str, Any] = {"jsonrpc": "2.0"}
+    if message.id is not None:
+        body["id"] = message.id
+    if message.method is not None:
+        body["method"] = message.method
+        body["params"] = message.params
+    elif message.error is not None:
+        body["error"] = message.error
+    else:
+        body["result"] = message.result
+    chunks = []
+    if message.arrays:
+        described = []
+        for name, array in message.arrays.items():
+            array = np.ascontiguousarray(array)
+            dtype = array.dtype.newbyteorder("<").str
+            if dtype not in DTYPES:
+                raise ProtocolError(f"array '{name}' has dtype {array.dtype}, which the protocol does not carry")
+            described.append({"name": name, "dtype": dtype, "shape": list(array.shape)})
+            chunks.append(array.astype(dtype, copy=False).tobytes())
+        body["arrays"] = described
+    line = json.dumps(_plain(body), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return b"".join([line.encode("utf-8"), b"\n", *chunks])
+
+
+def write_message(stream: BinaryIO, message: Message) -> None:
+    """Write one message and flush. The caller holds a lock when several threads write."""
+    stream.write(encode(message))
+    stream.flush()
+
+
+def read_message(stream: BinaryIO) -> Message | None:
+    """Read one message; None at a clean end of the stream.
+
+    Raises
+    ------
+    ProtocolError
+        When the line is not a JSON-RPC message, an array is not described as it must be, or the stream ends
+        inside a message. The stream cannot be used further.
+    """
+    line = stream.readline(MAX_LINE + 1)
+    if not line:
+        return None
+    if len(line) > MAX_LINE or not line.endswith(b"\n"):
+        raise ProtocolError("a message line is too long or cut off")
+    try:
+        body = json.loads(line)
+    except ValueError as error:
+        raise ProtocolError(f"a message line is not JSON: {line[:80]!r}") from error
+    if not isinstance(body, dict) or body.get("jsonrpc") != "2.0":
+        raise ProtocolError(f"a message line is not JSON-RPC 2.0: {line[:80]!r}")
+    arrays = {name: _read_array(stream, name, dtype, shape) for name, dtype, shape in _described(body)}
+    method, ident, params, error = body.get("method"), body.get("id"), body.get("params", {}), body.get("error")
+    if method is not None and not isinstance(method, str):
+        raise ProtocolError("a message's method is not a string")
+    if ident is not None and (isinstance(ident, bool) or not isinstance(ident, int)):
+        raise ProtocolError("a message's id is not an integer")
+    if not isinstance(params, dict) or not (error is None or isinstance(error, dict)):
+        raise ProtocolError("a message's params or error is not an object")
+    if method is None and error is None and "result" not in body:
+        raise ProtocolError("a message is neither call nor answer")
+    return Message(method=method, id=ident, params=params, result=body.get("result"), error=error, arrays=arrays)
+
+
+def request(ident: int, method: str, **params: Any) -> Message:
+    """A call that wants an answer."""
+    return Message(method=method, id=ident, params=params)
+
+
+def notification(method: str, arrays: Mapping[str, np.ndarray] | None = None, **params: Any) -> Message:
+    """A call that wants none."""
+    return Message(method=method, params=params, arrays=dict(arrays or {}))
+
+
+def response(ident: int | None, result: Any, arrays: Mapping[str, np.ndarray] | None = None) -> Message:
+    """A successful answer."""
+    return Message(id=ident, result=result, arrays=dict(arrays or {}))
+
+
+def failure(ident: int | None, code: int, message: str, data: Any = None) -> Message:
+    """A failed answer."""
+    return Message(id=ident, error={"code": code, "message": message, **({} if data is None else {"data": data})})
+
+
+def _described(body: dict[str, Any]) -> list[tuple[str, str, list[int]]]:
+    described = body.get("arrays", [])
+    if not isinstance(described, list) or len(described) > MAX_ARRAYS:
+        raise ProtocolError("a message's arrays are not a short list")
+    found = []
+    total = 0
+    for item in described:
+        name, dtype, shape = (
+            (item.get(k) for k in ("name", "dtype", "shape")) if isinstance(item, dict) else (None,) * 3
+        )
+        if not isinstance(name, str) or dtype not in DTYPES or not isinstance(shape, list):
+            raise ProtocolError(f"a message describes an array as {item!r}")
+        if any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in shape):
+            raise ProtocolError(f"array '{name}' has the shape {shape!r}")
+        total += math.prod(shape) * np.dtype(dtype).itemsize
+        if total > MAX_ARRAY_BYTES:
+            raise ProtocolError(f"array '{name}' is larger than a message may be")
+        found.append((name, dtype, shape))
+    return found
+
+
+def _read_array(stream: BinaryIO, name: str, dtype: str, shape: list[int]) -> np.ndarray:
+    wanted = math.prod(shape) * np.dtype(dtype).itemsize
+    # Straight into memory of our own: the array may be kept and written to.
+    buffer = bytearray(wanted)
+    view = memoryview(buffer)
+    filled = 0
+    while filled < wanted:
+        chunk = stream.read(min(wanted - filled, 1 << 22))
+        if not chunk:
+            raise ProtocolError(f"the stream ended inside array '{name}'")
+        view[filled : filled + len(chunk)] = chunk
+        filled += len(chunk)
+    return np.frombuffer(buffer, dtype=dtype).reshape(shape)
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no NaN, infinity or numpy scalar: None and plain numbers go in their place."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,126 @@
+"""The run folder: where one training keeps its data set, settings, checkpoint and log.
+
+::
+
+    RUN/run.json                 what was asked and with which versions; its "format" marks the folder as ours
+    RUN/dataset/                 the captured views (or absent, when run.json points at a data set elsewhere)
+    RUN/checkpoint.safetensors   parameters, optimiser state and metadata
+    RUN/metrics.jsonl            one JSON object a line
+    RUN/core.log                 what the core printed
+    RUN/renders/                 rendered views
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import CheckpointError, NerfError
+from .files import make_folder, write_json
+
+RUN_FORMAT = "nerf_toolkit.run"
+RUN_VERSION = 1
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths inside a run folder."""
+
+    root: Path
+
+    @property
+    def settings(self) -> Path:
+        """`run.json`."""
+        return self.root / "run.json"
+
+    @property
+    def dataset(self) -> Path:
+        """The captured views."""
+        return self.root / "dataset"
+
+    @property
+    def checkpoint(self) -> Path:
+        """`checkpoint.safetensors`."""
+        return self.root / "checkpoint.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        """`metrics.jsonl`."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """`core.log`."""
+        return self.root / "core.log"
+
+    @property
+    def renders(self) -> Path:
+        """Rendered views."""
+        return self.root / "renders"
+
+    def read(self) -> dict[str, Any]:
+        """What `run.json` says.
+
+        Raises
+        ------
+        CheckpointError
+            When it is missing, broken, or of another format or version.
+        """
+        try:
+            data = json.loads(self.settings.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise CheckpointError(f"'{self.root}' is not a run folder: it has no run.json.") from error
+        except OSError as error:
+            raise CheckpointError(f"Cannot read '{self.settings}': {error.strerror or error}.") from error
+        except ValueError as error:
+            raise CheckpointError(f"'{self.settings}' is not valid JSON: it is broken; train again.") from error
+        if not isinstance(data, dict) or data.get("format") != RUN_FORMAT:
+            raise CheckpointError(f"'{self.settings}' was not written by NeRF Toolkit; choose another folder.")
+        if data.get("version") != RUN_VERSION:
+            raise CheckpointError(
+                f"'{self.settings}' has version {data.get('version')!r}, this NeRF Toolkit reads version "
+                f"{RUN_VERSION}; use the version that made it, or train again."
+            )
+        return data
+
+    def write(self, settings: dict[str, Any]) -> None:
+        """Write `run.json`, whole or not at all."""
+        write_json(self.settings, {"format": RUN_FORMAT, "version": RUN_VERSION, **settings})
+
+
+def claim_run_folder(path: str | Path) -> RunFolder:
+    """Take a folder for a run: a new or empty one, or one that already is a run of ours.
+
+    Parameters
+    ----------
+    path : path
+        The folder; its parents are made.
+
+    Returns
+    -------
+    RunFolder
+        Its `run.json` exists afterwards, so that the folder is known as ours from now on.
+
+    Raises
+    ------
+    NerfError
+        When the folder holds somebody's files and no `run.json` of ours: nothing in it is touched.
+    """
+    folder = RunFolder(Path(path))
+    if folder.settings.exists():
+        folder.read()
+        return folder
+    make_folder(folder.root)
+    try:
+        strangers = sorted(os.listdir(folder.root))
+    except OSError as error:
+        raise NerfError(f"Cannot read the folder '{folder.root}': {error.strerror or error}.") from error
+    # core.log is opened for the process's stderr before the run is claimed.
+    if set(strangers) - {"core.log"}:
+        raise NerfError(
+            f"The folder '{folder.root}' already holds other files (such as '{strangers[0]}') and is not a run of "
+            "NeRF Toolkit; choose an empty or new folder."
+        )
+    folder.write({})
+    return folder

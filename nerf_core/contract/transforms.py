@@ -1,0 +1,119 @@
+"""Writing data sets that NeRF-synthetic readers, instant-ngp and nerfstudio all take, with full intrinsics.
+
+`transforms.json` holds every frame with its extension and, for nerfstudio, the split's file names;
+`transforms_train.json`, `_val` and `_test` follow NeRF-synthetic (no extension for PNG). Poses are camera-to-world in
+OpenGL axes and Blender's world, as all three readers expect. Reading is `nerf_core.data`'s work.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from .camera import Camera
+from .files import write_json
+
+SPLITS = ("train", "val", "test")
+ColorSpace = Literal["srgb", "linear"]
+TOOLKIT_KEY = "nerf_toolkit"  # our own facts live under this key, which other readers pass over
+
+
+@dataclass(frozen=True)
+class FrameRecord:
+    """One image of a data set: where it lies, which split it belongs to, the camera that made it."""
+
+    file_path: str  # relative to the data set, forward slashes, with extension, such as "train/0001.png"
+    split: str
+    camera: Camera
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What a capture knows about its data set beside the frames.
+
+    Attributes
+    ----------
+    bounds : (2, 3) float array or None
+        Smallest and largest corner of the subject's axis-aligned box, world space.
+    color_space : {'srgb', 'linear'}
+        Display-referred sRGB (PNG) or scene-linear (EXR).
+    has_alpha : bool
+        Whether alpha tells the subject from the background (straight alpha in PNG, premultiplied in EXR).
+    """
+
+    bounds: np.ndarray | None = None
+    color_space: ColorSpace = "srgb"
+    has_alpha: bool = True
+
+
+def intrinsics(camera: Camera) -> dict[str, Any]:
+    """instant-ngp's and nerfstudio's keys for a camera's intrinsics, with both angles for older readers."""
+    lens = camera.distortion
+    return {
+        "camera_angle_x": 2.0 * math.atan(0.5 * camera.width / camera.fl_x),
+        "camera_angle_y": 2.0 * math.atan(0.5 * camera.height / camera.fl_y),
+        "fl_x": camera.fl_x,
+        "fl_y": camera.fl_y,
+        "cx": camera.cx,
+        "cy": camera.cy,
+        "w": camera.width,
+        "h": camera.height,
+        **{k: getattr(lens, k) for k in ("k1", "k2", "k3", "p1", "p2")},
+    }
+
+
+def write_transforms(folder: str | Path, frames: Sequence[FrameRecord], facts: DatasetFacts) -> list[Path]:
+    """Write `transforms.json` and one `transforms_SPLIT.json` for each split that has frames.
+
+    Parameters
+    ----------
+    folder : path
+        The data set's folder, which exists.
+    frames : sequence of FrameRecord
+        At least one; they need not share intrinsics: what differs is written per frame.
+    facts : DatasetFacts
+
+    Returns
+    -------
+    list of Path
+        The files written, each whole.
+    """
+    folder = Path(folder)
+    written = [folder / "transforms.json"]
+    whole = _document(frames, facts, keep_extension=True)
+    for split in SPLITS:
+        whole[f"{split}_filenames"] = [frame.file_path for frame in frames if frame.split == split]
+    write_json(written[0], whole)
+    for split in SPLITS:
+        chosen = [frame for frame in frames if frame.split == split]
+        if chosen:
+            path = folder / f"transforms_{split}.json"
+            write_json(path, _document(chosen, facts, keep_extension=False))
+            written.append(path)
+    return written
+
+
+def _document(frames: Sequence[FrameRecord], facts: DatasetFacts, keep_extension: bool) -> dict[str, Any]:
+    per_frame = [intrinsics(frame.camera) for frame in frames]
+    shared = {key: value for key, value in per_frame[0].items() if all(other[key] == value for other in per_frame)}
+    document: dict[str, Any] = {"camera_model": "OPENCV", **shared}
+    document[TOOLKIT_KEY] = {
+        "color_space": facts.color_space,
+        "has_alpha": facts.has_alpha,
+        "bounds": None if facts.bounds is None else np.asarray(facts.bounds, dtype=np.float64).tolist(),
+    }
+    document["frames"] = []
+    for frame, own in zip(frames, per_frame, strict=True):
+        path = frame.file_path
+        if not keep_extension and path.endswith(".png"):
+            path = "./" + path.removesuffix(".png")
+        entry: dict[str, Any] = {"file_path": path}
+        entry.update({key: value for key, value in own.items() if key not in shared})
+        if frame.camera.kind != "perspective":
+            entry["kind"] = frame.camera.kind
+        entry["transform_matrix"] = frame.camera.c2w.tolist()
+        document["frames"].append(entry)
+    return document

@@ -1,0 +1,48 @@
+"""Posed images in memory, as methods take them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..contract.camera import Camera
+from ..contract.transforms import ColorSpace
+
+
+@dataclass(frozen=True)
+class View:
+    """One posed image.
+
+    Attributes
+    ----------
+    name : str
+        What a person calls it: its file path in the data set.
+    camera : Camera
+    rgba : (height, width, 4) uint8 array
+        Display-referred sRGB with straight alpha (alpha 255 where the file has none).
+    """
+
+    name: str
+    camera: Camera
+    rgba: np.ndarray
+
+
+@dataclass(frozen=True)
+class Views:
+    """A split's images.
+
+    Attributes
+    ----------
+    views : sequence of View
+    color_space : {'srgb', 'linear'}
+        What the files were; images are held as sRGB bytes either way.
+    has_alpha : bool
+        Whether any pixel is transparent: then training composites over random backgrounds.
+    """
+
+    views: Sequence[View]
+    color_space: ColorSpace
+    has_alpha: bool
+
+    def __len__(self) -> int:
+        return len(self.views)

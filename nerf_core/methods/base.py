@@ -1,0 +1,195 @@
+"""The interface between a method and everything around it: trainer, renderer, exporter, inspector.
+
+The boundary is coarse on purpose. On the CPU the gain comes from fusing march, encoding, MLP, compositing and their
+gradients, so a trainer never sees a sample: it asks for steps, and a renderer asks for rays' colours.
+
+Space. Everything that crosses this boundary is in WORLD space and scene units; a method normalises inside with the
+`Normalisation` it was built with. Density is per world unit.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..data.views import Views
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Where the field lives: an axis-aligned world box, and the unit cube that it is scaled into.
+
+    Attributes
+    ----------
+    bounds : (2, 3) float64 array
+        Smallest and largest corner of the subject's box in world space; rays are clipped to it.
+    """
+
+    bounds: np.ndarray
+
+    @property
+    def center(self) -> np.ndarray:
+        """(3,) world position of the unit cube's centre."""
+        return 0.5 * (self.bounds[0] + self.bounds[1])
+
+    @property
+    def scale(self) -> float:
+        """Unit-cube lengths per world unit; uniform, so that distances keep their ratios."""
+        return 1.0 / float(np.max(self.bounds[1] - self.bounds[0]))
+
+    def to_unit(self, points: np.ndarray) -> np.ndarray:
+        """World positions (..., 3) to the unit cube [0, 1]^3."""
+        return (points - self.center) * self.scale + 0.5
+
+    def to_world(self, points: np.ndarray) -> np.ndarray:
+        """Unit-cube positions (..., 3) to the world."""
+        return (points - 0.5) / self.scale + self.center
+
+    @property
+    def unit_bounds(self) -> np.ndarray:
+        """(2, 3): the box inside the unit cube; its longest side is 1."""
+        return self.to_unit(np.asarray(self.bounds))
+
+
+@dataclass(frozen=True)
+class StepStats:
+    """What one training step reports.
+
+    Attributes
+    ----------
+    loss : float
+        Mean over the batch, of the method's own loss.
+    mse : float
+        Mean squared colour error of the batch, for a running training PSNR.
+    rays, samples : int
+        Rays trained on and field evaluations made.
+    overflow : int
+        Rays that were cut short because a buffer was full; surfaced in `metrics.jsonl`.
+    """
+
+    loss: float
+    mse: float
+    rays: int
+    samples: int
+    overflow: int = 0
+
+
+@dataclass(frozen=True)
+class RayColors:
+    """What rendering N rays gives.
+
+    Attributes
+    ----------
+    rgba : (N, 4) float32 array
+        Premultiplied, in the training data's colour space; no background.
+    depth : (N,) float32 array
+        Expected distance along the unit direction, world units; 0 where nothing was hit (alpha 0).
+    samples : int
+        Field evaluations made.
+    """
+
+    rgba: np.ndarray
+    depth: np.ndarray
+    samples: int
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Every sample along some rays, for the inspector; S samples in all, sorted by ray, then stage, then t.
+
+    Attributes
+    ----------
+    ray : (S,) int32 array
+        Which ray.
+    t : (S,) float32 array
+        Distance along the unit direction, world units.
+    dt : (S,) float32 array
+        Length of the sample's interval, world units.
+    position : (S, 3) float32 array
+        World space.
+    density : (S,) float32 array
+        Per world unit.
+    color : (S, 3) float32 array
+        Straight, in the training data's colour space.
+    weight, transmittance : (S,) float32 arrays
+        ``weight = transmittance * (1 - exp(-density * dt))``; transmittance BEFORE the sample.
+    stage : (S,) int32 array
+        0 coarse (or the only stage), 1 fine.
+    rgba : (R, 4) float32 array
+        Each ray's final premultiplied colour.
+    """
+
+    ray: np.ndarray
+    t: np.ndarray
+    dt: np.ndarray
+    position: np.ndarray
+    density: np.ndarray
+    color: np.ndarray
+    weight: np.ndarray
+    transmittance: np.ndarray
+    stage: np.ndarray
+    rgba: np.ndarray
+
+
+@dataclass
+class MethodState:
+    """All that a checkpoint needs to continue: named arrays and plain settings.
+
+    Attributes
+    ----------
+    arrays : dict of str to numpy array
+        Parameters ("params/..."), optimiser moments ("adam/..."), occupancy ("occupancy/...").
+    settings : dict
+        Plain JSON: what the method must be built with, and counters such as its own step.
+    """
+
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+class Method(ABC):
+    """A radiance field that can be trained and looked at.
+
+    A method is built by `nerf_core.methods.registry.create(name, normalisation, device, seed, settings)`.
+    `progress` is the fraction of the training budget that is spent, 0 to 1: schedules depend on it alone, so that a
+    budget in seconds and one in steps behave alike.
+    """
+
+    name: str
+    backend: str  # "cpu" (numba), "reference" (torch on `device`), later "cuda"
+
+    @abstractmethod
+    def load_views(self, views: Views) -> None:
+        """Take the training images; call once before the first step."""
+
+    @abstractmethod
+    def train_step(self, progress: float) -> StepStats:
+        """One optimisation step over a batch of random training pixels (occupancy is kept up inside)."""
+
+    @abstractmethod
+    def render_rays(self, origins: np.ndarray, directions: np.ndarray) -> RayColors:
+        """Colour and depth of (N, 3) world rays with unit directions, float32."""
+
+    @abstractmethod
+    def trace_rays(self, origins: np.ndarray, directions: np.ndarray) -> Trace:
+        """Every sample along (N, 3) world rays."""
+
+    @abstractmethod
+    def query_density(self, points: np.ndarray) -> np.ndarray:
+        """(N,) float32 density per world unit at (N, 3) world points; 0 outside the box."""
+
+    @abstractmethod
+    def query_color(self, points: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        """(N, 3) float32 straight colour at world points seen along unit directions."""
+
+    @abstractmethod
+    def state(self) -> MethodState:
+        """Everything needed to continue, as copies that later steps do not change."""
+
+    @abstractmethod
+    def load_state(self, state: MethodState) -> None:
+        """Take over what :meth:`state` gave; raises `CheckpointError` where arrays do not fit."""
+
+    def warm_up(self) -> None:  # noqa: B027 - most methods have nothing to compile
+        """Compile whatever the first step and render would compile."""
