@@ -1,0 +1,49 @@
+"""The ordered list of modules that register something, with roll-back when one of them fails."""
+
+from types import ModuleType
+
+import bpy
+
+# In the order of registration: what others refer to comes first. A module may hold CLASSES (a tuple of classes for
+# Blender) and functions register() and unregister() for handlers, timers, properties and commands.
+MODULES: tuple[ModuleType, ...] = ()
+
+_registered: list[ModuleType] = []
+
+
+def register() -> None:
+    """Register all modules, or none: what was registered before a failure is taken back, then the error goes on."""
+    try:
+        for module in MODULES:
+            _register_module(module)
+            _registered.append(module)
+    except Exception:
+        unregister()
+        raise
+
+
+def unregister() -> None:
+    """Unregister in reverse order what is registered."""
+    while _registered:
+        _unregister_module(_registered.pop())
+
+
+def _register_module(module: ModuleType) -> None:
+    done: list[type] = []
+    try:
+        for cls in getattr(module, "CLASSES", ()):
+            bpy.utils.register_class(cls)
+            done.append(cls)
+        if hasattr(module, "register"):
+            module.register()
+    except Exception:
+        for cls in reversed(done):
+            bpy.utils.unregister_class(cls)
+        raise
+
+
+def _unregister_module(module: ModuleType) -> None:
+    if hasattr(module, "unregister"):
+        module.unregister()
+    for cls in reversed(getattr(module, "CLASSES", ())):
+        bpy.utils.unregister_class(cls)
