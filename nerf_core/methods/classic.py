@@ -1,0 +1,318 @@
+"""The 2020 NeRF as published, in plain torch: for understanding and comparing, so all its sizes are settings.
+
+Source: Mildenhall et al., "NeRF: Representing Scenes as Neural Radiance Fields for View Synthesis", ECCV 2020.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..contract.errors import CheckpointError
+from ..data.views import Views
+from ..fields.mlp2020 import RadianceMLP
+from ..rendering.rays import PixelSource, intersect_box
+from ..rendering.volume import Composite, composite
+from ..samplers.base import Evaluation, Sampler, Samples
+from ..samplers.hierarchical import Hierarchical, evaluate
+from ..samplers.stratified import Stratified
+from .base import Method, MethodState, Normalisation, RayColors, StepStats, Trace
+from .classic_settings import ClassicSettings
+
+ADAM_MOMENTS = ("exp_avg", "exp_avg_sq")
+POINTS_AT_ONCE = {"cpu": 1 << 17, "mps": 1 << 18, "cuda": 1 << 21}
+
+
+class ClassicMethod(Method):
+    """Two networks, coarse and fine, over a box scaled to [-1, 1] along its longest side.
+
+    Parameters
+    ----------
+    normalisation : Normalisation
+    device : str
+        'cpu', 'cuda' or 'mps'.
+    seed : int
+    settings : mapping, optional
+        See `ClassicSettings`.
+    """
+
+    name = "classic"
+    backend = "reference"
+
+    def __init__(
+        self,
+        normalisation: Normalisation,
+        device: str = "cpu",
+        seed: int = 0,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.settings = ClassicSettings.from_mapping(settings or {}, device)
+        self.normalisation = normalisation
+        self.device = torch.device(device)
+        self.seed = seed
+        self.step = 0
+        self._length = 2.0 * normalisation.scale  # field units per world unit
+        bounds = 2.0 * normalisation.unit_bounds - 1.0
+        self._bounds = torch.tensor(bounds, dtype=torch.float32, device=self.device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.networks = {"coarse": self._network()}
+            if self.settings.fine_samples:
+                self.networks["fine"] = self._network()
+        self._parameters = {
+            f"{stage}.{name}": parameter
+            for stage, network in self.networks.items()
+            for name, parameter in network.named_parameters()
+        }
+        self._optimiser = torch.optim.Adam(
+            self._parameters.values(), lr=self.settings.learning_rate, betas=(0.9, 0.999), eps=1e-7
+        )
+        self._generator = torch.Generator(device=self.device)
+        self._reseed()
+        self._sampler: Sampler
+        if self.settings.fine_samples:
+            self._sampler = Hierarchical(self.networks["coarse"], self.settings.coarse_samples, self._generator)
+            self._budget, self._last = self.settings.fine_samples, self.networks["fine"]
+        else:
+            self._sampler = Stratified(self._generator)
+            self._budget, self._last = self.settings.coarse_samples, self.networks["coarse"]
+        self._source: PixelSource | None = None
+        self._has_alpha = False
+
+    def _network(self) -> RadianceMLP:
+        s = self.settings
+        return RadianceMLP(
+            depth=s.depth,
+            width=s.width,
+            skip=s.skip,
+            position_frequencies=s.position_frequencies if s.positional_encoding else 0,
+            direction_frequencies=s.direction_frequencies if s.positional_encoding else 0,
+            view_directions=s.view_directions,
+            include_input=s.include_input,
+            density_activation=s.density_activation,
+        ).to(self.device)
+
+    def _reseed(self) -> None:
+        # By the step, so that a continued run does not draw the pixels of its beginning once more.
+        seed = np.random.SeedSequence([self.seed, self.step])
+        self._pixels = np.random.default_rng(seed)
+        self._generator.manual_seed(int(seed.generate_state(1)[0]))
+
+    # Training
+
+    def load_views(self, views: Views) -> None:
+        """See `Method.load_views`."""
+        self._source = PixelSource(views)
+        self._has_alpha = views.has_alpha
+
+    def train_step(self, progress: float) -> StepStats:
+        """One Adam step over `rays_per_step` random pixels; the learning rate decays exponentially with progress.
+
+        Where images have alpha, prediction and truth are composited over the same random background, so that what is
+        transparent must become so; where they have none, what is not reached by any density is black.
+        """
+        if self._source is None:
+            raise RuntimeError("load_views() comes before train_step()")
+        s = self.settings
+        batch = self._source.draw(s.rays_per_step, self._pixels)
+        rgba = self._tensor(batch.rgba)
+        color, alpha = rgba[:, :3], rgba[:, 3:]
+        if self._has_alpha:
+            background = torch.rand(color.shape, generator=self._generator, device=self.device)
+        else:
+            background, alpha = torch.zeros_like(color), torch.ones_like(alpha)
+        truth = color * alpha + background * (1.0 - alpha)
+
+        origins, directions, t_near, t_far = self._to_field(batch.origins, batch.directions)
+        hit = t_far > t_near
+        rows = hit.nonzero()[:, 0]
+        self.step += 1
+        # A ray that misses the box shows the background whatever the networks say: it counts, but teaches nothing.
+        missed = (background[~hit] - truth[~hit]).square().sum()
+        if len(rows) == 0:
+            mse = float(missed / truth.numel())
+            return StepStats(loss=mse, mse=mse, rays=len(truth), samples=0)
+        truth, background = truth[rows], background[rows]
+
+        def stage_loss(samples: Samples, evaluation: Evaluation) -> Tensor:
+            seen = composite(evaluation.weights, evaluation.color, samples.t)
+            predicted = seen.rgb + (1.0 - seen.alpha)[:, None] * background
+            return ((predicted - truth).square().sum() + missed) / rgba[:, :3].numel()
+
+        origins, directions = origins[rows], directions[rows]
+        samples = self._sampler.sample(origins, directions, t_near[rows], t_far[rows], self._budget, training=True)
+        mse = stage_loss(samples, evaluate(self._last, samples, origins, directions))
+        loss = mse + sum(self._sampler.losses(samples, stage_loss))
+        for group in self._optimiser.param_groups:
+            decay = s.final_learning_rate / s.learning_rate
+            group["lr"] = s.learning_rate * decay ** min(max(progress, 0.0), 1.0)
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimiser.step()
+        self._sampler.update(self.step, self._last)
+        per_ray = samples.t.shape[1] + self._sampler.cost().full
+        return StepStats(loss.item(), mse.item(), rays=len(hit), samples=len(rows) * per_ray)
+
+    # Looking
+
+    @torch.no_grad()
+    def render_rays(self, origins: np.ndarray, directions: np.ndarray) -> RayColors:
+        """See `Method.render_rays`; the fine network's picture."""
+        rgba = np.zeros((len(origins), 4), dtype=np.float32)
+        depth = np.zeros(len(origins), dtype=np.float32)
+        count = 0
+        per_ray = self.settings.coarse_samples + self.settings.fine_samples
+        chunk = max(1, POINTS_AT_ONCE.get(self.device.type, 1 << 17) // per_ray)
+        o, d, t_near, t_far = self._to_field(origins, directions)
+        hit = (t_far > t_near).nonzero()[:, 0]
+        for rows in hit.split(chunk):
+            samples = self._sampler.sample(o[rows], d[rows], t_near[rows], t_far[rows], self._budget, training=False)
+            evaluation = evaluate(self._last, samples, o[rows], d[rows])
+            seen = composite(evaluation.weights, evaluation.color, samples.t)
+            where = rows.cpu().numpy()
+            rgba[where], depth[where] = self._rgba(seen), seen.depth.cpu().numpy() / self._length
+            count += len(rows) * (samples.t.shape[1] + self._sampler.cost().full)
+        return RayColors(rgba, depth, count)
+
+    @torch.no_grad()
+    def trace_rays(self, origins: np.ndarray, directions: np.ndarray) -> Trace:
+        """See `Method.trace_rays`: the coarse network at its samples, then the fine one at the union of both."""
+        o, d, t_near, t_far = self._to_field(origins, directions)
+        rows = (t_far > t_near).nonzero()[:, 0]
+        rgba = np.zeros((len(origins), 4), dtype=np.float32)
+        parts: dict[str, list[Tensor]] = {key: [] for key in TRACE_KEYS}
+        if len(rows):
+            o, d = o[rows], d[rows]
+            for samples, known in self._sampler.trace(o, d, t_near[rows], t_far[rows], self._budget):
+                evaluation = known or evaluate(self._last, samples, o, d)
+                parts["ray"].append(rows[:, None].expand_as(samples.t))
+                parts["t"].append(samples.t / self._length)
+                parts["dt"].append(samples.dt / self._length)
+                parts["density"].append(evaluation.density * self._length)
+                parts["color"].append(evaluation.color)
+                parts["weight"].append(evaluation.weights)
+                parts["transmittance"].append(evaluation.transmittance)
+                parts["stage"].append(torch.full_like(rows[:, None].expand_as(samples.t), samples.stage))
+            seen = composite(evaluation.weights, evaluation.color, samples.t)
+            rgba[rows.cpu().numpy()] = self._rgba(seen)
+        # Stages lie beside each other in a row, each in the order of t: flattened, they are sorted as asked.
+        flat = {
+            key: torch.cat(values, dim=1).flatten(0, 1).cpu().numpy() if values else np.zeros(0, dtype=np.float32)
+            for key, values in parts.items()
+        }
+        ray = flat["ray"].astype(np.int32)
+        t = flat["t"].astype(np.float32)
+        position = np.asarray(origins, np.float32)[ray] + np.asarray(directions, np.float32)[ray] * t[:, None]
+        return Trace(
+            ray=ray,
+            t=t,
+            dt=flat["dt"],
+            position=position.astype(np.float32).reshape(-1, 3),
+            density=flat["density"],
+            color=flat["color"].reshape(-1, 3),
+            weight=flat["weight"],
+            transmittance=flat["transmittance"],
+            stage=flat["stage"].astype(np.int32),
+            rgba=rgba,
+        )
+
+    @torch.no_grad()
+    def query_density(self, points: np.ndarray) -> np.ndarray:
+        """See `Method.query_density`; the last network's."""
+        found = np.zeros(len(points), dtype=np.float32)
+        for start, positions in self._chunks(points):
+            inside = ((positions >= self._bounds[0]) & (positions <= self._bounds[1])).all(dim=-1)
+            density = self._last.query_density(positions) * self._length * inside
+            found[start : start + len(positions)] = density.cpu().numpy()
+        return found
+
+    @torch.no_grad()
+    def query_color(self, points: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        """See `Method.query_color`; the last network's."""
+        found = np.zeros((len(points), 3), dtype=np.float32)
+        for start, positions in self._chunks(points):
+            stop = start + len(positions)
+            _, color = self._last(positions[:, None, :], self._tensor(directions[start:stop]))
+            found[start:stop] = color[:, 0].cpu().numpy()
+        return found
+
+    # State
+
+    def state(self) -> MethodState:
+        """See `Method.state`."""
+        arrays: dict[str, np.ndarray] = {}
+        for name, parameter in self._parameters.items():
+            arrays[f"params/{name}"] = _copy(parameter)
+            moments = self._optimiser.state.get(parameter, {})
+            for moment in ADAM_MOMENTS:
+                if moment in moments:
+                    arrays[f"adam/{moment}/{name}"] = _copy(moments[moment])
+        return MethodState(arrays, {"settings": asdict(self.settings), "step": self.step})
+
+    def load_state(self, state: MethodState) -> None:
+        """See `Method.load_state`."""
+        step = state.settings.get("step")
+        if isinstance(step, bool) or not isinstance(step, int) or step < 0:
+            raise CheckpointError("the checkpoint does not say how many steps it holds")
+        wanted = {f"params/{name}": parameter for name, parameter in self._parameters.items()}
+        # Moments come all together or, before the first step, not at all.
+        if any(key.startswith("adam/") for key in state.arrays):
+            for moment in ADAM_MOMENTS:
+                wanted.update({f"adam/{moment}/{name}": parameter for name, parameter in self._parameters.items()})
+        check_arrays(state.arrays, {key: tuple(parameter.shape) for key, parameter in wanted.items()})
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(self._tensor(state.arrays[f"params/{name}"]))
+                self._optimiser.state.pop(parameter, None)
+                if f"adam/exp_avg/{name}" in wanted:
+                    self._optimiser.state[parameter] = {
+                        "step": torch.tensor(float(step)),
+                        **{moment: self._tensor(state.arrays[f"adam/{moment}/{name}"]) for moment in ADAM_MOMENTS},
+                    }
+        self.step = step
+        self._reseed()
+
+    # Between the world and the field
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.tensor(np.asarray(array, dtype=np.float32), device=self.device)
+
+    def _to_field(self, origins: np.ndarray, directions: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        # In float64 up to here: a camera may stand far from the world's origin.
+        local = 2.0 * self.normalisation.to_unit(np.asarray(origins, dtype=np.float64)) - 1.0
+        o, d = self._tensor(local), self._tensor(directions)
+        return o, d, *intersect_box(o, d, self._bounds)
+
+    def _chunks(self, points: np.ndarray) -> "list[tuple[int, Tensor]]":
+        size = POINTS_AT_ONCE.get(self.device.type, 1 << 17)
+        local = 2.0 * self.normalisation.to_unit(np.asarray(points, dtype=np.float64)) - 1.0
+        return [(start, self._tensor(local[start : start + size])) for start in range(0, len(local), size)]
+
+    @staticmethod
+    def _rgba(seen: Composite) -> np.ndarray:
+        return torch.cat([seen.rgb, seen.alpha[:, None]], dim=-1).cpu().numpy()
+
+
+TRACE_KEYS = ("ray", "t", "dt", "density", "color", "weight", "transmittance", "stage")
+
+
+def _copy(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy().copy()
+
+
+def check_arrays(arrays: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[int, ...]]) -> None:
+    """Hold a checkpoint's arrays against the shapes a method wants; CheckpointError names the first misfit."""
+    for key, shape in wanted.items():
+        if key not in arrays:
+            raise CheckpointError(f"the checkpoint has no array '{key}'")
+        found = arrays[key]
+        if tuple(found.shape) != shape:
+            raise CheckpointError(f"the checkpoint's array '{key}' has shape {tuple(found.shape)} instead of {shape}")
+        if not np.issubdtype(found.dtype, np.floating):
+            raise CheckpointError(f"the checkpoint's array '{key}' has dtype {found.dtype} instead of a float type")
+    strange = sorted(set(arrays) - set(wanted))
+    if strange:
+        raise CheckpointError(f"the checkpoint holds an array '{strange[0]}' that this method does not know")

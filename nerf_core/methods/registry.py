@@ -1,0 +1,93 @@
+"""Which methods there are, which devices, and how a method is made."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..contract.errors import NerfError
+
+if TYPE_CHECKING:
+    from .base import Method, Normalisation
+
+METHODS = ("fast", "classic")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def available_devices() -> list[dict[str, str]]:
+    """The devices of this machine, best first: ``{"kind": "cuda", "name": "NVIDIA ..."}``; the CPU is always there."""
+    import platform
+
+    import torch
+
+    found = []
+    if torch.cuda.is_available():
+        found += [
+            {"kind": "cuda", "name": torch.cuda.get_device_name(index)} for index in range(torch.cuda.device_count())
+        ]
+    if torch.backends.mps.is_available():
+        found.append({"kind": "mps", "name": "Apple GPU"})
+    found.append({"kind": "cpu", "name": platform.processor() or platform.machine() or "CPU"})
+    return found
+
+
+def resolve_device(device: str = "auto") -> str:
+    """The device to use: 'auto' takes CUDA, then MPS, then the CPU.
+
+    Raises
+    ------
+    NerfError
+        When the device is unknown or this machine has none.
+    """
+    if device not in DEVICES:
+        raise NerfError(f"The device '{device}' is not known; use one of {', '.join(DEVICES)}.")
+    kinds = [found["kind"] for found in available_devices()]
+    if device == "auto":
+        return kinds[0]
+    if device not in kinds:
+        raise NerfError(
+            f"This machine, or the torch installed for the core, has no '{device}' device; "
+            f"use auto or {' or '.join(dict.fromkeys(kinds))}."
+        )
+    return device
+
+
+def check_method(name: str) -> str:
+    """The name itself; a NerfError when there is no such method."""
+    if name not in METHODS:
+        raise NerfError(f"The method '{name}' is not known; use one of {', '.join(METHODS)}.")
+    return name
+
+
+def create(
+    name: str,
+    normalisation: "Normalisation",
+    device: str = "auto",
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+) -> "Method":
+    """Make a method.
+
+    Parameters
+    ----------
+    name : {'fast', 'classic'}
+    normalisation : Normalisation
+        Where the scene is.
+    device : {'auto', 'cpu', 'cuda', 'mps'}
+    seed : int
+        Of the initial parameters and all random choices.
+    settings : mapping, optional
+        The method's own; what is not named keeps its default.
+
+    Raises
+    ------
+    NerfError
+        When the method, the device or a setting is not usable.
+    """
+    check_method(name)
+    device = resolve_device(device)
+    if name == "fast":
+        from .fast import FastMethod
+
+        return FastMethod(normalisation, device=device, seed=seed, settings=settings)
+    from .classic import ClassicMethod
+
+    return ClassicMethod(normalisation, device=device, seed=seed, settings=settings)

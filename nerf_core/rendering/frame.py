@@ -1,0 +1,93 @@
+"""A picture from a method and a camera, in chunks between which it can be stopped."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..contract.camera import Camera
+from ..contract.errors import Cancelled
+from ..methods.base import Method
+
+FIRST_CHUNK = 4096
+SMALLEST_CHUNK, LARGEST_CHUNK = 64, 1 << 18
+CHUNK_SECONDS = 0.2  # what a stop has to wait for, about
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A rendered picture.
+
+    Attributes
+    ----------
+    rgba : (height, width, 4) float32 array
+        Premultiplied, in the training data's colour space, no background.
+    depth : (height, width) float32 array
+        Expected distance along the unit ray, world units; 0 where nothing was hit.
+    samples : int
+        Field evaluations made.
+    seconds : float
+    """
+
+    rgba: np.ndarray
+    depth: np.ndarray
+    samples: int
+    seconds: float
+
+
+def render_frame(
+    method: Method,
+    camera: Camera,
+    chunk: int | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    on_progress: Callable[[float], None] | None = None,
+) -> Frame:
+    """Render all pixels of a camera.
+
+    Parameters
+    ----------
+    method : Method
+    camera : Camera
+        World space.
+    chunk : int, optional
+        Rays at a time; by default as many as take about a fifth of a second, found on the way.
+    should_stop : callable, optional
+        Asked before every chunk.
+    on_progress : callable, optional
+        Told the fraction that is done after every chunk.
+
+    Raises
+    ------
+    Cancelled
+        When `should_stop` said so.
+    """
+    started = time.perf_counter()
+    total = camera.width * camera.height
+    rgba = np.empty((total, 4), dtype=np.float32)
+    depth = np.empty(total, dtype=np.float32)
+    samples, start = 0, 0
+    size = chunk or FIRST_CHUNK
+    while start < total:
+        if should_stop is not None and should_stop():
+            raise Cancelled("the render was stopped")
+        begun = time.perf_counter()
+        index = np.arange(start, min(start + size, total))
+        y, x = np.divmod(index, camera.width)
+        origins, directions = camera.rays(np.stack([x, y], axis=-1) + 0.5)
+        colors = method.render_rays(origins.astype(np.float32), directions.astype(np.float32))
+        rgba[index], depth[index] = colors.rgba, colors.depth
+        samples += colors.samples
+        start += len(index)
+        if on_progress is not None:
+            on_progress(start / total)
+        if chunk is None:
+            ratio = CHUNK_SECONDS / max(time.perf_counter() - begun, 1e-6)
+            size = int(np.clip(size * np.clip(ratio, 0.25, 4.0), SMALLEST_CHUNK, LARGEST_CHUNK))
+    shape = (camera.height, camera.width)
+    return Frame(rgba.reshape(*shape, 4), depth.reshape(shape), samples, time.perf_counter() - started)
+
+
+def over(rgba: np.ndarray, background: np.ndarray | tuple[float, float, float]) -> np.ndarray:
+    """(..., 3) float32: premultiplied `rgba` (..., 4) over one background colour."""
+    return rgba[..., :3] + (1.0 - rgba[..., 3:]) * np.asarray(background, dtype=np.float32)
