@@ -1,0 +1,168 @@
+"""A data set in memory: `load_dataset` reads documents, checks headers, decodes images in parallel, finds bounds."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..contract.camera import Camera
+from ..contract.errors import Cancelled, DataError
+from ..contract.transforms import SPLITS, ColorSpace
+from .bounds import box_from_cameras, visual_hull_box
+from .images import ImageHeader, read_header, read_image
+from .transforms import FrameSpec, read_transforms
+from .views import View, Views
+
+WHITE, BLACK = (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """All that was read from a data set.
+
+    Attributes
+    ----------
+    splits : dict of str to Views
+        Only splits with images, of 'train', 'val', 'test'.
+    bounds : (2, 3) float64 array
+        World box that the field shall fill: the document's own, else found (see `load_dataset`).
+    color_space : {'srgb', 'linear'}
+        What the files were: 'linear' for EXR.
+    has_alpha : bool
+        Whether any pixel of any loaded image is transparent.
+    background : (3,) floats
+        What images are composited over to be compared, in the images' encoded colour: white where there is alpha
+        (NeRF-synthetic's convention), else black.
+    path : Path
+        As given.
+    """
+
+    splits: dict[str, Views]
+    bounds: np.ndarray
+    color_space: ColorSpace
+    has_alpha: bool
+    background: tuple[float, float, float]
+    path: Path
+
+
+def load_dataset(
+    path: str | Path,
+    downscale: int = 1,
+    splits: Sequence[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Dataset:
+    """Read a NeRF-synthetic folder, or a `transforms.json` of instant-ngp, nerfstudio or our own.
+
+    Bounds come from the document's `nerf_toolkit` key; else, with alpha, from the masks' visual hull (inside
+    instant-ngp's box when there is one); else from `aabb_scale` as instant-ngp understands it; else from the cameras.
+
+    Parameters
+    ----------
+    path : path
+        The folder, or the JSON file in it.
+    downscale : int
+        Shrink images by this factor by area averaging of premultiplied colour; cameras follow.
+    splits : sequence of str, optional
+        Read only these; by default all. Asked for and absent is an error for 'train' alone.
+    progress : callable, optional
+        Called with (images done, images in all) from the calling thread.
+    should_stop : callable, optional
+        Asked between images.
+
+    Raises
+    ------
+    DataError
+        One sentence that names the file and what to do.
+    Cancelled
+        When `should_stop` said so.
+    """
+    if downscale < 1:
+        raise DataError(f"downscale must be 1 or more, not {downscale}.")
+    unknown = [split for split in splits or () if split not in SPLITS]
+    if unknown:
+        raise DataError(f"'{unknown[0]}' is not a split; the splits are {', '.join(SPLITS)}.")
+    documents = read_transforms(path, None if splits is None else tuple(splits))
+    if (splits is None or "train" in splits) and not documents.frames.get("train"):
+        raise DataError(f"The data set '{path}' has an empty train split; it needs at least one training image.")
+    if not documents.frames:
+        raise DataError(f"The data set '{path}' has no split {' or '.join(splits or ())}; ask for another one.")
+    jobs = [_Job(split, frame, *_camera(frame)) for split, frames in documents.frames.items() for frame in frames]
+    kinds = {job.header.is_exr for job in jobs}
+    if len(kinds) > 1:
+        raise DataError(f"The data set '{path}' mixes EXR with other images; convert them all to one kind.")
+    images = _decode(jobs, downscale, progress, should_stop)
+    color_space: ColorSpace = "linear" if kinds.pop() else "srgb"
+    has_alpha = any(bool((image[..., 3] < 255).any()) for image in images)
+    by_split: dict[str, list[View]] = {split: [] for split in documents.frames}
+    for job, image in zip(jobs, images, strict=True):
+        camera = job.camera.resized(image.shape[1], image.shape[0])
+        by_split[job.split].append(View(job.frame.name, camera, image))
+    loaded = {split: Views(views, color_space, has_alpha) for split, views in by_split.items()}
+    return Dataset(
+        splits=loaded,
+        bounds=_bounds(documents.bounds, documents.aabb, by_split.get("train") or next(iter(by_split.values()))),
+        color_space=color_space,
+        has_alpha=has_alpha,
+        background=WHITE if has_alpha else BLACK,
+        path=Path(path),
+    )
+
+
+@dataclass(frozen=True)
+class _Job:
+    split: str
+    frame: FrameSpec
+    header: ImageHeader
+    camera: Camera
+
+
+def _camera(frame: FrameSpec) -> tuple[ImageHeader, Camera]:
+    """Check the image's size against the document's, and complete the camera."""
+    header = read_header(frame.image)
+    stored, upright = (header.width, header.height), (header.height, header.width)
+    told = tuple(actual if said is None else said for said, actual in zip(frame.size(), stored, strict=True))
+    size = stored
+    if told != stored:
+        if not (header.turned and told == upright):
+            raise DataError(
+                f"The image '{frame.image}' is {stored[0]}x{stored[1]} pixels, but the {frame.where} says "
+                f"{told[0]:g}x{told[1]:g}; resize the image or correct w and h."
+            )
+        size = upright
+    return header, frame.camera(*size)
+
+
+def _decode(
+    jobs: list[_Job],
+    downscale: int,
+    progress: Callable[[int, int], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> list[np.ndarray]:
+    """Every job's pixels; several jobs at once, the first error stops the rest."""
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="nerf-images") as pool:
+        futures = [
+            pool.submit(read_image, job.header, (job.camera.width, job.camera.height), downscale) for job in jobs
+        ]
+        try:
+            for done, future in enumerate(as_completed(futures), start=1):
+                future.result()
+                if progress is not None:
+                    progress(done, len(futures))
+                if should_stop is not None and should_stop():
+                    raise Cancelled
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return [future.result() for future in futures]
+
+
+def _bounds(given: np.ndarray | None, aabb: np.ndarray | None, views: Sequence[View]) -> np.ndarray:
+    if given is not None:
+        return given
+    region = box_from_cameras([view.camera for view in views]) if aabb is None else aabb
+    hull = visual_hull_box(views, region)
+    return region if hull is None else hull

@@ -1,0 +1,342 @@
+"""Reading `transforms.json` documents: NeRF-synthetic, instant-ngp, nerfstudio, and our own; no pixels yet.
+
+Poses are camera-to-world in OpenGL axes, Z up, in all of them; they are taken as they are (nerfstudio's
+`applied_transform` only tells what was done to them before).
+
+Splits. A folder with `transforms_train.json` is NeRF-synthetic: one file a split. A single file is split by
+nerfstudio's `train_filenames`, `val_filenames`, `test_filenames` where it has any of them; else every 8th frame by name
+is held out as val, as LLFF and NeRF do (none when there are fewer than 8 frames).
+"""
+
+import json
+import math
+import posixpath
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..contract.camera import MAX_SIDE, Camera
+from ..contract.errors import DataError
+from ..contract.lens import Distortion
+from ..contract.transforms import SPLITS, TOOLKIT_KEY
+
+HOLD_OUT_EVERY = 8
+_PINHOLE_MODELS = ("", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "SIMPLE_RADIAL", "RADIAL", "OPENCV")
+_FOREIGN_LENSES = ("is_fisheye", "fisheye", "latlong", "equirectangular", "ftheta_p0")
+_EXTENSIONS = ("", ".png", ".jpg", ".jpeg", ".exr", ".PNG", ".JPG", ".JPEG", ".EXR")
+
+
+@dataclass(frozen=True)
+class FrameSpec:
+    """One frame of a document: its image, and its camera but for a size that only the image knows.
+
+    Attributes
+    ----------
+    document : Path
+        The JSON file, for messages.
+    name : str
+        `file_path` as written.
+    image : Path
+        The existing file.
+    values : mapping
+        The document's values with the frame's own on top.
+    own : mapping
+        The frame's own values.
+    c2w : (4, 4) float64 array
+        World space, OpenGL axes.
+    """
+
+    document: Path
+    name: str
+    image: Path
+    values: Mapping[str, Any]
+    own: Mapping[str, Any]
+    c2w: np.ndarray
+
+    @property
+    def where(self) -> str:
+        """How messages call this frame."""
+        return f"frame '{self.name}' of '{self.document}'"
+
+    def size(self) -> tuple[float | None, float | None]:
+        """The document's (w, h), each None where it says nothing."""
+        return _optional(self.values, "w", self.where), _optional(self.values, "h", self.where)
+
+    def camera(self, width: int, height: int) -> Camera:
+        """The full camera for an image of `width` x `height` pixels; DataError where a value is not usable."""
+        where = self.where
+        fl_x, x_of_frame = self._focal("x", width)
+        fl_y, y_of_frame = self._focal("y", height)
+        if fl_x is None and fl_y is None:
+            raise DataError(f"The {where} gives neither fl_x nor camera_angle_x; add one of them.")
+        if fl_x is None or (y_of_frame and not x_of_frame and "fl_x" not in self.values):
+            fl_x = fl_y
+        elif fl_y is None or (x_of_frame and not y_of_frame):
+            fl_y = fl_x
+        cx, cy = _optional(self.values, "cx", where), _optional(self.values, "cy", where)
+        lens = Distortion(*(_optional(self.values, key, where) or 0.0 for key in ("k1", "k2", "k3", "p1", "p2")))
+        try:
+            return Camera(
+                width=width,
+                height=height,
+                fl_x=fl_x or 0.0,
+                fl_y=fl_y or 0.0,
+                cx=0.5 * width if cx is None else cx,
+                cy=0.5 * height if cy is None else cy,
+                c2w=self.c2w,
+                kind=self.values.get("kind", "perspective"),
+                distortion=lens,
+            )
+        except DataError as error:
+            raise DataError(f"The {where} is not usable: {error}.") from error
+
+    def _focal(self, axis: str, pixels: int) -> tuple[float | None, bool]:
+        """A focal length in pixels, from the frame before the document; and whether the frame gave it."""
+        for values, is_own in ((self.own, True), (self.values, False)):
+            focal = _optional(values, f"fl_{axis}", self.where)
+            if focal is not None:
+                return focal, is_own
+            angle = _optional(values, f"camera_angle_{axis}", self.where)
+            degrees = _optional(values, f"{axis}_fov", self.where)  # instant-ngp's, in degrees
+            if angle is None and degrees is not None:
+                angle = math.radians(degrees)
+            if angle is not None:
+                if not 0.0 < angle < math.pi:
+                    raise DataError(f"The {self.where} has camera_angle_{axis} = {angle:g}, outside 0 to pi radians.")
+                return 0.5 * pixels / math.tan(0.5 * angle), is_own
+        return None, False
+
+
+@dataclass(frozen=True)
+class TransformsFile:
+    """A data set as its documents describe it.
+
+    Attributes
+    ----------
+    frames : dict of split name to list of FrameSpec
+    bounds : (2, 3) float64 array or None
+        Our own `nerf_toolkit` bounds, world space.
+    aabb : (2, 3) float64 array or None
+        instant-ngp's box from `aabb_scale`, `scale` and `offset`, world space.
+    """
+
+    frames: dict[str, list[FrameSpec]] = field(default_factory=dict)
+    bounds: np.ndarray | None = None
+    aabb: np.ndarray | None = None
+
+
+def read_transforms(path: str | Path, splits: tuple[str, ...] | None = None) -> TransformsFile:
+    """Read a data set's documents.
+
+    Parameters
+    ----------
+    path : path
+        The data set's folder, or its JSON file.
+    splits : tuple of str, optional
+        Only these of 'train', 'val', 'test'; by default all there are.
+
+    Raises
+    ------
+    DataError
+        One sentence that names the file and what to do.
+    """
+    path = Path(path)
+    wanted = SPLITS if splits is None else splits
+    family = re.fullmatch(r"transforms_(train|val|test)\.json", path.name)
+    folder = path if path.is_dir() else path.parent
+    if (path.is_dir() or family) and (folder / "transforms_train.json").is_file():
+        return _read_family(folder, wanted)
+    single = folder / "transforms.json" if path.is_dir() else path
+    if not single.is_file():
+        if not path.exists():
+            raise DataError(f"The data set '{path}' does not exist; check the path.")
+        raise DataError(
+            f"'{path}' is not a data set: it has neither transforms_train.json nor transforms.json; "
+            "choose a NeRF-synthetic, instant-ngp or nerfstudio folder."
+        )
+    document = _load_json(single)
+    frames = _frames(single, document)
+    found = {split: chosen for split, chosen in _split(single, document, frames).items() if split in wanted and chosen}
+    return TransformsFile(found, _toolkit_bounds(single, document), _ngp_box(single, document))
+
+
+def _read_family(folder: Path, wanted: tuple[str, ...]) -> TransformsFile:
+    found: dict[str, list[FrameSpec]] = {}
+    bounds = aabb = None
+    for split in SPLITS:
+        path = folder / f"transforms_{split}.json"
+        if not path.is_file() or split not in wanted:
+            continue
+        document = _load_json(path)
+        found[split] = _frames(path, document)
+        bounds = _toolkit_bounds(path, document) if bounds is None else bounds
+        aabb = _ngp_box(path, document) if aabb is None else aabb
+    return TransformsFile(found, bounds, aabb)
+
+
+def _load_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"Cannot read '{path}': {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"'{path}' is not valid JSON ({error}); it may be cut off: write it again.") from error
+    if not isinstance(document, dict):
+        raise DataError(f"'{path}' holds no JSON object with frames; choose a transforms.json.")
+    return document
+
+
+def _frames(path: Path, document: dict[str, Any]) -> list[FrameSpec]:
+    entries = document.get("frames")
+    if not isinstance(entries, list) or not entries:
+        raise DataError(f"'{path}' has no frames; a data set needs at least one image.")
+    shared = {key: value for key, value in document.items() if key != "frames"}
+    frames, missing = [], []
+    for index, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            raise DataError(f"Frame {index} of '{path}' is not a JSON object.")
+        name = entry.get("file_path")
+        if not isinstance(name, str) or not name.strip():
+            raise DataError(f"Frame {index} of '{path}' has no file_path; name its image.")
+        where = f"frame '{name}' of '{path}'"
+        values = {**shared, **entry}
+        _check_model(values, where)
+        image = find_image(path.parent, name)
+        if image is None:
+            missing.append(name)
+            continue
+        frames.append(FrameSpec(path, name, image, values, entry, pose(entry.get("transform_matrix"), where)))
+    if missing:
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise DataError(f"The image '{missing[0]}'{more} named by '{path}' does not exist; add it or remove its frame.")
+    return frames
+
+
+def find_image(folder: Path, name: str) -> Path | None:
+    """The existing file that a `file_path` means: relative to its document, with or without extension."""
+    spellings = (name, name.replace("\\", "/")) if "\\" in name else (name,)
+    for spelling in spellings:
+        for extension in _EXTENSIONS:
+            candidate = folder / (spelling + extension)
+            try:
+                if candidate.is_file():
+                    return candidate
+            except (OSError, ValueError):  # a name too long or with a null byte names no file
+                return None
+    return None
+
+
+def pose(matrix: Any, where: str) -> np.ndarray:
+    """A (4, 4) float64 camera-to-world matrix from JSON; a uniform scale is taken out of its rotation.
+
+    Raises
+    ------
+    DataError
+        When it is not 4x4, not finite, or its upper left is not a rotation.
+    """
+    try:
+        c2w = np.array(matrix, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        c2w = np.empty(0)
+    if c2w.shape != (4, 4) or not all(type(value) in (int, float) for row in matrix for value in row):
+        raise DataError(f"The transform_matrix of {where} is not a 4x4 matrix of numbers; correct it.")
+    if not np.isfinite(c2w).all():
+        raise DataError(f"The transform_matrix of {where} holds NaN or infinity; correct it or remove the frame.")
+    axes = c2w[:3, :3]
+    with np.errstate(over="ignore", invalid="ignore"):
+        scale = np.cbrt(np.linalg.det(axes))
+        error = np.abs(axes.T @ axes / (scale * scale) - np.eye(3)).max() if scale > 1e-9 else np.inf
+    if not error < 1e-2 or np.abs(c2w[3] - (0, 0, 0, 1)).max() > 1e-6:
+        raise DataError(f"The transform_matrix of {where} is not a rotation and a position; correct it.")
+    if error > 1e-6 or abs(scale - 1.0) > 1e-6:
+        u, _, vt = np.linalg.svd(axes)  # the nearest rotation
+        c2w[:3, :3] = u @ vt
+    return c2w
+
+
+def _check_model(values: Mapping[str, Any], where: str) -> None:
+    model = values.get("camera_model", "")
+    if not isinstance(model, str) or model.upper() not in _PINHOLE_MODELS:
+        raise DataError(
+            f"The {where} has the camera model {model!r}, which is not read; undistort the images to PINHOLE or OPENCV."
+        )
+    for key in _FOREIGN_LENSES:
+        if values.get(key):
+            raise DataError(f"The {where} has a '{key}' lens, which is not read; undistort the images to a pinhole.")
+    for key in ("k4", "k5", "k6"):
+        if _optional(values, key, where):
+            raise DataError(f"The {where} uses the lens term {key}, which is not read; use k1, k2, k3, p1, p2 alone.")
+
+
+def _optional(values: Mapping[str, Any], key: str, where: str) -> float | None:
+    value = values.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
+        raise DataError(f"The value '{key}' of the {where} is not a usable number; correct it.")
+    if key in ("w", "h") and not 1 <= value <= MAX_SIDE:
+        raise DataError(f"The value '{key}' of the {where} is {value}, outside 1 to {MAX_SIDE} pixels; correct it.")
+    return float(value)
+
+
+def _split(path: Path, document: dict[str, Any], frames: list[FrameSpec]) -> dict[str, list[FrameSpec]]:
+    listed = {split: document.get(f"{split}_filenames") for split in SPLITS}
+    if any(names is not None for names in listed.values()):
+        chosen = {}
+        for split, names in listed.items():
+            if names is not None and not (isinstance(names, list) and all(isinstance(n, str) for n in names)):
+                raise DataError(f"'{split}_filenames' in '{path}' is not a list of file names; correct it.")
+            known = {posixpath.normpath(name) for name in names or ()}
+            chosen[split] = [frame for frame in frames if posixpath.normpath(frame.name) in known]
+        return chosen
+    if len(frames) < HOLD_OUT_EVERY:
+        return {"train": frames}
+    order = sorted(range(len(frames)), key=lambda index: (_natural(frames[index].name), index))
+    held_out = set(order[::HOLD_OUT_EVERY])
+    return {
+        "train": [frame for index, frame in enumerate(frames) if index not in held_out],
+        "val": [frame for index, frame in enumerate(frames) if index in held_out],
+    }
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A sorting key under which r_2 comes before r_10."""
+    return [
+        (int(part[:18]), part) if part.isascii() and part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)
+    ]
+
+
+def _toolkit_bounds(path: Path, document: dict[str, Any]) -> np.ndarray | None:
+    ours = document.get(TOOLKIT_KEY)
+    given = ours.get("bounds") if isinstance(ours, dict) else None
+    if given is None:
+        return None
+    try:
+        bounds = np.array(given, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        bounds = np.empty(0)
+    if bounds.shape != (2, 3) or not np.isfinite(bounds).all() or not (bounds[1] > bounds[0]).all():
+        raise DataError(f"The bounds in '{path}' are not the two corners of a box; correct them or remove them.")
+    return bounds
+
+
+def _ngp_box(path: Path, document: dict[str, Any]) -> np.ndarray | None:
+    """The world box of instant-ngp: its unit cube is ``world * scale + offset``, the box `aabb_scale` about 0.5."""
+    where = f"file '{path}'"
+    side = _optional(document, "aabb_scale", where)
+    if side is None:
+        return None
+    scale = _optional(document, "scale", where)
+    scale = 0.33 if scale is None else scale
+    offset = document.get("offset", [0.5, 0.5, 0.5])
+    usable = isinstance(offset, list) and len(offset) == 3
+    if not usable or not all(type(value) in (int, float) and abs(value) < 1e9 for value in offset):
+        raise DataError(f"The value 'offset' of the {where} is not three numbers; correct it.")
+    if not (1e-9 < side < 1e9 and 1e-9 < scale < 1e9):
+        raise DataError(f"The values 'aabb_scale' and 'scale' of the {where} must be positive; correct them.")
+    center = (0.5 - np.array(offset, dtype=np.float64)) / scale
+    return np.stack([center - 0.5 * side / scale, center + 0.5 * side / scale])
