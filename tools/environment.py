@@ -326,3 +326,8 @@ class _ProgressLine:
             print(f"\r\033[K{text[:width]}", end="", flush=True)
         else:
             print(text, flush=True)
+
+
+if __name__ == "__main__":
+    # `python tools/environment.py demo test` makes .venv with these extras and nothing else.
+    main_environment(sys.argv[1:]).make()
