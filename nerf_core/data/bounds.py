@@ -1,5 +1,6 @@
 """Where the subject is, when a data set does not say: from its alpha masks, or from its cameras alone."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,9 +10,13 @@ from ..contract.camera import Camera
 from ..contract.lens import Distortion
 from .views import View
 
-GRID = 48  # cells along the longest side; the hull is found again inside its own box until it stays
+GRID = 32  # cells along the longest side to begin with
+FINEST = 1 / 200  # cells at the hull's faces are split until they are smaller than this part of its longest side
+MAX_ROUNDS = 400
 PADDING = 0.05
+SEEN_BY = 0.5
 MAX_VIEWS = 100
+_CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], dtype=np.float64)
 
 
 def box_from_cameras(cameras: Sequence[Camera]) -> np.ndarray:
@@ -47,8 +52,9 @@ def box_from_cameras(cameras: Sequence[Camera]) -> np.ndarray:
 def visual_hull_box(views: Sequence[View], region: np.ndarray) -> np.ndarray | None:
     """The box of everything that no mask rules out, padded by 5 % of its longest side.
 
-    Space carving on a coarse grid: a cell goes when some view sees all of it and sees nothing there (alpha 0), or when
-    less than a tenth of the views see it at all. Masks are widened by the cell's size, so thin things stay.
+    Space carving on cubic cells, split only where they hold up the box. A cell goes when some view sees all of it and
+    sees nothing there (alpha 0), or when less than `SEEN_BY` as many views see it as see the best seen cell: out there
+    few masks speak, and stray cones would stay. Masks are widened by the cell's size, so thin things stay.
 
     Parameters
     ----------
@@ -65,23 +71,60 @@ def visual_hull_box(views: Sequence[View], region: np.ndarray) -> np.ndarray | N
     picked = [views[i] for i in np.unique(np.linspace(0, len(views) - 1, min(len(views), MAX_VIEWS)).astype(int))]
     if not any((view.rgba[..., 3] == 0).any() for view in picked):
         return None
-    masks = [_summed_area(view.rgba[..., 3] > 0) for view in picked]
-    lenses = [_Lens.of(view.camera) for view in picked]
+    hull = _Hull(picked)
     region = np.asarray(region, dtype=np.float64)
-    box = region
-    for _ in range(8):
-        cells, half = _grid(box)
-        kept = _carve(cells, half, lenses, masks)
-        if not len(kept):
+    cells, size = _grid(region)
+    seen_by = hull.seen_by(cells, size)
+    enough = max(min(2, len(picked)), SEEN_BY * seen_by.max(initial=0))
+    cells = cells[seen_by >= enough]
+    # From there on only the cells that hold up a face of the box are split, again and again, until they are small.
+    sizes = np.full(len(cells), size)
+    for _ in range(MAX_ROUNDS):
+        if not len(cells):
             return None
-        tight = np.stack([kept.min(axis=0) - half, kept.max(axis=0) + half])
-        tight = np.stack([np.maximum(tight[0], box[0]), np.minimum(tight[1], box[1])])
-        shrunk = float(np.prod(tight[1] - tight[0]) / np.prod(box[1] - box[0]))
-        box = tight
-        if shrunk > 0.9:
+        low, high = (cells - 0.5 * sizes[:, None]).min(axis=0), (cells + 0.5 * sizes[:, None]).max(axis=0)
+        smallest = FINEST * float(np.max(high - low))
+        reach = np.minimum(cells - low, high - cells).min(axis=1)
+        outer = (reach < 1.01 * sizes) & (sizes > smallest)
+        if not outer.any():
             break
-    pad = PADDING * float(np.max(box[1] - box[0]))
-    return np.stack([np.maximum(box[0] - pad, region[0]), np.minimum(box[1] + pad, region[1])])
+        size = float(sizes[outer].max())
+        outer &= sizes > 0.9 * size  # one size at a time, the coarsest first
+        children = (cells[outer][:, None, :] + 0.25 * size * _CORNERS).reshape(-1, 3)
+        children = children[hull.seen_by(children, 0.5 * size) >= enough]
+        cells = np.concatenate([cells[~outer], children])
+        sizes = np.concatenate([sizes[~outer], np.full(len(children), 0.5 * size)])
+    pad = PADDING * float(np.max(high - low))
+    return np.stack([np.maximum(low - pad, region[0]), np.minimum(high + pad, region[1])])
+
+
+class _Hull:
+    """The masks of some views, and which cubes of space they leave."""
+
+    def __init__(self, views: Sequence[View]) -> None:
+        self.masks = [_summed_area(view.rgba[..., 3] > 0) for view in views]
+        self.lenses = [_Lens.of(view.camera) for view in views]
+
+    def seen_by(self, centers: np.ndarray, size: float) -> np.ndarray:
+        """(N,) how many views see cubes about (N, 3) world points with sides of `size`; 0 where a view rules it out."""
+        radius = 0.5 * math.sqrt(3.0) * size
+        seen = np.zeros(len(centers), np.int32)
+        left = np.arange(len(centers))
+        for lens, table in zip(self.lenses, self.masks, strict=True):
+            pixels, per_unit, inside = lens.project(centers[left])
+            seen[left] += inside
+            reach = np.minimum(radius * per_unit, 1e6)[:, None]
+            frame = np.array([table.shape[1] - 1, table.shape[0] - 1])
+            low = np.floor(np.where(inside[:, None], pixels - reach, 0))
+            high = np.ceil(np.where(inside[:, None], pixels + reach, 0))
+            whole = inside & (low >= 0).all(axis=-1) & (high <= frame).all(axis=-1)
+            x0, y0 = np.clip(low, 0, frame).astype(np.int64).T
+            x1, y1 = np.clip(high, 0, frame).astype(np.int64).T
+            count = table[y1, x1] - table[y0, x1] - table[y1, x0] + table[y0, x0]
+            carved = whole & (count == 0)
+            seen[left[carved]] = 0
+            left = left[~carved]
+        return seen
 
 
 class _Lens:
@@ -129,30 +172,10 @@ def _summed_area(mask: np.ndarray) -> np.ndarray:
     return table
 
 
-def _grid(box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cell centres (N, 3) of a grid of roughly cubic cells over a box, and half a cell's size (3,)."""
+def _grid(box: np.ndarray) -> tuple[np.ndarray, float]:
+    """Centres (N, 3) of cubes that cover a box, and their size."""
     extent = box[1] - box[0]
-    counts = np.clip(np.ceil(GRID * extent / extent.max()), 4, GRID).astype(int)
-    axes = [box[0][k] + (np.arange(counts[k]) + 0.5) * extent[k] / counts[k] for k in range(3)]
-    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3), 0.5 * extent / counts
-
-
-def _carve(cells: np.ndarray, half: np.ndarray, lenses: list[_Lens], masks: list[np.ndarray]) -> np.ndarray:
-    radius = float(np.linalg.norm(half))
-    seen_by = np.zeros(len(cells), np.int32)
-    for lens, table in zip(lenses, masks, strict=True):
-        pixels, per_unit, inside = lens.project(cells)
-        seen_by += inside
-        reach = np.minimum(radius * per_unit, 1e6)[:, None] + 1.0
-        size = np.array([table.shape[1] - 1, table.shape[0] - 1])
-        with np.errstate(invalid="ignore"):
-            low = np.where(inside[:, None], np.floor(pixels - reach), 0)
-            high = np.where(inside[:, None], np.ceil(pixels + reach), 0)
-        whole = inside & (low >= 0).all(axis=-1) & (high <= size).all(axis=-1)
-        x0, y0 = np.clip(low, 0, size).astype(np.int64).T
-        x1, y1 = np.clip(high, 0, size).astype(np.int64).T
-        count = table[y1, x1] - table[y0, x1] - table[y1, x0] + table[y0, x0]
-        keep = ~(whole & (count == 0))
-        cells, seen_by = cells[keep], seen_by[keep]
-    enough = max(1 if len(lenses) == 1 else 2, round(0.1 * len(lenses)))
-    return cells[seen_by >= enough]
+    size = float(extent.max()) / GRID
+    counts = np.maximum(np.ceil(extent / size - 1e-6), 1).astype(int)
+    axes = [0.5 * (box[0][k] + box[1][k]) + (np.arange(counts[k]) + 0.5 - 0.5 * counts[k]) * size for k in range(3)]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3), size
