@@ -144,8 +144,8 @@ class ClassicMethod(Method):
 
         origins, directions = origins[rows], directions[rows]
         samples = self._sampler.sample(origins, directions, t_near[rows], t_far[rows], self._budget, training=True)
-        mse = stage_loss(samples, evaluate(self._last, samples, origins, directions))
-        loss = mse + sum(self._sampler.losses(samples, stage_loss))
+        last = stage_loss(samples, evaluate(self._last, samples, origins, directions))
+        loss = torch.stack([last, *self._sampler.losses(samples, stage_loss)]).sum()
         for group in self._optimiser.param_groups:
             decay = s.final_learning_rate / s.learning_rate
             group["lr"] = s.learning_rate * decay ** min(max(progress, 0.0), 1.0)
@@ -154,7 +154,7 @@ class ClassicMethod(Method):
         self._optimiser.step()
         self._sampler.update(self.step, self._last)
         per_ray = samples.t.shape[1] + self._sampler.cost().full
-        return StepStats(loss.item(), mse.item(), rays=len(hit), samples=len(rows) * per_ray)
+        return StepStats(loss.item(), last.item(), rays=len(hit), samples=len(rows) * per_ray)
 
     # Looking
 

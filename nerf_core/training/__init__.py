@@ -1,0 +1,1 @@
+"""Training runs: the trainer, checkpoints, budgets, held-out views, the metrics log."""

@@ -1,0 +1,209 @@
+"""Checkpoints: one safetensors file with all arrays, and JSON metadata enough to render without the data set.
+
+Loading one runs no code, whatever the file holds, and every way in which a file can be wrong ends in one sentence.
+"""
+
+import json
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..contract.camera import Camera
+from ..contract.errors import CheckpointError, DataError, NerfError
+from ..contract.files import write_beside
+from ..methods.base import MethodState
+from .budget import Spent
+
+FORMAT = "nerf_toolkit.checkpoint"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a run must remember of its data set.
+
+    Attributes
+    ----------
+    bounds : (2, 3) float64 array
+        World space.
+    color_space : {'srgb', 'linear'}
+    has_alpha : bool
+    background : (3,) tuple of float
+        What pictures are compared over, in the images' encoded colour.
+    cameras : list of Camera
+        The training cameras.
+    """
+
+    bounds: np.ndarray
+    color_space: str
+    has_alpha: bool
+    background: tuple[float, float, float]
+    cameras: list[Camera] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything in a checkpoint file.
+
+    Attributes
+    ----------
+    method : str
+        Its name in the registry.
+    state : MethodState
+    scene : Scene
+    settings : dict
+        What the person set; the method's full settings are in its state.
+    seed : int
+    spent : Spent
+    versions : dict of str to str
+        What wrote it.
+    """
+
+    method: str
+    state: MethodState
+    scene: Scene
+    settings: dict[str, Any]
+    seed: int
+    spent: Spent
+    versions: dict[str, str]
+
+
+def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint beside `path` and rename it over.
+
+    Raises
+    ------
+    NerfError
+        When the disk is full or the folder cannot be written, and when an array holds NaN or infinity: the file that
+        was there stays.
+    """
+    from safetensors.numpy import save_file
+
+    arrays = {name: np.ascontiguousarray(array) for name, array in sorted(checkpoint.state.arrays.items())}
+    for name, array in arrays.items():
+        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+            raise NerfError(
+                f"Training has diverged: '{name}' holds NaN or infinity, so '{path}' keeps its last good state; "
+                "train again with a lower learning rate."
+            )
+    scene = checkpoint.scene
+    facts = {
+        "method": checkpoint.method,
+        "method_settings": checkpoint.state.settings,
+        "settings": checkpoint.settings,
+        "seed": checkpoint.seed,
+        "spent": {"seconds": checkpoint.spent.seconds, "steps": checkpoint.spent.steps},
+        "bounds": np.asarray(scene.bounds, dtype=np.float64).tolist(),
+        "color_space": scene.color_space,
+        "has_alpha": scene.has_alpha,
+        "background": [float(channel) for channel in scene.background],
+        "cameras": [camera.to_dict() for camera in scene.cameras],
+        "versions": checkpoint.versions,
+        "crc32": _checksum(arrays),
+    }
+    # safetensors keeps its metadata as words only.
+    metadata = {"format": FORMAT, "version": str(VERSION), "facts": json.dumps(facts, allow_nan=False)}
+    write_beside(path, lambda temporary: save_file(arrays, temporary, metadata=metadata))
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        When it is missing, cut off, not ours, of another version, or holds what does not belong there.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise CheckpointError(f"There is no checkpoint '{path}': the run has not trained long enough to save one.")
+    metadata, arrays = _read(path)
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"'{path}' is not a checkpoint of NeRF Toolkit; choose another run.")
+    if metadata.get("version") != str(VERSION):
+        raise CheckpointError(
+            f"'{path}' is a checkpoint of version {metadata.get('version')}, this NeRF Toolkit reads version "
+            f"{VERSION}; use the version that made it, or train again."
+        )
+    try:
+        facts = json.loads(metadata["facts"])
+        checkpoint = _from_facts(facts, arrays)
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError, DataError) as error:
+        raise CheckpointError(f"The metadata of '{path}' is broken ({_short(error)}); train again.") from error
+    if facts.get("crc32") != _checksum(arrays):
+        raise CheckpointError(f"'{path}' is damaged: its arrays are not those that were saved; train again.")
+    return checkpoint
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as opened:
+            metadata = opened.metadata() or {}
+            # Before the arrays: another version may hold types that this one cannot even name.
+            ours = metadata.get("format") == FORMAT and metadata.get("version") == str(VERSION)
+            arrays = {name: opened.get_tensor(name) for name in opened.keys()} if ours else {}  # noqa: SIM118
+    except OSError as error:
+        raise CheckpointError(f"Cannot read '{path}': {error.strerror or error}.") from error
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, MemoryError) as error:
+        raise CheckpointError(
+            f"'{path}' is not a whole safetensors file ({_short(error)}); it is cut off or damaged: train again."
+        ) from error
+    return metadata, arrays
+
+
+def _from_facts(facts: Any, arrays: dict[str, np.ndarray]) -> Checkpoint:
+    _want(isinstance(facts, dict), "it is not an object")
+    bounds = np.array(facts["bounds"], dtype=np.float64)
+    _want(bounds.shape == (2, 3) and bool(np.isfinite(bounds).all()), "the bounds are not a box")
+    _want(bool((bounds[1] > bounds[0]).all()), "the bounds are empty")
+    background = tuple(float(channel) for channel in facts["background"])
+    _want(len(background) == 3 and all(map(math.isfinite, background)), "the background is not a colour")
+    _want(facts["color_space"] in ("srgb", "linear"), "the colour space is unknown")
+    for key, kind in (("method", str), ("has_alpha", bool), ("cameras", list), ("seed", int)):
+        _want(isinstance(facts[key], kind), f"'{key}' is of the wrong type")
+    for key in ("settings", "method_settings", "versions", "spent"):
+        _want(isinstance(facts[key], dict), f"'{key}' is not an object")
+    spent = Spent(float(facts["spent"]["seconds"]), int(facts["spent"]["steps"]))
+    _want(math.isfinite(spent.seconds) and spent.seconds >= 0 and spent.steps >= 0, "'spent' is not usable")
+    _want(all(isinstance(camera, dict) for camera in facts["cameras"]), "a camera is not an object")
+    return Checkpoint(
+        method=facts["method"],
+        state=MethodState(arrays, facts["method_settings"]),
+        scene=Scene(
+            bounds=bounds,
+            color_space=facts["color_space"],
+            has_alpha=facts["has_alpha"],
+            background=background,  # type: ignore[arg-type]
+            cameras=[Camera.from_dict(camera) for camera in facts["cameras"]],
+        ),
+        settings=facts["settings"],
+        seed=facts["seed"],
+        spent=spent,
+        versions={str(key): str(value) for key, value in facts["versions"].items()},
+    )
+
+
+def _want(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise ValueError(otherwise)
+
+
+def _checksum(arrays: Mapping[str, np.ndarray]) -> int:
+    """Over names and bytes: safetensors itself would not notice a flipped bit."""
+    value = 0
+    for name in sorted(arrays):
+        value = zlib.crc32(name.encode("utf-8", "surrogatepass"), value)
+        value = zlib.crc32(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data, value)
+    return value
+
+
+def _short(error: BaseException) -> str:
+    text = f"no {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
+    return text.splitlines()[0][:120]

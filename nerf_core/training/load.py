@@ -1,0 +1,103 @@
+"""A trained run, ready to be looked at: its method on a device, without its data set."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..contract.camera import Camera
+from ..contract.errors import CheckpointError, NerfError
+from ..contract.run_folder import RunFolder
+from ..methods.base import Method, Normalisation
+from ..methods.registry import METHODS, create, resolve_device
+from .budget import Spent
+from .checkpoint import Checkpoint, Scene, load_checkpoint
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A run for rendering.
+
+    Attributes
+    ----------
+    folder : RunFolder
+    method : Method
+    settings : dict
+        What `run.json` says.
+    scene : Scene
+        Bounds, colour space, background and the training cameras.
+    spent : Spent
+        What was trained when the checkpoint was written.
+    device : str
+    """
+
+    folder: RunFolder
+    method: Method
+    settings: dict[str, Any]
+    scene: Scene
+    spent: Spent
+    device: str
+
+    @property
+    def cameras(self) -> list[Camera]:
+        """The training cameras."""
+        return self.scene.cameras
+
+    @property
+    def background(self) -> tuple[float, float, float]:
+        """What pictures are compared over, in the images' encoded colour."""
+        return self.scene.background
+
+    @property
+    def color_space(self) -> str:
+        """'srgb' or 'linear'."""
+        return self.scene.color_space
+
+    @property
+    def bounds(self) -> np.ndarray:
+        """(2, 3) world box."""
+        return self.scene.bounds
+
+    @property
+    def data(self) -> Path | None:
+        """Where the data set was, when the run still says so."""
+        data = self.settings.get("data")
+        return self.folder.root / data if isinstance(data, str) else None
+
+
+def load_run(run: str | Path, device: str = "auto") -> LoadedRun:
+    """Load a run's checkpoint onto a device.
+
+    Raises
+    ------
+    CheckpointError
+        When the folder is no run, or its checkpoint is missing or cannot be used.
+    NerfError
+        When the device is absent.
+    """
+    folder = RunFolder(Path(run))
+    settings = folder.read()
+    checkpoint = load_checkpoint(folder.checkpoint)
+    device = resolve_device(device)
+    method = restore_method(checkpoint, folder.checkpoint, device)
+    return LoadedRun(folder, method, settings, checkpoint.scene, checkpoint.spent, device)
+
+
+def restore_method(checkpoint: Checkpoint, path: Path, device: str) -> Method:
+    """The method that a checkpoint holds, on a device; `CheckpointError` names the file."""
+    if checkpoint.method not in METHODS:
+        raise CheckpointError(f"'{path}' holds the method '{checkpoint.method}', which is not known here.")
+    full = checkpoint.state.settings.get("settings")
+    try:
+        method = create(
+            checkpoint.method,
+            Normalisation(checkpoint.scene.bounds),
+            device,
+            checkpoint.seed,
+            full if isinstance(full, dict) else checkpoint.settings,
+        )
+        method.load_state(checkpoint.state)
+    except NerfError as error:
+        raise CheckpointError(f"'{path}' cannot be used: {error}") from error
+    return method

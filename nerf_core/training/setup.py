@@ -1,0 +1,186 @@
+"""From what a person asks for to a method that is ready to train: a new run, or one that is continued."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..contract.camera import Camera
+from ..contract.errors import DataError, NerfError
+from ..contract.run_folder import RunFolder, claim_run_folder
+from ..data.dataset import Dataset, load_dataset
+from ..methods.base import Method, Normalisation
+from ..methods.registry import check_method, create, resolve_device
+from .budget import Budget, Spent, asked_budget, plan, stored_budget
+from .checkpoint import Checkpoint, Scene, load_checkpoint
+from .events import TrainEvents
+from .held_out import HeldOut
+from .load import restore_method
+from .versions import versions
+
+DEFAULT_METHOD = "fast"
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What a person asks for.
+
+    Attributes
+    ----------
+    run : path
+        The run folder, new or to be continued.
+    data : path, optional
+        The data set; a run that is continued knows its own, and takes this one when it has moved.
+    method : str, optional
+        By default `DEFAULT_METHOD`, or the run's own.
+    seconds, steps : numbers, optional
+        At most one of them; a run that was interrupted needs none.
+    more : bool
+        Train that much on top of what is spent, even when the run was interrupted.
+    device : str
+    seed : int, optional
+        Of a new run; 0 by default.
+    settings : mapping, optional
+        The method's own, of a new run.
+    preview : Camera, optional
+        Rendered now and then while training.
+    preview_seconds : float
+        Pause between two previews.
+    """
+
+    run: str | Path
+    data: str | Path | None = None
+    method: str | None = None
+    seconds: float | None = None
+    steps: int | None = None
+    more: bool = False
+    device: str = "auto"
+    seed: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    preview: Camera | None = None
+    preview_seconds: float = 2.0
+
+
+@dataclass
+class Prepared:
+    """A run that is ready to train."""
+
+    folder: RunFolder
+    facts: dict[str, Any]  # run.json
+    method: Method
+    scene: Scene
+    held_out: HeldOut
+    budget: Budget
+    spent: Spent
+    continued: bool
+
+
+def prepare(request: TrainRequest, events: TrainEvents) -> Prepared:
+    """Check what is asked, take the folder, read the data set, make or restore the method, and warm it up.
+
+    Raises
+    ------
+    NerfError
+        One sentence that names the setting or file; nothing of the person's has been touched.
+    Cancelled
+        When `events.should_stop` said so while images were read.
+    """
+    asked = asked_budget(request.seconds, request.steps)
+    if request.method is not None:
+        check_method(request.method)
+    device = resolve_device(request.device)
+    folder = RunFolder(Path(request.run))
+    known = folder.read() if folder.settings.exists() else {}
+    checkpoint = load_checkpoint(folder.checkpoint) if known and folder.checkpoint.exists() else None
+    if checkpoint is not None:
+        _refuse_changes(request, checkpoint, folder)
+    spent = checkpoint.spent if checkpoint else Spent()
+    budget = plan(asked, stored_budget(known, folder.settings), spent, request.more)
+    data = _data_path(request, known, folder)
+    if not data.exists():
+        raise DataError(f"There is no data set '{data}'; give the folder or transforms.json of one.")
+    folder = claim_run_folder(folder.root)
+    _sweep(folder)
+
+    dataset = load_dataset(data, splits=("train", "val"), progress=events.loading, should_stop=events.should_stop)
+    scene = checkpoint.scene if checkpoint else _scene(dataset)
+    if checkpoint is not None:
+        method = restore_method(checkpoint, folder.checkpoint, device)
+        name, seed, settings = checkpoint.method, checkpoint.seed, checkpoint.settings
+    else:
+        name = request.method or known.get("method") or DEFAULT_METHOD
+        seed = int(known.get("seed", 0) if request.seed is None else request.seed)
+        settings = dict(request.settings or known.get("settings") or {})
+        method = create(name, Normalisation(scene.bounds), device, seed, settings)
+    method.load_views(dataset.splits["train"])
+    facts = {
+        **{key: value for key, value in known.items() if key not in ("format", "version")},
+        "data": _portable(data, folder.root),
+        "method": name,
+        "settings": settings,
+        "seed": seed,
+        "device": device,
+        "backend": method.backend,
+        "bounds": scene.bounds.tolist(),
+        "color_space": scene.color_space,
+        "has_alpha": scene.has_alpha,
+        "background": list(scene.background),
+        "versions": versions(),
+        "budget": budget.to_dict(),
+        "spent": {"seconds": spent.seconds, "steps": spent.steps},
+        "created": known.get("created") or datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    folder.write(facts)
+    events.warming_up()
+    method.warm_up()
+    held_out = HeldOut(dataset.splits.get("val"), scene.background, seed)
+    return Prepared(folder, facts, method, scene, held_out, budget, spent, continued=checkpoint is not None)
+
+
+def _refuse_changes(request: TrainRequest, checkpoint: Checkpoint, folder: RunFolder) -> None:
+    """A run keeps the method and settings that its parameters were made with."""
+    if request.method not in (None, checkpoint.method):
+        raise NerfError(
+            f"The run '{folder.root}' was trained with the method '{checkpoint.method}'; "
+            f"choose another run folder for '{request.method}'."
+        )
+    settings = dict(request.settings or {})
+    if settings and settings != checkpoint.settings:
+        raise NerfError(
+            f"The run '{folder.root}' was trained with the settings {checkpoint.settings}; "
+            "choose another run folder for other settings."
+        )
+
+
+def _data_path(request: TrainRequest, known: Mapping[str, Any], folder: RunFolder) -> Path:
+    if request.data is not None:
+        return Path(request.data)
+    stored = known.get("data")
+    if not isinstance(stored, str):
+        raise NerfError(f"Say which data set to train on: the run '{folder.root}' does not know one yet.")
+    return folder.root / stored
+
+
+def _portable(data: Path, root: Path) -> str:
+    """Relative with forward slashes when the data set lies inside the run folder, so that both can move; else whole."""
+    whole, base = Path(os.path.abspath(data)), Path(os.path.abspath(root))
+    return whole.relative_to(base).as_posix() if whole.is_relative_to(base) else str(whole)
+
+
+def _scene(dataset: Dataset) -> Scene:
+    red, green, blue = (float(channel) for channel in dataset.background)
+    return Scene(
+        bounds=dataset.bounds,
+        color_space=dataset.color_space,
+        has_alpha=dataset.has_alpha,
+        background=(red, green, blue),
+        cameras=[view.camera for view in dataset.splits["train"].views],
+    )
+
+
+def _sweep(folder: RunFolder) -> None:
+    """Remove the neighbours of checkpoints that a killed process was in the middle of writing."""
+    for left in folder.root.glob(f".{folder.checkpoint.stem}-*{folder.checkpoint.suffix}"):
+        left.unlink(missing_ok=True)
