@@ -1,0 +1,239 @@
+"""The fast field's settings and its one flat parameter layout, shared by every backend.
+
+The field is instant-NGP's (Müller et al. 2022, "Instant Neural Graphics Primitives"): a multiresolution hash grid, a
+density network and a colour network of one hidden layer each, no biases:
+
+* encoding: `levels` x `features` numbers by trilinear interpolation of table rows;
+* density network: encoding -> `density_width`, ReLU -> 16 numbers, whose first one is log density;
+* colour network: those 16 and 16 spherical harmonics of the viewing direction -> `color_width`, ReLU -> 3, sigmoid.
+
+A checkpoint holds these arrays under these names whatever trained it; `[in, out]` for every weight matrix.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from ..contract.errors import CheckpointError, NerfError
+
+GEO_FEATURES = 16
+"""Outputs of the density network: log density, and what the colour network is told."""
+SH_FEATURES = 16
+"""Real spherical harmonics of degree 0 to 3."""
+HASH_PRIMES = (1, 2654435761, 805459861)
+"""Instant-NGP's spatial hash: xor of the coordinates' products with these, modulo the table's size."""
+MAX_LOG_DENSITY = 15.0
+"""Log density is clamped here before it is exponentiated, so that nothing overflows in float32."""
+MAX_RAY_STEPS = 4096
+
+BACKENDS = ("auto", "cpu", "reference")
+
+
+@dataclass(frozen=True)
+class FastSettings:
+    """Everything that the fast method can be told; zero in `log2_table_size` or `occupancy_resolution` chooses.
+
+    Attributes
+    ----------
+    backend : {'auto', 'cpu', 'reference'}
+        Who computes: fused numba kernels, or plain torch; 'auto' takes numba on the CPU and torch elsewhere.
+    levels, features : int
+        Levels of the hash grid and numbers a level.
+    base_resolution, max_resolution : int
+        Cells along the unit cube at the coarsest and the finest level; geometric in between.
+    log2_table_size : int
+        Rows of a hashed level, as a power of two; 0 chooses by the images' size.
+    density_width, color_width : int
+        Hidden units of the two networks; multiples of 16.
+    occupancy_resolution : int
+        Cells along the unit cube of the occupancy grid, a multiple of 4; 0 chooses by the images' size.
+    ray_steps : int
+        Samples that would lie on the unit cube's diagonal if all of it were occupied.
+    samples_per_step : int
+        Field evaluations that a training step aims at; the number of rays follows it.
+    max_rays_per_step : int
+        Upper bound on the rays of a training step.
+    learning_rate, final_learning_rate : float
+        Adam's step at the start and at the end of the training budget; exponential in between.
+    beta1, beta2, epsilon : float
+        Adam's constants (Kingma & Ba 2015).
+    weight_threshold : float
+        Samples whose compositing weight is below it are neither coloured nor trained.
+    transmittance_threshold : float
+        A ray ends where less than this passes.
+    occupancy_threshold : float
+        A cell is empty where one step through it would absorb less than this.
+    """
+
+    backend: str = "auto"
+    levels: int = 8
+    features: int = 4
+    base_resolution: int = 16
+    max_resolution: int = 1024
+    log2_table_size: int = 0
+    density_width: int = 64
+    color_width: int = 64
+    occupancy_resolution: int = 0
+    ray_steps: int = 1024
+    samples_per_step: int = 32768
+    max_rays_per_step: int = 16384
+    learning_rate: float = 2e-2
+    final_learning_rate: float = 6e-4
+    beta1: float = 0.9
+    beta2: float = 0.99
+    epsilon: float = 1e-15
+    weight_threshold: float = 1e-3
+    transmittance_threshold: float = 1e-4
+    occupancy_threshold: float = 1e-2
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.type is str or item.type == "str":
+                continue
+            whole = item.type is int or item.type == "int"
+            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+                kind = "a whole number" if whole else "a number"
+                raise NerfError(f"The fast method's setting '{item.name}' must be {kind}, not {value!r}.")
+            low, high = _RANGES[item.name]
+            if not low <= value <= high:
+                raise NerfError(f"The fast method's setting '{item.name}' must be {low} to {high}, not {value}.")
+        if self.backend not in BACKENDS:
+            raise NerfError(f"The fast method's setting 'backend' must be one of {', '.join(BACKENDS)}.")
+        if self.log2_table_size and self.log2_table_size < 10:
+            raise NerfError("The fast method's setting 'log2_table_size' must be 0 (chosen by image size) or 10 to 24.")
+        for name in ("density_width", "color_width"):
+            if getattr(self, name) % 16:
+                raise NerfError(f"The fast method's setting '{name}' must be a multiple of 16.")
+        if self.levels * self.features % 16:
+            raise NerfError("The fast method's settings 'levels' times 'features' must be a multiple of 16.")
+        if self.occupancy_resolution % 4:
+            raise NerfError("The fast method's setting 'occupancy_resolution' must be a multiple of 4.")
+        if self.max_resolution < self.base_resolution:
+            raise NerfError("The fast method's setting 'max_resolution' must not be below 'base_resolution'.")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any] | None) -> "FastSettings":
+        """Read plain JSON; an unknown name is an error that lists the known ones."""
+        known = [item.name for item in fields(cls)]
+        for name in values or {}:
+            if name not in known:
+                raise NerfError(f"The fast method has no setting '{name}'; it has {', '.join(known)}.")
+        return cls(**dict(values or {}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return asdict(self)
+
+    def sized_for(self, image_side: float) -> "FastSettings":
+        """Fill in what is left to be chosen, for images of about `image_side` pixels squared."""
+        small = image_side < 300
+        return replace(
+            self,
+            log2_table_size=self.log2_table_size or (16 if small else 17),
+            occupancy_resolution=self.occupancy_resolution or (64 if small else 96),
+        )
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "levels": (1, 32),
+    "features": (1, 8),
+    "base_resolution": (2, 4096),
+    "max_resolution": (2, 65536),
+    "log2_table_size": (0, 24),
+    "density_width": (16, 256),
+    "color_width": (16, 256),
+    "occupancy_resolution": (0, 512),
+    "ray_steps": (16, MAX_RAY_STEPS),
+    "samples_per_step": (256, 1 << 22),
+    "max_rays_per_step": (32, 1 << 20),
+    "learning_rate": (1e-8, 1.0),
+    "final_learning_rate": (1e-8, 1.0),
+    "beta1": (0.0, 0.9999),
+    "beta2": (0.0, 0.99999),
+    "epsilon": (0.0, 1.0),
+    "weight_threshold": (0.0, 0.1),
+    "transmittance_threshold": (0.0, 0.1),
+    "occupancy_threshold": (0.0, 1.0),
+}
+
+
+@dataclass(frozen=True)
+class FastLayout:
+    """Where everything lies in the parameter arrays.
+
+    Attributes
+    ----------
+    features : int
+    resolutions : (L,) int64 array
+        Cells along the unit cube, a level.
+    offsets : (L + 1,) int64 array
+        First row of each level in the table; the last one is the number of rows.
+    dense : (L,) bool array
+        Whether a level has a row for every grid corner (row ``x + (n + 1) * (y + (n + 1) * z)``); others are hashed.
+    shapes : dict of str to tuple
+        Name and shape of every parameter array.
+    """
+
+    features: int
+    resolutions: np.ndarray
+    offsets: np.ndarray
+    dense: np.ndarray
+    shapes: dict[str, tuple[int, int]]
+
+    @property
+    def levels(self) -> int:
+        """How many levels the grid has."""
+        return len(self.resolutions)
+
+    @classmethod
+    def from_settings(cls, settings: FastSettings) -> "FastLayout":
+        """Lay out the field that `settings` (with nothing left to be chosen) describe."""
+        if not settings.log2_table_size or not settings.occupancy_resolution:
+            raise ValueError("the table's and the occupancy grid's sizes are not chosen yet: call sized_for first")
+        size = 1 << settings.log2_table_size
+        growth = (settings.max_resolution / settings.base_resolution) ** (1.0 / max(settings.levels - 1, 1))
+        resolutions = np.array(
+            [int(np.floor(settings.base_resolution * growth**level + 1e-6)) for level in range(settings.levels)],
+            dtype=np.int64,
+        )
+        corners = (resolutions + 1) ** 3
+        dense = corners <= size
+        # Rows of dense levels are padded to whole cache lines, which Adam's lazy update goes by.
+        rows = np.where(dense, (corners + 15) // 16 * 16, size)
+        offsets = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
+        encoded = settings.levels * settings.features
+        shapes = {
+            "table": (int(offsets[-1]), settings.features),
+            "density_0": (encoded, settings.density_width),
+            "density_1": (settings.density_width, GEO_FEATURES),
+            "color_0": (GEO_FEATURES + SH_FEATURES, settings.color_width),
+            "color_1": (settings.color_width, 3),
+        }
+        return cls(settings.features, resolutions, offsets, dense, shapes)
+
+    def initial(self, seed: int) -> dict[str, np.ndarray]:
+        """Fresh parameters: table uniform in +-1e-4, weights uniform after He et al. 2015."""
+        generator = np.random.default_rng(seed)
+        parameters = {"table": generator.uniform(-1e-4, 1e-4, self.shapes["table"]).astype(np.float32)}
+        for name, (inputs, outputs) in self.shapes.items():
+            if name != "table":
+                bound = np.sqrt(6.0 / inputs)
+                parameters[name] = generator.uniform(-bound, bound, (inputs, outputs)).astype(np.float32)
+        return parameters
+
+    def check(self, arrays: Mapping[str, np.ndarray], prefix: str) -> None:
+        """Raise a `CheckpointError` unless every parameter is there in its shape under ``prefix + name``."""
+        for name, shape in self.shapes.items():
+            array = arrays.get(prefix + name)
+            if array is None:
+                raise CheckpointError(f"The checkpoint has no array '{prefix}{name}'; it was not made by this method.")
+            if tuple(array.shape) != shape:
+                raise CheckpointError(
+                    f"The checkpoint's array '{prefix}{name}' is {'x'.join(map(str, array.shape))}, "
+                    f"but its settings ask for {'x'.join(map(str, shape))}; the file does not belong to this run."
+                )
+            if not np.isfinite(array).all():
+                raise CheckpointError(f"The checkpoint's array '{prefix}{name}' holds NaN or infinity.")

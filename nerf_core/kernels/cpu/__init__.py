@@ -1,0 +1,1 @@
+"""Fused numba kernels of the fast method for the CPU."""

@@ -1,0 +1,294 @@
+"""The fast method on the CPU: holds the arrays and sends threads through the fused kernels."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ...contract.errors import NerfError
+from ...fields.hash_grid import FastSettings
+from ..backend import BatchStats, FastBackend, OccupancyUpdate
+from ..views import ViewArrays
+from . import occupancy, render, train
+from .march import march_all
+from .structures import (
+    OUT,
+    Field,
+    Grid,
+    check_settings,
+    level_array,
+    make_batch,
+    make_scratch,
+    weight_sizes,
+)
+from .workers import Workers, thread_count
+
+WEIGHTS = ("density_0", "density_1", "color_0", "color_1")
+
+
+class CpuBackend(FastBackend):
+    """Fused numba kernels; see `FastBackend`.
+
+    Results depend on the seed alone, not on the number of threads.
+    """
+
+    name = "cpu"
+
+    def __init__(self, settings: FastSettings, box: np.ndarray, seed: int, threads: int | None = None) -> None:
+        super().__init__(settings, box, seed)
+        reason = check_settings(settings)
+        if reason:
+            raise NerfError(f"The fast method cannot run on the CPU with these settings: {reason}.")
+        self.workers = Workers(threads or thread_count())
+        self._scratch = [make_scratch(self.layout) for _ in range(self.workers.threads)]
+        self._batch = None
+        self._views: ViewArrays | None = None
+        self._random_background = False
+        self._rows = np.diff(self.layout.offsets)
+
+        sizes = weight_sizes(self.layout)
+        self._weights = np.zeros(sum(sizes), np.float32)
+        self._weight_state = np.zeros((3, sum(sizes)), np.float32)
+        rows, features = self.layout.shapes["table"]
+        self._table = np.zeros((rows, features), np.float32)
+        self._table_state = np.zeros((3, rows * features), np.float32)
+        self._load_parameters(self.layout.initial(seed))
+
+        side = settings.occupancy_resolution
+        self._values = np.zeros((side, side, side), np.float32)
+        occupancy.mark_outside(self._values, self.box)
+        self._cells = np.ones((side, side, side), np.uint8)
+        self._blocks = np.ones((side // 4, side // 4, side // 4), np.uint8)
+        self._grid = Grid(self._cells, self._blocks, self.box)
+
+    # Parameters ------------------------------------------------------------------------------------------------
+
+    def _matrices(self, flat: np.ndarray) -> list[np.ndarray]:
+        """The four matrices inside a flat array of weights, the last one padded to 16 columns."""
+        result, start = [], 0
+        for name, size in zip(WEIGHTS, weight_sizes(self.layout), strict=True):
+            inputs, outputs = self.layout.shapes[name]
+            columns = OUT if name == "color_1" else outputs
+            result.append(flat[start : start + size].reshape(inputs, columns))
+            start += size
+        return result
+
+    def _fill(self, flat: np.ndarray, arrays: Mapping[str, np.ndarray], prefix: str) -> None:
+        for name, matrix in zip(WEIGHTS, self._matrices(flat), strict=True):
+            matrix[:, : self.layout.shapes[name][1]] = arrays[prefix + name]
+
+    def _read(self, flat: np.ndarray, prefix: str) -> dict[str, np.ndarray]:
+        return {
+            prefix + name: matrix[:, : self.layout.shapes[name][1]].copy()
+            for name, matrix in zip(WEIGHTS, self._matrices(flat), strict=True)
+        }
+
+    def _load_parameters(self, arrays: Mapping[str, np.ndarray], prefix: str = "") -> None:
+        self._table[:] = arrays[prefix + "table"]
+        self._fill(self._weights, arrays, prefix)
+        self._refresh_field()
+
+    def _refresh_field(self) -> None:
+        matrices = self._matrices(self._weights)
+        transposes = [np.ascontiguousarray(matrix.T) for matrix in matrices]
+        # Only the geometric features get a gradient: the harmonics' rows of the colour network's first matrix do not.
+        transposes[2] = np.ascontiguousarray(matrices[2][:OUT].T)
+        self._field = Field(self._table, level_array(self.layout), *matrices, *transposes)
+
+    # Training --------------------------------------------------------------------------------------------------
+
+    def load_views(self, views: ViewArrays, random_background: bool) -> None:
+        """Take the training pixels."""
+        self._views = views
+        self._random_background = random_background
+
+    def gradients(self, rays: int) -> BatchStats:
+        """Run the fused forward and backward pass of this step's batch without updating anything."""
+        if self._views is None:
+            raise RuntimeError("load_views comes before the first training step")
+        if self._batch is None:
+            self._batch = make_batch(self.layout)
+        options = np.array(
+            [self.settings.weight_threshold, self.settings.transmittance_threshold, float(self._random_background)]
+        )
+        self.workers.run(
+            train.train_worker,
+            self._scratch,
+            self._field,
+            self._grid,
+            self._views,
+            self._batch,
+            rays,
+            self.seed,
+            self.step,
+            np.float32(self.training_step_length()),
+            options,
+            place=3,
+        )
+        loss, error, count, samples, trained, cut = self._batch.stats.sum(axis=0)
+        return BatchStats(float(loss), error / (3.0 * count), int(count), int(samples), int(trained), int(cut))
+
+    def train_step(self, progress: float) -> BatchStats:
+        """One optimisation step."""
+        stats = self.gradients(self.rays)
+        self._update(self.learning_rate(progress))
+        update = self.occupancy_update()
+        if update is not None:
+            self.update_occupancy(update)
+        self.step += 1
+        self.adapt_rays(stats)
+        return stats
+
+    def _update(self, rate: float) -> None:
+        settings = self.settings
+        parts = -(-self.workers.threads // self.layout.levels)
+        self.workers.run(
+            train.update_worker,
+            None,
+            self._field,
+            self._batch,
+            self._values,
+            parts,
+            self._rows,
+            self._table_state,
+            self._weights,
+            self._weight_state,
+            rate,
+            np.array([settings.beta1, settings.beta2, settings.epsilon]),
+            self.step + 1,
+        )
+        self._refresh_field()
+
+    def update_occupancy(self, update: OccupancyUpdate) -> float:
+        """Refresh part of the occupancy grid; gives the share of the box that is occupied."""
+        self.workers.run(
+            occupancy.refresh_worker,
+            self._scratch,
+            self._field,
+            self._values,
+            update.every,
+            update.phase,
+            self.seed,
+            self.step,
+            np.float32(update.decay),
+            place=1,
+        )
+        return self._set_cells()
+
+    def _set_cells(self) -> float:
+        return float(occupancy.threshold_cells(self._values, self.occupancy_limit, self._cells, self._blocks))
+
+    # Looking ---------------------------------------------------------------------------------------------------
+
+    def render(self, origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+        """Render rays; see `FastBackend`."""
+        rays = len(origins)
+        rgba = np.zeros((rays, 4), np.float32)
+        depth = np.zeros(rays, np.float32)
+        samples = np.zeros(1, np.int64)
+        self.workers.run(
+            render.render_worker,
+            self._scratch,
+            self._field,
+            self._grid,
+            _rows3(origins),
+            _rows3(directions),
+            rgba,
+            depth,
+            samples,
+            np.float32(self.fine_step),
+            np.array([self.settings.weight_threshold, self.settings.transmittance_threshold]),
+            place=2,
+        )
+        return rgba, depth, int(samples[0])
+
+    def march(self, origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """All lattice points of rays that lie in occupied cells; see `FastBackend`."""
+        origins, directions = _rows3(origins), _rows3(directions)
+        counts = np.zeros(len(origins), np.int64)
+        needed = 64 * len(origins)
+        while True:
+            positions = np.zeros((needed, 3), np.float32)
+            distances = np.zeros(needed, np.float32)
+            total = march_all(
+                origins,
+                directions,
+                self.box,
+                np.float32(self.fine_step),
+                np.float32(0.5),
+                1 << 30,
+                self._cells,
+                self._blocks,
+                counts,
+                positions,
+                distances,
+            )
+            if total <= needed:
+                return counts, positions[:total], distances[:total]
+            needed = total
+
+    def query(self, positions: np.ndarray, directions: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Density and colour at positions; see `FastBackend`."""
+        positions = _rows3(positions)
+        density = np.zeros(len(positions), np.float32)
+        color = np.zeros((len(positions) if directions is not None else 0, 3), np.float32)
+        self.workers.run(
+            render.query_worker,
+            self._scratch,
+            self._field,
+            positions,
+            _rows3(directions) if directions is not None else positions,
+            directions is not None,
+            density,
+            color,
+            place=1,
+        )
+        return density, color
+
+    def warm_up(self) -> None:
+        """Compile every kernel, or find it compiled, on a field and an image of a few rows."""
+        small = FastSettings(log2_table_size=10, occupancy_resolution=8, base_resolution=4, max_resolution=8)
+        backend = CpuBackend(small, self.box, 0, threads=1)
+        views = ViewArrays(
+            pixels=np.full((16, 4), 128, np.uint8),
+            starts=np.array([0, 16], np.int64),
+            widths=np.array([4], np.int64),
+            cameras=np.array([[1, 0, 0, 0, 1, 0, 0, 0, 1, 0.5, 0.5, 2, 4, 4, 2, 2]], np.float32),
+            kinds=np.zeros(1, np.int64),
+            tables=np.zeros(1, np.int64),
+            lens=np.zeros((1, 3), np.float32),
+        )
+        backend.load_views(views, True)
+        backend.train_step(0.0)
+        backend.update_occupancy(OccupancyUpdate(1, 0, 0.5))
+        origins, directions = np.array([[0.5, 0.5, 2.0]], np.float32), np.array([[0.0, 0.0, -1.0]], np.float32)
+        backend.render(origins, directions)
+        _, positions, _ = backend.march(origins, directions)
+        backend.query(positions, np.broadcast_to(directions, positions.shape))
+
+    # State -----------------------------------------------------------------------------------------------------
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Copies of everything that training changes."""
+        result = {"occupancy/values": self._values.copy()}
+        for prefix, table, weights in (
+            ("params/", self._table, self._weights),
+            ("adam/first/", self._table_state[0].reshape(self._table.shape), self._weight_state[0]),
+            ("adam/second/", self._table_state[1].reshape(self._table.shape), self._weight_state[1]),
+        ):
+            result[prefix + "table"] = table.copy()
+            result.update(self._read(weights, prefix))
+        return result
+
+    def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take over checked arrays."""
+        self._load_parameters(arrays, "params/")
+        for index, prefix in enumerate(("adam/first/", "adam/second/")):
+            self._table_state[index] = np.asarray(arrays[prefix + "table"], np.float32).reshape(-1)
+            self._fill(self._weight_state[index], arrays, prefix)
+        self._values[:] = arrays["occupancy/values"]
+        self._set_cells()
+
+
+def _rows3(array: np.ndarray) -> np.ndarray:
+    # Writeable, because numba would compile everything again for an array that is not.
+    return np.require(array, np.float32, ["C", "W"]).reshape(-1, 3)

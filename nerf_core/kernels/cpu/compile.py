@@ -1,0 +1,60 @@
+"""How the kernels are compiled, and where numba keeps what it compiled.
+
+Numba looks only at a function's own file when it asks whether its cache is still good, but our kernels inline each
+other across files: the cache folder therefore carries a digest of all of them.
+"""
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core import config
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept: under NUMBA_CACHE_DIR if that is set, else in the user's cache folder."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    if chosen:
+        base = Path(chosen)
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "nerf_toolkit"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches" / "nerf_toolkit"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nerf_toolkit"
+    return base / f"kernels-{digest.hexdigest()[:12]}"
+
+
+_FOLDER = cache_folder()
+
+
+def _writable() -> bool:
+    try:
+        _FOLDER.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(_FOLDER, os.W_OK)
+
+
+# Without a folder to write to, the kernels still work: they are compiled anew in every process.
+_CACHE = _writable()
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile with numba: no GIL, no bounds checks, contracted and reassociated arithmetic, kept on disk."""
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(_FOLDER)
+    try:
+        # Not the whole of fastmath: "nnan" and "ninf" would let the compiler drop the tests that catch bad numbers.
+        return numba.njit(
+            nogil=True, cache=_CACHE, fastmath={"contract", "reassoc", "nsz", "arcp"}, error_model="numpy"
+        )(function)
+    finally:
+        config.CACHE_DIR = before

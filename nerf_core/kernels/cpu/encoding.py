@@ -1,0 +1,124 @@
+"""The hash grid: interpolating table rows at positions, and scattering gradients back into the table.
+
+Levels are described by an int64 array [L, 3]: first row in the table, cells along the unit cube, and the hash mask
+(rows - 1), which is -1 where the level is dense.
+"""
+
+import numpy as np
+
+from ...fields.hash_grid import HASH_PRIMES
+from .compile import compiled
+from .vector import address, interpolate_rows, scatter_row
+
+PRIME_Y = HASH_PRIMES[1]
+PRIME_Z = HASH_PRIMES[2]
+ONE = np.float32(1.0)
+
+
+@compiled
+def encode(table, levels, positions, count, out):
+    """Fill ``out[:count]`` (rows of levels * 4 floats) from the table at ``positions[:count]`` in [0, 1]^3."""
+    width = out.shape[1]
+    out_start = address(out)
+    # Level by level, so that one level's rows stay in the cache while all samples of the block read them.
+    for level in range(levels.shape[0]):
+        rows = address(table) + 16 * levels[level, 0]
+        cells = levels[level, 1]
+        mask = levels[level, 2]
+        scale = np.float32(cells)
+        target = out_start + 16 * level
+        for s in range(count):
+            x = positions[s, 0] * scale
+            y = positions[s, 1] * scale
+            z = positions[s, 2] * scale
+            ix = min(max(np.int64(x), 0), cells - 1)
+            iy = min(max(np.int64(y), 0), cells - 1)
+            iz = min(max(np.int64(z), 0), cells - 1)
+            fx = x - np.float32(ix)
+            fy = y - np.float32(iy)
+            fz = z - np.float32(iz)
+            gx = ONE - fx
+            gy = ONE - fy
+            gz = ONE - fz
+            if mask < 0:
+                side = cells + 1
+                i0 = ix + side * (iy + side * iz)
+                i1 = i0 + 1
+                i2 = i0 + side
+                i3 = i2 + 1
+                i4 = i0 + side * side
+                i5 = i4 + 1
+                i6 = i4 + side
+                i7 = i6 + 1
+            else:
+                y0 = iy * PRIME_Y
+                y1 = y0 + PRIME_Y
+                z0 = iz * PRIME_Z
+                z1 = z0 + PRIME_Z
+                i0 = (ix ^ y0 ^ z0) & mask
+                i1 = ((ix + 1) ^ y0 ^ z0) & mask
+                i2 = (ix ^ y1 ^ z0) & mask
+                i3 = ((ix + 1) ^ y1 ^ z0) & mask
+                i4 = (ix ^ y0 ^ z1) & mask
+                i5 = ((ix + 1) ^ y0 ^ z1) & mask
+                i6 = (ix ^ y1 ^ z1) & mask
+                i7 = ((ix + 1) ^ y1 ^ z1) & mask
+            a = gy * gz
+            b = fy * gz
+            c = gy * fz
+            d = fy * fz
+            interpolate_rows(
+                rows,
+                target + 4 * s * width,
+                i0,
+                i1,
+                i2,
+                i3,
+                i4,
+                i5,
+                i6,
+                i7,
+                gx * a,
+                fx * a,
+                gx * b,
+                fx * b,
+                gx * c,
+                fx * c,
+                gx * d,
+                fx * d,
+            )
+
+
+@compiled
+def scatter_level(levels, level, positions, gradients, count, table_gradient, first_row, last_row):
+    """Add a level's gradients (rows of 4 floats) at ``positions[:count]`` to the table's gradient.
+
+    Only rows ``first_row <= row < last_row`` of the level are touched, so that several threads can share a level:
+    each entry is summed by one thread, in one order, whatever the number of threads.
+    """
+    rows = address(table_gradient) + 16 * levels[level, 0]
+    cells = levels[level, 1]
+    mask = levels[level, 2]
+    scale = np.float32(cells)
+    source = address(gradients)
+    for s in range(count):
+        x = positions[s, 0] * scale
+        y = positions[s, 1] * scale
+        z = positions[s, 2] * scale
+        ix = min(max(np.int64(x), 0), cells - 1)
+        iy = min(max(np.int64(y), 0), cells - 1)
+        iz = min(max(np.int64(z), 0), cells - 1)
+        fx = x - np.float32(ix)
+        fy = y - np.float32(iy)
+        fz = z - np.float32(iz)
+        for corner in range(8):
+            cx = corner & 1
+            cy = (corner >> 1) & 1
+            cz = corner >> 2
+            weight = (fx if cx else ONE - fx) * (fy if cy else ONE - fy) * (fz if cz else ONE - fz)
+            if mask < 0:
+                row = ix + cx + (cells + 1) * (iy + cy + (cells + 1) * (iz + cz))
+            else:
+                row = ((ix + cx) ^ ((iy + cy) * PRIME_Y) ^ ((iz + cz) * PRIME_Z)) & mask
+            if first_row <= row < last_row:
+                scatter_row(rows, source + 16 * s, row, weight)

@@ -1,0 +1,203 @@
+"""A group of rays through the field: march, encode, density, select, colour. Shared by training and rendering."""
+
+import math
+
+import numpy as np
+
+from ...fields.hash_grid import MAX_LOG_DENSITY
+from .compile import compiled
+from .encoding import encode
+from .harmonics import spherical_harmonics
+from .march import clip_to_box, march
+from .products import LOWEST, ZERO, layer
+from .structures import OUT, ROUND, TILE
+from .vector import ROW_MULTIPLE, address
+
+ONE = np.float32(1.0)
+LIMIT = np.float32(MAX_LOG_DENSITY)
+
+
+@compiled
+def density_network(field, encoded, hidden, out, count):
+    """Fill `hidden` and `out` (rows of 16, log density first) from ``encoded[:count]``; rows are padded to 16."""
+    inputs, width = field.w0.shape
+    for first in range(0, count, TILE):
+        rows = min(TILE, (count - first + ROW_MULTIPLE - 1) // ROW_MULTIPLE * ROW_MULTIPLE)
+        layer(
+            address(encoded) + 4 * first * inputs,
+            inputs,
+            address(field.w0),
+            address(hidden) + 4 * first * width,
+            rows,
+            inputs,
+            width,
+            ZERO,
+        )
+        layer(
+            address(hidden) + 4 * first * width,
+            width,
+            address(field.w1),
+            address(out) + 4 * first * OUT,
+            rows,
+            width,
+            OUT,
+            LOWEST,
+        )
+
+
+@compiled
+def color_network(field, inputs, hidden, color, count):
+    """Fill `hidden` and `color` (rows of 16, sigmoid applied to the first 3) from ``inputs[:count]``."""
+    size, width = field.w2.shape
+    for first in range(0, count, TILE):
+        rows = min(TILE, (count - first + ROW_MULTIPLE - 1) // ROW_MULTIPLE * ROW_MULTIPLE)
+        layer(
+            address(inputs) + 4 * first * size,
+            size,
+            address(field.w2),
+            address(hidden) + 4 * first * width,
+            rows,
+            size,
+            width,
+            ZERO,
+        )
+        layer(
+            address(hidden) + 4 * first * width,
+            width,
+            address(field.w3),
+            address(color) + 4 * first * OUT,
+            rows,
+            width,
+            OUT,
+            LOWEST,
+        )
+    for row in range(count):
+        for channel in range(3):
+            color[row, channel] = ONE / (ONE + math.exp(-color[row, channel]))
+
+
+@compiled
+def density_of(log_density):
+    """exp, clamped so that it stays finite."""
+    return math.exp(min(log_density, LIMIT))
+
+
+@compiled
+def begin_rays(grid, scratch, rays, step, jitter):
+    """Prepare `rays` rays whose origin and direction are in the scratch; gives how many meet the box.
+
+    `jitter[r]` (in units of `step`) shifts ray r's lattice.
+    """
+    active = 0
+    for ray in range(rays):
+        near, far = clip_to_box(scratch.origin[ray], scratch.direction[ray], grid.box)
+        scratch.start[ray] = near + jitter[ray] * step
+        scratch.far[ray] = far
+        scratch.lattice[ray] = 0
+        scratch.transmittance[ray] = ONE
+        for i in range(5):
+            scratch.color[ray, i] = ZERO
+        if near < far:
+            spherical_harmonics(scratch.direction[ray], scratch.harmonics[ray])
+            scratch.active[active] = ray
+            active += 1
+    return active
+
+
+@compiled
+def advance(field, grid, scratch, active, selected, capacity, step, weight_threshold, transmittance_threshold, keep):
+    """Take each active ray up to 8 samples further.
+
+    Samples whose weight exceeds the threshold are appended to the selected ones (from index `selected`, up to
+    `capacity`); with `keep` their activations are kept too, for the backward pass.
+
+    Returns
+    -------
+    active : int
+        Rays that go on.
+    selected : int
+    samples : int
+        Field evaluations made.
+    cut : int
+        Rays that were ended because the selected samples were full.
+    """
+    samples = 0
+    for a in range(active):
+        ray = scratch.active[a]
+        found, lattice = march(
+            scratch.origin[ray],
+            scratch.direction[ray],
+            scratch.start[ray],
+            step,
+            scratch.far[ray],
+            scratch.lattice[ray],
+            ROUND,
+            grid.cells,
+            grid.blocks,
+            scratch.position,
+            scratch.distance,
+            samples,
+        )
+        scratch.count[a] = found
+        scratch.lattice[ray] = lattice
+        samples += found
+    encode(field.table, field.levels, scratch.position, samples, scratch.encoded)
+    density_network(field, scratch.encoded, scratch.hidden, scratch.out, samples)
+    encoded_size = scratch.encoded.shape[1]
+    hidden_size = scratch.hidden.shape[1]
+    going_on = 0
+    cut = 0
+    row = 0
+    for a in range(active):
+        ray = scratch.active[a]
+        passing = scratch.transmittance[ray]
+        goes_on = scratch.count[a] == ROUND
+        for j in range(scratch.count[a]):
+            s = row + j
+            density = density_of(scratch.out[s, 0])
+            through = math.exp(-density * step)
+            weight = passing * (ONE - through)
+            passing *= through
+            if weight > weight_threshold:
+                if selected == capacity:
+                    goes_on = False
+                    cut += 1
+                    break
+                scratch.s_ray[selected] = ray
+                scratch.s_distance[selected] = scratch.distance[s]
+                scratch.s_weight[selected] = weight
+                for i in range(16):
+                    scratch.s_input[selected, i] = scratch.out[s, i]
+                for i in range(16):
+                    scratch.s_input[selected, 16 + i] = scratch.harmonics[ray, i]
+                if keep:
+                    scratch.s_after[selected] = passing
+                    scratch.s_density[selected] = density
+                    for axis in range(3):
+                        scratch.s_position[selected, axis] = scratch.position[s, axis]
+                    for i in range(encoded_size):
+                        scratch.s_encoded[selected, i] = scratch.encoded[s, i]
+                    for i in range(hidden_size):
+                        scratch.s_hidden[selected, i] = scratch.hidden[s, i]
+                selected += 1
+            if passing < transmittance_threshold:
+                goes_on = False
+                break
+        row += scratch.count[a]
+        scratch.transmittance[ray] = passing
+        if goes_on:
+            scratch.active[going_on] = ray
+            going_on += 1
+    return going_on, selected, samples, cut
+
+
+@compiled
+def accumulate(scratch, selected):
+    """Add the selected samples' weighted colours, weights and distances to their rays."""
+    for s in range(selected):
+        ray = scratch.s_ray[s]
+        weight = scratch.s_weight[s]
+        for channel in range(3):
+            scratch.color[ray, channel] += weight * scratch.s_color[s, channel]
+        scratch.color[ray, 3] += weight
+        scratch.color[ray, 4] += weight * scratch.s_distance[s]

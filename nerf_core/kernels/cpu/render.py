@@ -1,0 +1,93 @@
+"""Rendering rays, and asking the field for density and colour at points."""
+
+import math
+
+import numpy as np
+
+from .compile import compiled
+from .encoding import encode
+from .forward import accumulate, advance, begin_rays, color_network, density_network, density_of
+from .harmonics import spherical_harmonics
+from .structures import GROUP, ROUND
+from .vector import address, fetch_add
+
+ONE = np.float32(1.0)
+HALF = np.float32(0.5)
+BATCH = GROUP * ROUND
+
+
+@compiled
+def render_worker(counter, field, grid, scratch, origins, directions, rgba, depth, samples, step, options):
+    """Take groups of rays off the shared counter; `options` are the weight and transmittance thresholds.
+
+    `depth` is the mean distance of what is seen, in unit-cube lengths, 0 where nothing is; `samples` (1,) int64
+    is added to, atomically.
+    """
+    rays = origins.shape[0]
+    weight_threshold = np.float32(options[0])
+    transmittance_threshold = np.float32(options[1])
+    jitter = np.full(GROUP, HALF, np.float32)
+    while True:
+        group = fetch_add(address(counter), 1) * GROUP
+        if group >= rays:
+            return
+        count = min(GROUP, rays - group)
+        for ray in range(count):
+            for axis in range(3):
+                scratch.origin[ray, axis] = origins[group + ray, axis]
+                scratch.direction[ray, axis] = directions[group + ray, axis]
+        active = begin_rays(grid, scratch, count, step, jitter)
+        total = 0
+        while active > 0:
+            active, selected, made, _ = advance(
+                field,
+                grid,
+                scratch,
+                active,
+                0,
+                BATCH,
+                step,
+                weight_threshold,
+                transmittance_threshold,
+                False,
+            )
+            color_network(field, scratch.s_input, scratch.s_hidden2, scratch.s_color, selected)
+            accumulate(scratch, selected)
+            total += made
+        fetch_add(address(samples), total)
+        for ray in range(count):
+            weight = scratch.color[ray, 3]
+            for channel in range(3):
+                rgba[group + ray, channel] = scratch.color[ray, channel]
+            rgba[group + ray, 3] = weight
+            depth[group + ray] = scratch.color[ray, 4] / weight if weight > np.float32(0.0) else np.float32(0.0)
+
+
+@compiled
+def query_worker(counter, field, scratch, positions, directions, with_color, density, color):
+    """Density, and colour along `directions` if asked, at unit-cube positions; batches off the shared counter."""
+    points = positions.shape[0]
+    while True:
+        first = fetch_add(address(counter), 1) * BATCH
+        if first >= points:
+            return
+        count = min(BATCH, points - first)
+        encode(field.table, field.levels, positions[first:], count, scratch.encoded)
+        density_network(field, scratch.encoded, scratch.hidden, scratch.out, count)
+        for s in range(count):
+            density[first + s] = density_of(scratch.out[s, 0])
+        if with_color:
+            for s in range(count):
+                for i in range(16):
+                    scratch.s_input[s, i] = scratch.out[s, i]
+                spherical_harmonics(directions[first + s], scratch.s_input[s, 16:])
+            color_network(field, scratch.s_input, scratch.s_hidden2, scratch.s_color, count)
+            for s in range(count):
+                for channel in range(3):
+                    color[first + s, channel] = scratch.s_color[s, channel]
+
+
+@compiled
+def expected_alpha(density, step):
+    """What one step through a density absorbs."""
+    return ONE - math.exp(-density * step)

@@ -1,0 +1,276 @@
+"""The training step, fused: a chunk of rays from pixels to gradients, then a level's scatter and update.
+
+The loss is the mean over rays and channels of the squared difference to the pixel's colour over a background, and
+a ray's colour is ``sum_i w_i c_i + (1 - sum_i w_i) background`` over the selected samples (w_i above the threshold).
+"""
+
+import numpy as np
+
+from .compile import compiled
+from .encoding import scatter_level
+from .forward import accumulate, advance, begin_rays, color_network
+from .optimiser import adam
+from .products import LOWEST, ZERO, mask_where_zero, product, weight_gradient
+from .rays import random_pixel, random_unit
+from .structures import CHUNK_ROWS, CHUNKS, GROUP, OUT, SELECTED, TILE
+from .vector import ROW_MULTIPLE, address, fetch_add
+
+ONE = np.float32(1.0)
+
+
+@compiled
+def sample_gradients(scratch, rays, selected, step, scale):
+    """Squared error of a group's rays, and d loss / d (colour logits, log density) of its selected samples.
+
+    With q_i = dL/dcolor . (c_i - background): dL/ddensity_i = step (q_i T_{i+1} - sum_{j>i} q_j w_j), where T_{i+1}
+    is the transmittance after sample i (Max 1995). `scale` multiplies the squared error of one channel.
+    """
+    error = 0.0
+    for ray in range(rays):
+        behind = ONE - scratch.color[ray, 3]
+        for channel in range(3):
+            difference = (
+                scratch.color[ray, channel] + behind * scratch.background[ray, channel] - scratch.target[ray, channel]
+            )
+            error += difference * difference
+            scratch.slope[ray, channel] = np.float32(2.0) * scale * difference
+        scratch.slope[ray, 3] = ZERO
+    for s in range(selected - 1, -1, -1):
+        ray = scratch.s_ray[s]
+        weight = scratch.s_weight[s]
+        q = ZERO
+        for channel in range(3):
+            slope = scratch.slope[ray, channel]
+            color = scratch.s_color[s, channel]
+            q += slope * (color - scratch.background[ray, channel])
+            scratch.s_dcolor[s, channel] = slope * weight * color * (ONE - color)
+        later = scratch.slope[ray, 3]
+        scratch.s_dlog[s] = scratch.s_density[s] * step * (q * scratch.s_after[s] - later)
+        scratch.slope[ray, 3] = later + q * weight
+    return error
+
+
+@compiled
+def backward_networks(field, scratch, selected, gradients, batch, chunk, written):
+    """Back through both networks; weight gradients are added to flat `gradients`, the encoding's are stored."""
+    encoded_size, width = field.w0.shape
+    input_size, width2 = field.w2.shape
+    g0 = address(gradients)
+    g1 = g0 + 4 * field.w0.size
+    g2 = g1 + 4 * field.w1.size
+    g3 = g2 + 4 * field.w2.size
+    hidden = scratch.t_dhidden.reshape(-1)
+    dhidden = address(scratch.t_dhidden)
+    dout = address(scratch.t_dout)
+    dencoded = address(scratch.t_dencoded)
+    flat_hidden = scratch.s_hidden.reshape(-1)
+    flat_hidden2 = scratch.s_hidden2.reshape(-1)
+    for first in range(0, selected, TILE):
+        count = min(TILE, selected - first)
+        rows = (count + ROW_MULTIPLE - 1) // ROW_MULTIPLE * ROW_MULTIPLE
+        dcolor = address(scratch.s_dcolor) + 4 * first * OUT
+        # color = sigmoid(relu(input w2) w3); w3's transpose is [16, width2], of which 3 rows count.
+        weight_gradient(address(scratch.s_hidden2) + 4 * first * width2, width2, dcolor, g3, count, width2, OUT)
+        product(dcolor, OUT, 1, address(field.w3t), dhidden, width2, rows, width2, 3, 0, LOWEST)
+        mask_where_zero(hidden, flat_hidden2[first * width2 :], count * width2)
+        weight_gradient(
+            address(scratch.s_input) + 4 * first * input_size, input_size, dhidden, g2, count, input_size, width2
+        )
+        product(dhidden, width2, 1, address(field.w2t), dout, OUT, rows, OUT, width2, 0, LOWEST)
+        for row in range(count):
+            scratch.t_dout[row, 0] += scratch.s_dlog[first + row]
+        # out = relu(encoded w0) w1
+        weight_gradient(address(scratch.s_hidden) + 4 * first * width, width, dout, g1, count, width, OUT)
+        product(dout, OUT, 1, address(field.w1t), dhidden, width, rows, width, OUT, 0, LOWEST)
+        mask_where_zero(hidden, flat_hidden[first * width :], count * width)
+        weight_gradient(
+            address(scratch.s_encoded) + 4 * first * encoded_size, encoded_size, dhidden, g0, count, encoded_size, width
+        )
+        product(dhidden, width, 1, address(field.w0t), dencoded, encoded_size, rows, encoded_size, width, 0, LOWEST)
+        for level in range(encoded_size // 4):
+            for row in range(count):
+                for i in range(4):
+                    batch.gradient[chunk, level, written + first + row, i] = scratch.t_dencoded[row, 4 * level + i]
+
+
+@compiled
+def train_chunk(field, grid, views, scratch, batch, chunk, rays, seed, step_index, step, options):
+    """One chunk of a training batch of `rays` rays; `options` are weight and transmittance thresholds, random bg."""
+    first_ray = chunk * rays // CHUNKS
+    last_ray = (chunk + 1) * rays // CHUNKS
+    batch.weights[chunk, :] = ZERO
+    batch.stats[chunk, :] = 0.0
+    written = 0
+    scale = np.float32(1.0 / (3.0 * rays))
+    jitter = np.empty(GROUP, np.float32)
+    weight_threshold = np.float32(options[0])
+    transmittance_threshold = np.float32(options[1])
+    random_background = options[2] > 0.0
+    for group in range(first_ray, last_ray, GROUP):
+        count = min(GROUP, last_ray - group)
+        for ray in range(count):
+            random_pixel(
+                views,
+                seed,
+                step_index,
+                group + ray,
+                random_background,
+                scratch.origin[ray],
+                scratch.direction[ray],
+                scratch.target[ray],
+                scratch.background[ray],
+            )
+            jitter[ray] = random_unit(seed, step_index, group + ray, 4)
+        active = begin_rays(grid, scratch, count, step, jitter)
+        capacity = min(SELECTED, CHUNK_ROWS - written)
+        selected = 0
+        samples = 0
+        cut = 0
+        while active > 0:
+            active, selected, made, ended = advance(
+                field,
+                grid,
+                scratch,
+                active,
+                selected,
+                capacity,
+                step,
+                weight_threshold,
+                transmittance_threshold,
+                True,
+            )
+            samples += made
+            cut += ended
+        color_network(field, scratch.s_input, scratch.s_hidden2, scratch.s_color, selected)
+        accumulate(scratch, selected)
+        error = sample_gradients(scratch, count, selected, step, scale)
+        backward_networks(field, scratch, selected, batch.weights[chunk], batch, chunk, written)
+        for s in range(selected):
+            for axis in range(3):
+                batch.position[chunk, written + s, axis] = scratch.s_position[s, axis]
+            batch.density[chunk, written + s] = scratch.s_density[s]
+        written += selected
+        batch.stats[chunk, 0] += error * scale
+        batch.stats[chunk, 1] += error
+        batch.stats[chunk, 2] += count
+        batch.stats[chunk, 3] += samples
+        batch.stats[chunk, 4] += selected
+        batch.stats[chunk, 5] += cut
+    batch.count[chunk] = written
+
+
+@compiled
+def train_worker(counter, field, grid, views, scratch, batch, rays, seed, step_index, step, options):
+    """Take chunks off the shared counter until none is left; any number of threads may run this."""
+    while True:
+        chunk = fetch_add(address(counter), 1)
+        if chunk >= CHUNKS:
+            return
+        train_chunk(field, grid, views, scratch, batch, chunk, rays, seed, step_index, step, options)
+
+
+@compiled
+def update_level(field, batch, level, part, parts, rows, first, second, gradient, rate, options, step_count):
+    """Scatter a level's gradients into one part of its rows, then Adam over that part.
+
+    `options`: beta1, beta2, epsilon. `rows` (L,) is each level's number of rows.
+    """
+    low = rows[level] * part // parts // 16 * 16
+    high = rows[level] if part == parts - 1 else rows[level] * (part + 1) // parts // 16 * 16
+    for chunk in range(CHUNKS):
+        scatter_level(
+            field.levels,
+            level,
+            batch.position[chunk],
+            batch.gradient[chunk, level],
+            batch.count[chunk],
+            gradient,
+            low,
+            high,
+        )
+    start = 4 * (field.levels[level, 0] + low)
+    stop = 4 * (field.levels[level, 0] + high)
+    adam(
+        field.table.reshape(-1),
+        first,
+        second,
+        gradient.reshape(-1),
+        start,
+        stop,
+        rate,
+        options[0],
+        options[1],
+        options[2],
+        step_count,
+    )
+
+
+@compiled
+def feed_occupancy(values, batch):
+    """Let the density that training samples met raise the occupancy grid's values: thin things stay."""
+    side = values.shape[0]
+    scale = np.float32(side)
+    for chunk in range(CHUNKS):
+        for s in range(batch.count[chunk]):
+            ix = min(np.int64(batch.position[chunk, s, 0] * scale), side - 1)
+            iy = min(np.int64(batch.position[chunk, s, 1] * scale), side - 1)
+            iz = min(np.int64(batch.position[chunk, s, 2] * scale), side - 1)
+            values[iz, iy, ix] = max(values[iz, iy, ix], batch.density[chunk, s])
+
+
+@compiled
+def sum_weight_gradients(batch, out):
+    """Sum the chunks' weight gradients, in their order."""
+    out[:] = batch.weights[0]
+    for chunk in range(1, CHUNKS):
+        for i in range(out.shape[0]):
+            out[i] += batch.weights[chunk, i]
+
+
+@compiled
+def update_worker(
+    counter, field, batch, values, parts, rows, table_state, weights, weight_state, rate, options, step_count
+):
+    """Take update tasks off the shared counter: the networks, the occupancy grid, then each part of each level.
+
+    `table_state` and `weight_state` are (3, floats): first moments, second moments, gradients.
+    """
+    levels = field.levels.shape[0]
+    while True:
+        task = fetch_add(address(counter), 1)
+        if task >= levels * parts + 1:
+            return
+        if task < levels * parts:
+            # The finest levels have the most to do: first come, first served works best with them first.
+            level = levels - 1 - task // parts
+            gradient = table_state[2].reshape(-1, 4)
+            update_level(
+                field,
+                batch,
+                level,
+                task % parts,
+                parts,
+                rows,
+                table_state[0],
+                table_state[1],
+                gradient,
+                rate,
+                options,
+                step_count,
+            )
+        else:
+            sum_weight_gradients(batch, weight_state[2])
+            adam(
+                weights,
+                weight_state[0],
+                weight_state[1],
+                weight_state[2],
+                0,
+                weights.shape[0],
+                rate,
+                options[0],
+                options[1],
+                options[2],
+                step_count,
+            )
+            feed_occupancy(values, batch)
