@@ -1,0 +1,367 @@
+"""The core's process as Blender sees it: started, asked, listened to and ended without ever waiting. No bpy here.
+
+One thread reads its answers into an inbox, one writes requests (a full pipe must not hold Blender up), and the main
+thread calls :meth:`CoreProcess.drain`, where all callbacks run.
+
+There is no PR_SET_PDEATHSIG: it would end the core before it has written its checkpoint. When Blender goes away in
+whatever manner, the core's stdin ends, and the core saves and leaves.
+"""
+
+import atexit
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ..vendor.nerf_core.contract import messages
+from ..vendor.nerf_core.contract.errors import ProtocolError
+from ..vendor.nerf_core.contract.messages import Message
+from .calls import ENDED, Call, CoreError, ProgressCallback, ResultCallback
+from .child import obituary, process_options
+from .inbox import Inbox
+
+HELLO_SECONDS = 180.0  # torch's first import from a cold disk under a virus scanner takes a minute and more
+SHUTDOWN_SECONDS = 6.0  # the core writes a checkpoint and leaves within 5 s
+TERMINATE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """The reader's last item: why nothing more comes."""
+
+    exit_code: int | None
+    protocol_error: str | None
+
+
+class CoreProcess:
+    """One process of the core.
+
+    Parameters
+    ----------
+    command : sequence of str
+        Such as ``[python, "-m", "nerf_core", "serve"]``.
+    environment : mapping
+        Its variables, see `child.core_environment`.
+    log : Path
+        Where its stderr goes; its folder exists.
+    on_notification : callable, optional
+        Called on the main thread with each `Message` that is a notification.
+    on_ready : callable, optional
+        Called with `hello`'s result.
+    on_end : callable, optional
+        Called once with one sentence when it ended without having been asked to.
+
+    Raises
+    ------
+    CoreError
+        When the process cannot be started.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        on_notification: Callable[[Message], None] | None = None,
+        on_ready: Callable[[dict[str, Any]], None] | None = None,
+        on_end: Callable[[str], None] | None = None,
+    ) -> None:
+        self.command = list(command)
+        self.log = Path(log)
+        self.hello: dict[str, Any] | None = None
+        self.end_sentence: str | None = None
+        self._on_notification, self._on_ready, self._on_end = on_notification, on_ready, on_end
+        self._calls: dict[int, Call] = {}
+        self._next_id = 1
+        self._inbox = Inbox()
+        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._stopping = False
+        self._reaper: threading.Thread | None = None
+        self._started = time.monotonic()
+        try:
+            with open(self.log, "ab") as log_stream:
+                self._popen = subprocess.Popen(
+                    self.command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log_stream,
+                    env=dict(environment),
+                    **process_options(),
+                )
+        except OSError as error:
+            raise CoreError(
+                f"Cannot start the NeRF core with '{self.command[0]}': {error.strerror or error}. Choose another "
+                "Python in the add-on's preferences, or set the core up there."
+            ) from error
+        atexit.register(self._at_exit)
+        self._thread(self._read, self._popen.stdout)
+        self._thread(self._write, self._popen.stdin)
+        self.request(
+            "hello",
+            {"protocol": messages.PROTOCOL_VERSION, "client": "blender"},
+            on_result=self._greeted,
+            on_error=self._refused,
+        )
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._popen.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether requests may be made: it runs, as far as is known, and was not asked to stop."""
+        return self.end_sentence is None and not self._stopping
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has said hello and is alive."""
+        return self.alive and self.hello is not None
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is awaited or waits to be handled."""
+        return bool(self._calls) or len(self._inbox) > 0
+
+    def request(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        on_result: ResultCallback | None = None,
+        on_error: Callable[[CoreError], None] | None = None,
+        on_progress: ProgressCallback | None = None,
+    ) -> Call:
+        """Ask the core; returns at once, callbacks come from :meth:`drain`.
+
+        Parameters
+        ----------
+        method, params
+            As in `docs/architecture.md`.
+        on_result : callable, optional
+            Called with the result and its arrays.
+        on_error : callable, optional
+            Called with a :class:`CoreError`; also when the process ends before it answers.
+        on_progress : callable, optional
+            Called with the parameters of `progress` notifications that belong to this request.
+
+        Raises
+        ------
+        CoreError
+            When the process has ended or is being stopped.
+        """
+        if not self.alive:
+            raise CoreError(self.end_sentence or "The NeRF core is being stopped.", ENDED)
+        call = Call(method, dict(params or {}), on_result, on_error, on_progress)
+        ident, self._next_id = self._next_id, self._next_id + 1
+        self._calls[ident] = call
+        self._outbox.put(messages.encode(messages.request(ident, method, **call.params)))
+        return call
+
+    def drain(self, seconds: float = 0.02, limit: int = 64) -> int:
+        """Handle what has arrived, on the main thread; at most `limit` messages and about `seconds`.
+
+        Returns
+        -------
+        int
+            How many messages were handled.
+        """
+        until = time.monotonic() + seconds
+        handled = 0
+        while handled < limit and (handled == 0 or time.monotonic() < until):
+            item = self._inbox.take()
+            if item is None:
+                break
+            handled += 1
+            if isinstance(item, _Ended):
+                self._ended(item)
+            else:
+                self._dispatch(item)
+        if self.hello is None and self.alive and time.monotonic() - self._started > HELLO_SECONDS:
+            self._die(f"The NeRF core did not answer within {HELLO_SECONDS:.0f} seconds; its log is '{self.log}'.")
+            self._start_reaper(grace=0.0)
+        return handled
+
+    def stop(self) -> None:
+        """Ask it to save and leave; a thread sees to it that it does. Returns at once."""
+        if self._stopping or self.end_sentence is not None:
+            return
+        self._stopping = True
+        ident, self._next_id = self._next_id, self._next_id + 1
+        self._outbox.put(messages.encode(messages.request(ident, "shutdown")))
+        self._outbox.put(None)
+        self._start_reaper(SHUTDOWN_SECONDS)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until the process is gone; for tests and for the end of Blender. Returns whether it is."""
+        try:
+            self._popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    # What runs on threads of its own.
+
+    def _thread(self, target: Callable[..., None], *arguments: Any) -> threading.Thread:
+        thread = threading.Thread(target=target, args=arguments, daemon=True, name=f"nerf-core{target.__name__}")
+        thread.start()
+        return thread
+
+    def _read(self, stream: BinaryIO) -> None:
+        fault = None
+        try:
+            while (message := messages.read_message(stream)) is not None:
+                self._inbox.put(message)
+        except (ProtocolError, OSError, ValueError) as error:
+            fault = str(error)
+        ended_by_us = fault is not None and not self._exits_within(1.0)
+        if ended_by_us:
+            self._signal(hard=True)  # nothing that it says can be understood any more
+        if not self._exits_within(SHUTDOWN_SECONDS):
+            self._signal(hard=True)
+            self._exits_within(TERMINATE_SECONDS)
+        self._inbox.put(_Ended(None if ended_by_us else self._popen.poll(), fault))
+        self._outbox.put(None)
+        stream.close()
+
+    def _write(self, stream: BinaryIO) -> None:
+        try:
+            while (data := self._outbox.get()) is not None:
+                stream.write(data)
+                stream.flush()
+        except (OSError, ValueError):
+            pass  # the reader sees the end of the process and tells it
+        finally:
+            try:
+                stream.close()
+            except OSError:
+                pass
+
+    def _reap(self, grace: float) -> None:
+        if self._exits_within(grace):
+            return
+        self._signal(hard=False)
+        if self._exits_within(TERMINATE_SECONDS):
+            return
+        self._signal(hard=True)
+        self._exits_within(TERMINATE_SECONDS)
+
+    def _start_reaper(self, grace: float) -> None:
+        if self._reaper is None:
+            self._reaper = self._thread(self._reap, grace)
+
+    def _exits_within(self, seconds: float) -> bool:
+        try:
+            self._popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        atexit.unregister(self._at_exit)
+        return True
+
+    def _signal(self, hard: bool) -> None:
+        if self._popen.poll() is not None:
+            return
+        try:
+            if sys.platform == "win32":
+                self._popen.kill() if hard else self._popen.terminate()
+            else:
+                os.killpg(self._popen.pid, signal.SIGKILL if hard else signal.SIGTERM)
+        except (ProcessLookupError, PermissionError):
+            pass
+
+    def _at_exit(self) -> None:
+        self.stop()
+        self._start_reaper(0.0)
+        if self._reaper is not None:
+            self._reaper.join(SHUTDOWN_SECONDS + 2 * TERMINATE_SECONDS)
+
+    # What runs on the main thread.
+
+    def _dispatch(self, message: Message) -> None:
+        if message.is_notification:
+            if message.method == "progress":
+                self._progress(message.params)
+            if self._on_notification is not None:
+                _guarded(self._on_notification, message)
+            return
+        call = self._calls.pop(message.id, None) if message.id is not None else None
+        if call is None or message.method is not None:
+            return
+        if message.error is None:
+            call.result = message.result if isinstance(message.result, dict) else {}
+            call.arrays = message.arrays
+            call.done = True
+            if call.on_result is not None:
+                _guarded(call.on_result, call.result, call.arrays)
+        else:
+            code = message.error.get("code", messages.INTERNAL_ERROR)
+            data = message.error.get("data")
+            text = str(message.error.get("message") or "The NeRF core failed without saying why.")
+            if code == messages.INTERNAL_ERROR:
+                print(f"NeRF core: {text}\n{data or ''}", file=sys.stderr)
+                text = f"The NeRF core failed in '{call.method}': {text} (details are in '{self.log}')."
+            self._fail(call, CoreError(text, code, data))
+
+    def _progress(self, params: dict[str, Any]) -> None:
+        for call in list(self._calls.values()):
+            belongs = params.get("task") in (call.method, "load", "warm_up")
+            same_run = params.get("run") in (None, call.params.get("run"))
+            if call.on_progress is not None and belongs and same_run:
+                _guarded(call.on_progress, params)
+
+    def _fail(self, call: Call, error: CoreError) -> None:
+        call.error = error
+        call.done = True
+        if call.on_error is not None:
+            _guarded(call.on_error, error)
+
+    def _greeted(self, result: dict[str, Any], _arrays: dict[str, Any]) -> None:
+        if result.get("protocol") != messages.PROTOCOL_VERSION:
+            self._die(
+                f"The NeRF core speaks protocol {result.get('protocol')!r}, this add-on speaks "
+                f"{messages.PROTOCOL_VERSION}; set the core up again in the add-on's preferences."
+            )
+            self._start_reaper(grace=0.0)
+            return
+        self.hello = result
+        if self._on_ready is not None:
+            _guarded(self._on_ready, result)
+
+    def _refused(self, error: CoreError) -> None:
+        if self.end_sentence is None:
+            self._die(str(error))
+            self._start_reaper(grace=0.0)
+
+    def _ended(self, item: _Ended) -> None:
+        if self._stopping:
+            self._fail_all(CoreError("The NeRF core was stopped.", messages.CANCELLED))
+            self.end_sentence = self.end_sentence or "The NeRF core was stopped."
+        elif self.end_sentence is None:
+            self._die(obituary(self.command[0], self.log, item.exit_code, self.hello is None, item.protocol_error))
+
+    def _die(self, sentence: str) -> None:
+        self.end_sentence = sentence
+        self._outbox.put(None)
+        self._fail_all(CoreError(sentence, ENDED))
+        if self._on_end is not None:
+            _guarded(self._on_end, sentence)
+
+    def _fail_all(self, error: CoreError) -> None:
+        calls, self._calls = list(self._calls.values()), {}
+        for call in calls:
+            self._fail(call, error)
+
+
+def _guarded(callback: Callable[..., None], *arguments: Any) -> None:
+    # A fault in one callback must neither stop the pump nor swallow the messages behind it.
+    try:
+        callback(*arguments)
+    except Exception:
+        traceback.print_exc()
