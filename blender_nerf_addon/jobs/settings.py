@@ -1,0 +1,128 @@
+"""What a person chooses about training, rendering, points and inspection; kept in the .blend."""
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, IntVectorProperty, StringProperty
+
+from .. import compat
+
+DEVICES = (
+    ("AUTO", "Automatic", "The fastest device that the core finds"),
+    ("CPU", "CPU", "The processor"),
+    ("CUDA", "CUDA", "An NVIDIA graphics card"),
+    ("MPS", "Metal", "Apple's graphics processor"),
+)
+
+
+class NERF_PG_training(bpy.types.PropertyGroup):
+    """How to train."""
+
+    method: EnumProperty(
+        name="Method",
+        items=(
+            ("FAST", "Fast", "Hash grid and small networks: good within a minute"),
+            ("CLASSIC", "Classic", "The NeRF of 2020 as published: slow, to understand and compare"),
+        ),
+        default="FAST",
+    )
+    budget: EnumProperty(
+        name="Train For",
+        items=(("SECONDS", "Seconds", "Train for a time"), ("STEPS", "Steps", "Train for a number of steps")),
+        default="SECONDS",
+    )
+    seconds: FloatProperty(
+        name="Seconds", description="Training time", default=60.0, min=1.0, soft_max=3600.0, subtype="TIME_ABSOLUTE"
+    )
+    steps: IntProperty(name="Steps", description="Training steps", default=2000, min=1, soft_max=100_000)
+    device: EnumProperty(
+        name="Device",
+        items=(("PREFERENCES", "As in Preferences", "The device chosen in the add-on's preferences"), *DEVICES),
+        default="PREFERENCES",
+    )
+    seed: IntProperty(name="Seed", description="Same seed, same start", default=0, min=0)
+    data: StringProperty(
+        name="Data Set",
+        description="A folder with transforms.json to train on; empty: the views captured into the run folder",
+        subtype="DIR_PATH",
+        options=compat.path_options(),
+    )
+    preview: BoolProperty(
+        name="Live Preview", description="Show the active camera's view in the image 'NeRF Preview'", default=True
+    )
+    preview_size: IntProperty(
+        name="Size", description="Longer side of the preview, in pixels", default=320, min=16, max=2048
+    )
+    preview_seconds: FloatProperty(
+        name="Every", description="Time between previews", default=4.0, min=0.5, max=600.0, subtype="TIME_ABSOLUTE"
+    )
+
+
+class NERF_PG_render(bpy.types.PropertyGroup):
+    """Which views to render."""
+
+    views: EnumProperty(
+        name="Views",
+        items=(
+            ("ACTIVE", "Active Camera", "The scene's camera at the current frame"),
+            ("ALL", "All Cameras", "Every camera of the scene at the current frame"),
+            ("FRAMES", "Frame Range", "The scene's camera at every frame of the scene's range"),
+        ),
+        default="ACTIVE",
+    )
+    percentage: IntProperty(
+        name="Scale", description="Of the scene's resolution", default=100, min=1, max=400, subtype="PERCENTAGE"
+    )
+
+
+class NERF_PG_points(bpy.types.PropertyGroup):
+    """Which density points to import."""
+
+    count: IntProperty(
+        name="Count", description="Number of points", default=100_000, min=1, max=20_000_000, soft_max=2_000_000
+    )
+    automatic: BoolProperty(name="Automatic Threshold", description="Let the core choose the density", default=True)
+    threshold: FloatProperty(
+        name="Threshold",
+        description="Smallest density, per scene unit",
+        default=10.0,
+        min=0.0,
+        soft_max=1000.0,
+    )
+    size: FloatProperty(
+        name="Point Size",
+        description="Radius of the points; 0 chooses one that closes the surface",
+        default=0.0,
+        min=0.0,
+        soft_max=1.0,
+        subtype="DISTANCE",
+    )
+
+
+class NERF_PG_inspect(bpy.types.PropertyGroup):
+    """Which rays to take apart."""
+
+    pixels: EnumProperty(
+        name="Pixels",
+        items=(("GRID", "Grid", "A grid of pixels over the picture"), ("PIXEL", "One Pixel", "A chosen pixel")),
+        default="GRID",
+    )
+    grid: IntVectorProperty(name="Grid", description="Columns and rows", size=2, default=(8, 8), min=1, max=512)
+    pixel: IntVectorProperty(
+        name="Pixel",
+        description="Column and row from the picture's top left corner, counted from 0",
+        size=2,
+        default=(0, 0),
+        min=0,
+    )
+    use_center: BoolProperty(name="Centre", description="Take the pixel in the middle of the picture", default=True)
+    show_rays: BoolProperty(name="Rays", description="Add each ray as an edge", default=True)
+    size: FloatProperty(
+        name="Point Size",
+        description="Radius of the samples; 0 chooses one",
+        default=0.0,
+        min=0.0,
+        soft_max=1.0,
+        subtype="DISTANCE",
+    )
+
+
+CLASSES = (NERF_PG_training, NERF_PG_render, NERF_PG_points, NERF_PG_inspect)

@@ -1,0 +1,37 @@
+"""The one property group on the scene: `scene.nerf`."""
+
+import bpy
+from bpy.props import PointerProperty, StringProperty
+
+from . import compat
+from .capture.settings import NERF_PG_capture
+from .jobs.settings import NERF_PG_inspect, NERF_PG_points, NERF_PG_render, NERF_PG_training
+
+
+class NERF_PG_scene(bpy.types.PropertyGroup):
+    """What a scene knows of its NeRF; what is going on at the moment lies in `jobs`, which undo does not touch."""
+
+    run_folder: StringProperty(
+        name="Run Folder",
+        description="Where captured views, the trained NeRF and its renders go; empty: beside the .blend file",
+        subtype="DIR_PATH",
+        options=compat.path_options(),
+    )
+    capture: PointerProperty(type=NERF_PG_capture)
+    training: PointerProperty(type=NERF_PG_training)
+    render: PointerProperty(type=NERF_PG_render)
+    points: PointerProperty(type=NERF_PG_points)
+    inspect: PointerProperty(type=NERF_PG_inspect)
+
+
+CLASSES = (NERF_PG_scene,)
+
+
+def register() -> None:
+    """Put the group on every scene."""
+    bpy.types.Scene.nerf = PointerProperty(type=NERF_PG_scene)
+
+
+def unregister() -> None:
+    """Take it away; what was set stays in the file."""
+    del bpy.types.Scene.nerf
