@@ -89,7 +89,8 @@ def load_dataset(
     if (splits is None or "train" in splits) and not documents.frames.get("train"):
         raise DataError(f"The data set '{path}' has an empty train split; it needs at least one training image.")
     if not documents.frames:
-        raise DataError(f"The data set '{path}' has no split {' or '.join(splits or ())}; ask for another one.")
+        there = ", ".join(read_transforms(path).frames) or "none"
+        raise DataError(f"The data set '{path}' has no {' or '.join(splits or ())} split; it has {there}.")
     jobs = [_Job(split, frame, *_camera(frame)) for split, frames in documents.frames.items() for frame in frames]
     kinds = {job.header.is_exr for job in jobs}
     if len(kinds) > 1:

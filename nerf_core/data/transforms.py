@@ -158,7 +158,7 @@ def read_transforms(path: str | Path, splits: tuple[str, ...] | None = None) -> 
             f"'{path}' is not a data set: it has neither transforms_train.json nor transforms.json; "
             "choose a NeRF-synthetic, instant-ngp or nerfstudio folder."
         )
-    document = _load_json(single)
+    document = load_json(single)
     frames = _frames(single, document)
     found = {split: chosen for split, chosen in _split(single, document, frames).items() if split in wanted and chosen}
     return TransformsFile(found, _toolkit_bounds(single, document), _ngp_box(single, document))
@@ -171,21 +171,24 @@ def _read_family(folder: Path, wanted: tuple[str, ...]) -> TransformsFile:
         path = folder / f"transforms_{split}.json"
         if not path.is_file() or split not in wanted:
             continue
-        document = _load_json(path)
+        document = load_json(path)
         found[split] = _frames(path, document)
         bounds = _toolkit_bounds(path, document) if bounds is None else bounds
         aabb = _ngp_box(path, document) if aabb is None else aabb
     return TransformsFile(found, bounds, aabb)
 
 
-def _load_json(path: Path) -> dict[str, Any]:
+def load_json(path: Path, kinds: tuple[type, ...] = (dict,)) -> Any:
+    """A JSON file's content, of one of the kinds; DataError names the file."""
     try:
         document = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError as error:
+        raise DataError(f"The file '{path}' does not exist; check the path.") from error
     except OSError as error:
         raise DataError(f"Cannot read '{path}': {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"'{path}' is not valid JSON ({error}); it may be cut off: write it again.") from error
-    if not isinstance(document, dict):
+    if not isinstance(document, kinds):
         raise DataError(f"'{path}' holds no JSON object with frames; choose a transforms.json.")
     return document
 
@@ -204,7 +207,7 @@ def _frames(path: Path, document: dict[str, Any]) -> list[FrameSpec]:
             raise DataError(f"Frame {index} of '{path}' has no file_path; name its image.")
         where = f"frame '{name}' of '{path}'"
         values = {**shared, **entry}
-        _check_model(values, where)
+        check_model(values, where)
         image = find_image(path.parent, name)
         if image is None:
             missing.append(name)
@@ -258,7 +261,8 @@ def pose(matrix: Any, where: str) -> np.ndarray:
     return c2w
 
 
-def _check_model(values: Mapping[str, Any], where: str) -> None:
+def check_model(values: Mapping[str, Any], where: str) -> None:
+    """Refuse lenses that the camera model does not hold (fisheye and others), by name."""
     model = values.get("camera_model", "")
     if not isinstance(model, str) or model.upper() not in _PINHOLE_MODELS:
         raise DataError(

@@ -42,6 +42,8 @@ class TrainRequest:
     device : str
     seed : int, optional
         Of a new run; 0 by default.
+    downscale : int, optional
+        Shrink the data set's images by this factor; by default 1, or the run's own.
     settings : mapping, optional
         The method's own, of a new run.
     preview : Camera, optional
@@ -58,6 +60,7 @@ class TrainRequest:
     more: bool = False
     device: str = "auto"
     seed: int | None = None
+    downscale: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     preview: Camera | None = None
     preview_seconds: float = 2.0
@@ -104,7 +107,10 @@ def prepare(request: TrainRequest, events: TrainEvents) -> Prepared:
     folder = claim_run_folder(folder.root)
     _sweep(folder)
 
-    dataset = load_dataset(data, splits=("train", "val"), progress=events.loading, should_stop=events.should_stop)
+    downscale = int(known.get("downscale", 1) if request.downscale is None else request.downscale)
+    dataset = load_dataset(
+        data, downscale, splits=("train", "val"), progress=events.loading, should_stop=events.should_stop
+    )
     scene = checkpoint.scene if checkpoint else _scene(dataset)
     if checkpoint is not None:
         method = restore_method(checkpoint, folder.checkpoint, device)
@@ -118,6 +124,7 @@ def prepare(request: TrainRequest, events: TrainEvents) -> Prepared:
     facts = {
         **{key: value for key, value in known.items() if key not in ("format", "version")},
         "data": _portable(data, folder.root),
+        "downscale": downscale,
         "method": name,
         "settings": settings,
         "seed": seed,

@@ -1,0 +1,74 @@
+"""What subcommands share: options, progress bars, and where plain words go."""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ..contract.errors import NerfError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")  # as in methods.registry, which is heavy to import
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """`--json`."""
+    parser.add_argument("--json", action="store_true", help="print one JSON line last, and nothing else, on stdout")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """`--device`."""
+    parser.add_argument(
+        "--device", choices=DEVICES, default="auto", help="where to compute (default: a GPU if there is one)"
+    )
+
+
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """`--overwrite`."""
+    parser.add_argument(
+        "--overwrite", action="store_true", help="write over existing files that NeRF Toolkit did not make"
+    )
+
+
+def say(arguments: argparse.Namespace, text: str) -> None:
+    """Print for a person: on stdout, but on stderr where stdout belongs to `--json`."""
+    print(text, file=sys.stderr if getattr(arguments, "json", False) else sys.stdout, flush=True)
+
+
+@contextmanager
+def progress_bar(label: str, unit: str = "") -> Iterator[Callable[[float], None]]:
+    """A bar on stderr for work that tells its fraction from 0 to 1."""
+    from tqdm import tqdm
+
+    layout = "{l_bar}{bar}| {elapsed}<{remaining}"
+    with tqdm(total=1.0, desc=label, unit=unit, file=sys.stderr, bar_format=layout, leave=False) as bar:
+
+        def update(done: float) -> None:
+            bar.update(max(0.0, min(done, 1.0) - bar.n))
+
+        yield update
+
+
+@contextmanager
+def count_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr for work that tells (done, total) counts."""
+    from tqdm import tqdm
+
+    with tqdm(desc=label, file=sys.stderr, leave=False) as bar:
+
+        def update(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield update
+
+
+def parse_background(text: str) -> tuple[float, float, float] | None:
+    """A colour by name or as #rrggbb, 0 to 1; None for 'transparent'."""
+    named = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0), "transparent": None}
+    if text in named:
+        return named[text]
+    if re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+        red, green, blue = (int(text[i : i + 2], 16) / 255.0 for i in (1, 3, 5))
+        return red, green, blue
+    raise NerfError(f"The background '{text}' is not known; use white, black, transparent or #rrggbb.")

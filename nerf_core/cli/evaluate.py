@@ -1,0 +1,79 @@
+"""Measure a run on views that it was not trained on: PSNR and SSIM of each, the mean last."""
+
+import argparse
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+from .common import add_device, add_json, add_overwrite, progress_bar, say
+
+HELP = "PSNR and SSIM of a run on held-out views"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `nerf evaluate` takes."""
+    parser.add_argument("run_dir", metavar="DIR", help="run folder")
+    parser.add_argument("--data", metavar="DATA", help="data set (default: the one the run was trained on)")
+    parser.add_argument("--split", choices=("train", "val", "test"), default="val", help="default: val")
+    parser.add_argument("--downscale", type=int, metavar="N", help="shrink the images (default: as in training)")
+    parser.add_argument("--pictures", metavar="FOLDER", help="write truth | NeRF | error pictures there")
+    add_overwrite(parser)
+    add_device(parser)
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Evaluate, and write pictures where asked."""
+    from ..contract.files import make_folder
+    from ..evaluation.evaluate import ViewResult, evaluate_run
+    from ..export.ownership import check_writable
+    from ..export.pictures import side_by_side, write_png
+
+    folder = make_folder(arguments.pictures) if arguments.pictures else None
+    written: list[str] = []
+
+    def on_view(view: Any, truth: Any, image: Any, result: ViewResult) -> None:
+        if folder is None:
+            return
+        path = check_writable(folder / picture_name(view.name, written), arguments.overwrite)
+        write_png(path, side_by_side(truth, image, f"{result.psnr:.2f} dB"))
+        written.append(str(path))
+
+    with progress_bar("evaluating") as progress:
+        evaluation = evaluate_run(
+            arguments.run_dir,
+            arguments.data,
+            arguments.split,
+            arguments.device,
+            arguments.downscale,
+            progress=progress,
+            on_view=on_view,
+        )
+    width = max(4, *(len(view.name) for view in evaluation.views))
+    say(arguments, f"{'view':{width}}   PSNR dB    SSIM")
+    for view in evaluation.views:
+        say(arguments, f"{view.name:{width}}  {view.psnr:8.3f}  {_ssim(view.ssim)}")
+    say(arguments, f"{'mean':{width}}  {evaluation.psnr:8.3f}  {_ssim(evaluation.ssim)}")
+    return {
+        "run": arguments.run_dir,
+        **({"pictures": written} if arguments.pictures else {}),
+        **evaluation.to_dict(),
+    }
+
+
+def picture_name(view: str, taken: list[str]) -> str:
+    """A plain file name for a view's picture: its path with other separators, numbered when it is taken."""
+    stem = (
+        posixpath.splitext(posixpath.normpath(view.replace("\\", "/")))[0] if "." in posixpath.basename(view) else view
+    )
+    stem = re.sub(r"[^\w.-]+", "_", stem.replace("/", "_")).strip("._")[-80:] or "view"
+    names = {Path(path).name for path in taken}
+    name, number = f"{stem}.png", 2
+    while name in names:
+        name, number = f"{stem}-{number}.png", number + 1
+    return name
+
+
+def _ssim(value: float | None) -> str:
+    return "     -" if value is None else f"{value:6.4f}"

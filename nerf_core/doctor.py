@@ -1,0 +1,128 @@
+"""An examination of this Python: packages, devices, kernels, video; works even when the packages are missing."""
+
+import os
+import platform
+import shutil
+import sys
+from importlib import metadata
+from typing import Any
+
+from . import __version__
+
+# Distribution name, module, what it is for.
+PACKAGES = (
+    ("torch", "torch", "the classic method and the reference kernels"),
+    ("numba", "numba", "the fast method's kernels on the CPU"),
+    ("numpy", "numpy", "everything"),
+    ("safetensors", "safetensors", "checkpoints"),
+    ("pillow", "PIL", "PNG and JPEG images"),
+    ("OpenEXR", "OpenEXR", "EXR images"),
+    ("imageio-ffmpeg", "imageio_ffmpeg", "videos"),
+    ("scikit-image", "skimage", "SSIM"),
+    ("tqdm", "tqdm", "progress bars"),
+)
+
+
+def examine() -> dict[str, Any]:
+    """Look at everything that the core needs.
+
+    Returns
+    -------
+    dict
+        Plain JSON: `nerf_core`, `python`, `executable`, `platform`, `cpus`, `packages` (list of ``{"name", "version",
+        "ok", "problem"}``), `devices` (list of ``{"kind", "name"}``), `device` (what 'auto' takes), `hints` (what to
+        do, in sentences), `ready`.
+    """
+    packages = [_package(*package) for package in PACKAGES]
+    broken = {package["name"] for package in packages if not package["ok"]}
+    devices, device, hints = _devices() if "torch" not in broken else ([], None, [])
+    for package in packages:
+        if not package["ok"]:
+            hints.append(
+                f"{package['name']} is {package['problem']} (needed for {package['for']}): "
+                f'"{sys.executable}" -m pip install {package["name"]}'
+            )
+    if "imageio-ffmpeg" not in broken:
+        hints += _ffmpeg()
+    return {
+        "nerf_core": __version__,
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "platform": platform.platform(),
+        "cpus": _cpus(),
+        "packages": packages,
+        "devices": devices,
+        "device": device,
+        "hints": hints,
+        "ready": not broken and device is not None,
+    }
+
+
+def report_lines(report: dict[str, Any]) -> list[str]:
+    """The report for a person, a line each."""
+    lines = [
+        f"NeRF Toolkit core {report['nerf_core']}",
+        f"Python {report['python']}  {report['executable']}",
+        f"{report['platform']}, {report['cpus']} CPU cores",
+        "",
+    ]
+    for package in report["packages"]:
+        state = package["version"] if package["ok"] else package["problem"]
+        lines.append(f"  {'ok' if package['ok'] else '--'}  {package['name']:15} {state}")
+    lines.append("")
+    for device in report["devices"]:
+        chosen = "  <- auto takes this one" if device == report["devices"][0] else ""
+        lines.append(f"  device {device['kind']:5} {device['name']}{chosen}")
+    lines += ["", *report["hints"]] if report["hints"] else []
+    lines.append("Ready." if report["ready"] else "Not ready: see above.")
+    return lines
+
+
+def _package(name: str, module: str, purpose: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": name, "for": purpose, "version": None, "ok": False, "problem": None}
+    try:
+        found["version"] = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        found["problem"] = "not installed"
+        return found
+    try:
+        __import__(module)
+    except Exception as error:  # a broken binary package raises whatever it likes, and that is what is asked here
+        found["problem"] = f"installed ({found['version']}) but broken: {str(error).splitlines()[0][:200]}"
+    else:
+        found["ok"] = True
+    return found
+
+
+def _devices() -> tuple[list[dict[str, str]], str | None, list[str]]:
+    try:
+        import torch
+
+        from .methods.registry import available_devices, resolve_device
+
+        hints = []
+        if shutil.which("nvidia-smi") and not torch.cuda.is_available():
+            build = "has no CUDA support" if torch.version.cuda is None else "cannot use the driver"
+            hints.append(
+                f"There is an NVIDIA driver, but this torch ({torch.__version__}) {build}: for the GPU, install the "
+                "CUDA build of torch as its own documentation says."
+            )
+        return available_devices(), resolve_device("auto"), hints
+    except Exception as error:  # see _package
+        return [], None, [f"The devices cannot be listed: {error}"]
+
+
+def _ffmpeg() -> list[str]:
+    import imageio_ffmpeg
+
+    try:
+        imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError:
+        return ["No ffmpeg was found for videos: install ffmpeg, or set IMAGEIO_FFMPEG_EXE to it."]
+    return []
+
+
+def _cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

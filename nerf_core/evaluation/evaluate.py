@@ -1,0 +1,160 @@
+"""A run measured on a split of its data set: every view rendered whole and compared with the truth."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..contract.errors import Cancelled, DataError
+from ..data.color import over, premultiply
+from ..data.dataset import load_dataset
+from ..data.views import View, Views
+from ..methods.base import Method
+from ..rendering.frame import render_frame
+from ..training.load import load_run
+from .metrics import psnr, ssim
+
+
+@dataclass(frozen=True)
+class ViewResult:
+    """One view's numbers; `ssim` is None for pictures under 11 pixels, `seconds` is the time to render."""
+
+    name: str
+    psnr: float
+    ssim: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All views' numbers, and their means (the mean of PSNRs, not the PSNR of a mean error: the field's way)."""
+
+    split: str
+    views: Sequence[ViewResult]
+
+    @property
+    def psnr(self) -> float:
+        """Mean PSNR in dB."""
+        return float(np.mean([view.psnr for view in self.views]))
+
+    @property
+    def ssim(self) -> float | None:
+        """Mean SSIM, over the views that have one."""
+        known = [view.ssim for view in self.views if view.ssim is not None]
+        return float(np.mean(known)) if known else None
+
+    @property
+    def seconds(self) -> float:
+        """Mean seconds to render a view."""
+        return float(np.mean([view.seconds for view in self.views]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON, the means last."""
+        return {
+            "split": self.split,
+            "views": [vars(view).copy() for view in self.views],
+            "seconds": self.seconds,
+            "psnr": self.psnr,
+            "ssim": self.ssim,
+        }
+
+
+OnView = Callable[[View, np.ndarray, np.ndarray, ViewResult], None]
+
+
+def truth_image(view: View, background: Sequence[float]) -> np.ndarray:
+    """A view's image over a background: (H, W, 3) float32, display-referred, 0 to 1."""
+    straight = view.rgba.astype(np.float32) / 255.0
+    return over(premultiply(straight), np.asarray(background, dtype=np.float32))
+
+
+def evaluate_views(
+    method: Method,
+    views: Views,
+    background: Sequence[float],
+    split: str = "val",
+    progress: Callable[[float], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    on_view: OnView | None = None,
+) -> Evaluation:
+    """Render every view whole and compare it with the truth over one background.
+
+    Parameters
+    ----------
+    method : Method
+    views : Views
+    background : (3,) floats
+        In the images' encoded colour.
+    split : str
+        The name in the result.
+    progress : callable, optional
+        Called with the fraction that is done.
+    should_stop : callable, optional
+        Asked between chunks of rays.
+    on_view : callable, optional
+        Called with (view, truth, image, result) after each view: both (H, W, 3), over the background, 0 to 1.
+
+    Raises
+    ------
+    Cancelled
+        When `should_stop` said so.
+    """
+    results = []
+    for index, view in enumerate(views.views):
+
+        def partly(done: float, before: int = index) -> None:
+            if progress is not None:
+                progress((before + done) / len(views))
+
+        frame = render_frame(method, view.camera, should_stop=should_stop, on_progress=partly)
+        truth = truth_image(view, background)
+        image = over(frame.rgba, np.asarray(background, dtype=np.float32))
+        result = ViewResult(view.name, psnr(image, truth), ssim(image, truth), frame.seconds)
+        results.append(result)
+        if on_view is not None:
+            on_view(view, truth, np.clip(image, 0.0, 1.0), result)
+        if should_stop is not None and should_stop():
+            raise Cancelled
+    return Evaluation(split, results)
+
+
+def evaluate_run(
+    run_dir: str | Path,
+    data: str | Path | None = None,
+    split: str = "val",
+    device: str = "auto",
+    downscale: int | None = None,
+    progress: Callable[[float], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    on_view: OnView | None = None,
+) -> Evaluation:
+    """Evaluate a run's checkpoint on a split.
+
+    Parameters
+    ----------
+    run_dir : path
+        The run folder.
+    data : path, optional
+        The data set; by default the one that the run was trained on.
+    split : {'train', 'val', 'test'}
+    device : {'auto', 'cpu', 'cuda', 'mps'}
+    downscale : int, optional
+        Of the images; by default the one that the run was trained with.
+    progress, should_stop, on_view
+        See :func:`evaluate_views`.
+
+    Raises
+    ------
+    NerfError
+        When the run, its checkpoint, the data set or the split is not there or not usable.
+    """
+    run = load_run(run_dir, device)
+    path = run.data if data is None else Path(data)
+    if path is None or not path.exists():
+        told = "does not say which data set it was trained on" if path is None else f"was trained on '{path}', now gone"
+        raise DataError(f"The run '{run_dir}' {told}; name the data set (--data).")
+    factor = int(run.settings.get("downscale", 1)) if downscale is None else downscale
+    dataset = load_dataset(path, factor, splits=(split,), should_stop=should_stop)
+    return evaluate_views(run.method, dataset.splits[split], run.background, split, progress, should_stop, on_view)
