@@ -138,12 +138,12 @@ def read_message(stream: BinaryIO) -> Message | None:
     return Message(method=method, id=ident, params=params, result=body.get("result"), error=error, arrays=arrays)
 
 
-def request(ident: int, method: str, **params: Any) -> Message:
+def request(ident: int, method: str, /, **params: Any) -> Message:
     """A call that wants an answer."""
     return Message(method=method, id=ident, params=params)
 
 
-def notification(method: str, arrays: Mapping[str, np.ndarray] | None = None, **params: Any) -> Message:
+def notification(method: str, /, arrays: Mapping[str, np.ndarray] | None = None, **params: Any) -> Message:
     """A call that wants none."""
     return Message(method=method, params=params, arrays=dict(arrays or {}))
 

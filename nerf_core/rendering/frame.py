@@ -8,6 +8,8 @@ import numpy as np
 
 from ..contract.camera import Camera
 from ..contract.errors import Cancelled
+from ..contract.transforms import ColorSpace
+from ..data.color import premultiply, srgb_decode, unpremultiply
 from ..methods.base import Method
 
 FIRST_CHUNK = 4096
@@ -42,6 +44,7 @@ def render_frame(
     chunk: int | None = None,
     should_stop: Callable[[], bool] | None = None,
     on_progress: Callable[[float], None] | None = None,
+    color_space: ColorSpace = "srgb",
 ) -> Frame:
     """Render all pixels of a camera.
 
@@ -56,6 +59,8 @@ def render_frame(
         Asked before every chunk.
     on_progress : callable, optional
         Told the fraction that is done after every chunk.
+    color_space : {'srgb', 'linear'}
+        Of the run: methods always learn sRGB, and 'linear' (EXR data sets) is decoded to here.
 
     Raises
     ------
@@ -84,10 +89,9 @@ def render_frame(
         if chunk is None:
             ratio = CHUNK_SECONDS / max(time.perf_counter() - begun, 1e-6)
             size = int(np.clip(size * np.clip(ratio, 0.25, 4.0), SMALLEST_CHUNK, LARGEST_CHUNK))
+    if color_space == "linear":
+        straight = unpremultiply(rgba)
+        straight[:, :3] = srgb_decode(straight[:, :3])
+        rgba = premultiply(straight).astype(np.float32)
     shape = (camera.height, camera.width)
     return Frame(rgba.reshape(*shape, 4), depth.reshape(shape), samples, time.perf_counter() - started)
-
-
-def over(rgba: np.ndarray, background: np.ndarray | tuple[float, float, float]) -> np.ndarray:
-    """(..., 3) float32: premultiplied `rgba` (..., 4) over one background colour."""
-    return rgba[..., :3] + (1.0 - rgba[..., 3:]) * np.asarray(background, dtype=np.float32)

@@ -16,6 +16,7 @@ import numpy as np
 from ..contract.camera import Camera
 from ..contract.errors import CheckpointError, DataError, NerfError
 from ..contract.files import write_beside
+from ..contract.transforms import ColorSpace
 from ..methods.base import MethodState
 from .budget import Spent
 
@@ -40,7 +41,7 @@ class Scene:
     """
 
     bounds: np.ndarray
-    color_space: str
+    color_space: ColorSpace
     has_alpha: bool
     background: tuple[float, float, float]
     cameras: list[Camera] = field(default_factory=list)

@@ -5,9 +5,9 @@ import time
 
 import numpy as np
 
+from ..data.color import over
 from ..data.views import Views
 from ..methods.base import Method
-from ..rendering.frame import over
 from ..rendering.rays import PixelSource
 
 MAX_VIEWS = 8

@@ -1,5 +1,6 @@
 """A trained run, ready to be looked at: its method on a device, without its data set."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ import numpy as np
 from ..contract.camera import Camera
 from ..contract.errors import CheckpointError, NerfError
 from ..contract.run_folder import RunFolder
+from ..contract.transforms import ColorSpace
 from ..methods.base import Method, Normalisation
 from ..methods.registry import METHODS, create, resolve_device
+from ..rendering.frame import Frame, render_frame
 from .budget import Spent
 from .checkpoint import Checkpoint, Scene, load_checkpoint
 
@@ -50,14 +53,25 @@ class LoadedRun:
         return self.scene.background
 
     @property
-    def color_space(self) -> str:
-        """'srgb' or 'linear'."""
+    def color_space(self) -> ColorSpace:
+        """Of what is rendered: 'srgb', or 'linear' for EXR data sets."""
         return self.scene.color_space
 
     @property
     def bounds(self) -> np.ndarray:
         """(2, 3) world box."""
         return self.scene.bounds
+
+    def render(
+        self,
+        camera: Camera,
+        should_stop: Callable[[], bool] | None = None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> Frame:
+        """A picture in the run's colour space; see `rendering.frame.render_frame`."""
+        return render_frame(
+            self.method, camera, should_stop=should_stop, on_progress=on_progress, color_space=self.color_space
+        )
 
     @property
     def data(self) -> Path | None:

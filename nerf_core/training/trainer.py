@@ -171,7 +171,12 @@ class Trainer:
         begun = time.perf_counter()
         assert self.request.preview is not None
         try:
-            frame = render_frame(run.method, self.request.preview, should_stop=self.events.should_drop_preview)
+            frame = render_frame(
+                run.method,
+                self.request.preview,
+                should_stop=self.events.should_drop_preview,
+                color_space=run.scene.color_space,
+            )
         except Cancelled:
             return time.perf_counter() - begun
         self.events.preview(self.spent.steps, frame)
@@ -214,7 +219,7 @@ class _Running:
         self.loss: float | None = None
         self.mse: float | None = None
         self.val_psnr: float | None = None
-        self.steps = 0
+        self.steps = self.rays = self.samples = self.overflow = 0
         self.seconds = 0.0
         self.rates = 0.0, 0.0
         self.start_interval()

@@ -1,0 +1,150 @@
+"""Requests that look at a run: pictures, points, traces. The newest picture first, stale ones dropped by their tag."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..contract.errors import Cancelled
+from ..contract.messages import CANCELLED, Message, failure
+from .params import MAX_POINTS, Params
+
+if TYPE_CHECKING:
+    from .session import Session
+
+Reply = tuple[dict[str, Any], dict[str, np.ndarray]]
+PROGRESS_SECONDS = 0.25
+#: What is served first: a trace is quick, points take seconds.
+ORDER = ("trace", "render", "points")
+
+
+@dataclass
+class Waiting:
+    """A request that waits for its turn or is being worked on."""
+
+    message: Message
+    params: Params
+    tag: object = None
+    cancelled: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The request's method."""
+        return self.message.method or ""
+
+
+class Looking:
+    """The queue of such requests, and the work itself.
+
+    Parameters
+    ----------
+    session : Session
+
+    Attributes
+    ----------
+    waiting : list of Waiting
+        Oldest first.
+    """
+
+    def __init__(self, session: "Session") -> None:
+        self.session = session
+        self.waiting: list[Waiting] = []
+        self._running: Waiting | None = None
+        self.kinds: dict[str, Callable[[Waiting], Reply]] = {
+            "render": self._render,
+            "points": self._points,
+            "trace": self._trace,
+        }
+
+    def add(self, message: Message, params: Params) -> None:
+        """Put a request in line; a picture replaces those of the same tag."""
+        tag = params.values.get("tag") if message.method == "render" else None
+        if tag is not None:
+            self._drop(tag, "a newer picture was asked for")
+        self.waiting.append(Waiting(message, params, tag))
+
+    def cancel(self, params: Params) -> Reply:
+        """The `render.cancel` request."""
+        tag = params.values.get("tag")
+        if tag is not None:
+            self._drop(tag, "the picture was cancelled")
+        return {}, {}
+
+    def work(self) -> None:
+        """Do the request whose turn it is: by `ORDER`, the newest picture, the oldest of anything else."""
+        for kind in ORDER:
+            found = [entry for entry in self.waiting if entry.kind == kind]
+            if not found:
+                continue
+            entry = found[-1] if kind == "render" else found[0]
+            self.waiting.remove(entry)
+            # Work is never nested: whatever arrives meanwhile only joins the line.
+            self._running = entry
+            try:
+                self.session.answer(entry.message, partial(self.kinds[kind], entry))
+            finally:
+                self._running = None
+            return
+
+    def give_up(self) -> None:
+        """Answer everything that still waits: the core is leaving."""
+        for entry in self.waiting:
+            if entry.message.id is not None:
+                self.session.channel.send(failure(entry.message.id, CANCELLED, "the core is leaving"))
+        self.waiting = []
+
+    def _drop(self, tag: object, why: str) -> None:
+        stale = [entry for entry in self.waiting if entry.tag == tag]
+        self.waiting = [entry for entry in self.waiting if entry.tag != tag]
+        for entry in stale:
+            if entry.message.id is not None:
+                self.session.channel.send(failure(entry.message.id, CANCELLED, why))
+        if self._running is not None and self._running.tag == tag:
+            self._running.cancelled = True
+
+    def _render(self, entry: Waiting) -> Reply:
+        run, camera = entry.params.text("run"), entry.params.camera()
+        loaded = self.session.find(run)
+        told = time.perf_counter()
+
+        def should_stop() -> bool:
+            self.session.receive()
+            return entry.cancelled or self.session.leaving.is_set()
+
+        def on_progress(done: float) -> None:
+            nonlocal told
+            now = time.perf_counter()
+            if now - told >= PROGRESS_SECONDS:
+                told = now
+                self.session.tell("render", run, done, 1.0, f"Rendering, {done:.0%}", tag=entry.tag)
+
+        frame = loaded.render(camera, should_stop, on_progress)
+        result = {"width": camera.width, "height": camera.height, "seconds": frame.seconds, "samples": frame.samples}
+        return result, {"rgba": frame.rgba, "depth": frame.depth}
+
+    def _points(self, entry: Waiting) -> Reply:
+        from ..export.points import extract_points
+
+        run = entry.params.text("run")
+        count = entry.params.count("count", MAX_POINTS)
+        threshold = entry.params.optional_number("threshold")
+        loaded = self.session.find(run)
+        self.session.tell("points", run, 0.0, 1.0, "Finding density points")
+        seed = int(loaded.settings.get("seed") or 0)
+        cloud = extract_points(loaded.method, loaded.cameras, count, threshold, seed)
+        arrays = {"position": cloud.position, "density": cloud.density, "color": cloud.color}
+        result = {"count": len(cloud.position), "threshold": cloud.threshold}
+        return result, {name: np.asarray(array, dtype=np.float32) for name, array in arrays.items()}
+
+    def _trace(self, entry: Waiting) -> Reply:
+        run, camera, pixels = entry.params.text("run"), entry.params.camera(), entry.params.pixels()
+        loaded = self.session.find(run)
+        origins, directions = (rays.astype(np.float32) for rays in camera.rays(pixels))
+        if self.session.leaving.is_set():
+            raise Cancelled("the core is leaving")
+        trace = loaded.method.trace_rays(origins, directions)
+        arrays = {**vars(trace), "origin": origins, "direction": directions}
+        return {"rays": len(pixels)}, arrays

@@ -1,0 +1,113 @@
+"""Parameters of requests, checked: a wrong one is a sentence that names it."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..contract.camera import Camera
+from ..contract.errors import NerfError
+from ..contract.messages import MAX_ARRAY_BYTES
+
+MAX_PIXELS = MAX_ARRAY_BYTES // 20  # rgba and depth of a frame go into one message
+MAX_TRACED = 65536
+MAX_POINTS = 20_000_000
+
+
+class ParamError(NerfError):
+    """A request's parameter is missing or not usable."""
+
+
+class Params:
+    """A request's parameters.
+
+    Parameters
+    ----------
+    method : str
+        Of the request, for messages.
+    values : mapping
+    """
+
+    def __init__(self, method: str, values: Mapping[str, Any]) -> None:
+        self.method, self.values = method, values
+
+    def _fail(self, key: str, wanted: str) -> ParamError:
+        return ParamError(f"'{self.method}' wants '{key}' as {wanted}, and got {self.values.get(key)!r:.80}.")
+
+    def text(self, key: str) -> str:
+        """A word that must be there."""
+        value = self.values.get(key)
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise self._fail(key, "a text")
+        return value
+
+    def optional_text(self, key: str) -> str | None:
+        """A word, or None."""
+        return None if self.values.get(key) is None else self.text(key)
+
+    def optional_number(self, key: str) -> float | None:
+        """A finite number, or None."""
+        value = self.values.get(key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise self._fail(key, "a number")
+        return float(value)
+
+    def optional_integer(self, key: str) -> int | None:
+        """A whole number, or None."""
+        value = self.optional_number(key)
+        if value is None:
+            return None
+        if value != int(value):
+            raise self._fail(key, "a whole number")
+        return int(value)
+
+    def count(self, key: str, most: int) -> int:
+        """A whole number from 1 to `most`."""
+        value = self.optional_integer(key)
+        if value is None or not 1 <= value <= most:
+            raise self._fail(key, f"a whole number from 1 to {most}")
+        return value
+
+    def flag(self, key: str) -> bool:
+        """True or false; false when it is not there."""
+        value = self.values.get(key, False)
+        if not isinstance(value, bool):
+            raise self._fail(key, "true or false")
+        return value
+
+    def mapping(self, key: str) -> Mapping[str, Any]:
+        """An object; an empty one when it is not there."""
+        value = self.values.get(key)
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            raise self._fail(key, "an object")
+        return value
+
+    def camera(self, key: str = "camera") -> Camera:
+        """A camera of a size that one message can carry."""
+        value = self.values.get(key)
+        if not isinstance(value, Mapping):
+            raise self._fail(key, "a camera")
+        camera = Camera.from_dict(value)
+        if camera.width * camera.height > MAX_PIXELS:
+            raise ParamError(
+                f"A picture of {camera.width}x{camera.height} is too large to be sent; "
+                f"render at most {MAX_PIXELS // 1_000_000} megapixels."
+            )
+        return camera
+
+    def pixels(self) -> np.ndarray:
+        """(R, 2) float64 pixel coordinates."""
+        try:
+            pixels = np.array(self.values.get("pixels"), dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise self._fail("pixels", "a list of [x, y]") from error
+        if pixels.ndim != 2 or pixels.shape[1] != 2 or not np.isfinite(pixels).all():
+            raise self._fail("pixels", "a list of [x, y]")
+        if len(pixels) > MAX_TRACED:
+            raise ParamError(f"{len(pixels)} pixels are too many to trace at once; ask for at most {MAX_TRACED}.")
+        return pixels

@@ -1,0 +1,79 @@
+"""Loaded runs, a few of them kept: a person goes back and forth between views of the same one."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+from ..contract.errors import NerfError
+from ..contract.run_folder import RunFolder
+from ..training.load import LoadedRun, load_run
+
+KEPT = 3
+Stamp = tuple[int, int, int]
+
+
+class RunCache:
+    """The runs that were looked at last; one whose checkpoint has changed since is loaded anew.
+
+    Parameters
+    ----------
+    on_load : callable
+        Told the run's path before it is read from disk.
+    """
+
+    def __init__(self, on_load: Callable[[str], None]) -> None:
+        self._on_load = on_load
+        self._kept: OrderedDict[Path, tuple[Stamp | None, LoadedRun]] = OrderedDict()
+
+    def get(self, run: str) -> LoadedRun:
+        """The run at a path."""
+        key, stamp = _key(run), _stamp(run)
+        kept = self._kept.get(key)
+        if kept is not None and stamp is not None and kept[0] == stamp:
+            self._kept.move_to_end(key)
+            return kept[1]
+        self._kept.pop(key, None)
+        self._on_load(run)
+        loaded = _load(run)
+        self._keep(key, stamp, loaded)
+        return loaded
+
+    def put(self, run: str, loaded: LoadedRun) -> None:
+        """Keep a run whose method is that of its checkpoint on disk."""
+        self._keep(_key(run), _stamp(run), loaded)
+
+    def drop(self, run: str) -> None:
+        """Forget a run."""
+        self._kept.pop(_key(run), None)
+
+    def _keep(self, key: Path, stamp: Stamp | None, loaded: LoadedRun) -> None:
+        self._kept[key] = (stamp, loaded)
+        self._kept.move_to_end(key)
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+
+
+def same_run(first: str, second: str) -> bool:
+    """Whether two paths lead to the same run folder."""
+    return _key(first) == _key(second)
+
+
+def _load(run: str) -> LoadedRun:
+    device = RunFolder(Path(run)).read().get("device")
+    try:
+        return load_run(run, device if isinstance(device, str) else "auto")
+    except NerfError:
+        # Trained on a device that this machine does not have; whatever else is wrong is said once more.
+        return load_run(run)
+
+
+def _key(run: str) -> Path:
+    return Path(run).resolve()
+
+
+def _stamp(run: str) -> Stamp | None:
+    try:
+        stat = RunFolder(Path(run)).checkpoint.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
