@@ -40,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a console that lacks a letter of a path still shows the sentence
             stream.reconfigure(errors="backslashreplace")
+    # Read when torch is first imported: threads that spin while they wait make a step ten times slower as soon as
+    # Blender, or anything else, holds one of the cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     arguments = build_parser().parse_args(argv)
     try:
         result = arguments.run(arguments)
