@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from ..contract.errors import NerfError
 
@@ -35,30 +36,21 @@ def say(arguments: argparse.Namespace, text: str) -> None:
     print(text, file=sys.stderr if getattr(arguments, "json", False) else sys.stdout, flush=True)
 
 
+def bar_options() -> dict[str, Any]:
+    """How bars behave on stderr: in a log file they speak up rarely."""
+    return {"file": sys.stderr, "leave": False, "mininterval": 0.1 if sys.stderr.isatty() else 5.0}
+
+
 @contextmanager
-def progress_bar(label: str, unit: str = "") -> Iterator[Callable[[float], None]]:
+def progress_bar(label: str) -> Iterator[Callable[[float], None]]:
     """A bar on stderr for work that tells its fraction from 0 to 1."""
     from tqdm import tqdm
 
     layout = "{l_bar}{bar}| {elapsed}<{remaining}"
-    with tqdm(total=1.0, desc=label, unit=unit, file=sys.stderr, bar_format=layout, leave=False) as bar:
+    with tqdm(total=1.0, desc=label, bar_format=layout, **bar_options()) as bar:
 
         def update(done: float) -> None:
             bar.update(max(0.0, min(done, 1.0) - bar.n))
-
-        yield update
-
-
-@contextmanager
-def count_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr for work that tells (done, total) counts."""
-    from tqdm import tqdm
-
-    with tqdm(desc=label, file=sys.stderr, leave=False) as bar:
-
-        def update(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
 
         yield update
 

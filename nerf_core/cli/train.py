@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from ..contract.errors import NerfError
-from .common import add_device, add_json, say
+from .common import add_device, add_json, bar_options, say
 
 HELP = "train a radiance field on a data set"
 
@@ -107,7 +107,7 @@ def _make_events(interrupted: Any) -> Any:
         def _show(self, label: str, **options: Any) -> tqdm:
             if self.bar is None or label != self.label:
                 self.close()
-                self.bar, self.label = tqdm(desc=label, file=sys.stderr, leave=False, **options), label
+                self.bar, self.label = tqdm(desc=label, **bar_options(), **options), label
             return self.bar
 
         def close(self) -> None:
@@ -131,7 +131,6 @@ def _make_events(interrupted: Any) -> Any:
             numbers += [f"held-out {progress.val_psnr:.2f} dB"] if progress.val_psnr is not None else []
             bar.set_postfix_str(", ".join(numbers), refresh=False)
             bar.update(max(0.0, progress.done - bar.n))
-            bar.refresh()
 
         def log(self, level: str, text: str) -> None:
             tqdm.write(text if level == "info" else f"{level}: {text}", file=sys.stderr)
