@@ -4,9 +4,27 @@ from types import ModuleType
 
 import bpy
 
+from . import preferences, properties
+from .capture import settings as capture_settings
+from .jobs import core, pump, training
+from .jobs import settings as job_settings
+from .operators import capture, train
+from .ui import capture_panel
+
 # In the order of registration: what others refer to comes first. A module may hold CLASSES (a tuple of classes for
 # Blender) and functions register() and unregister() for handlers, timers, properties and commands.
-MODULES: tuple[ModuleType, ...] = ()
+MODULES: tuple[ModuleType, ...] = (
+    preferences,
+    capture_settings,
+    job_settings,
+    properties,
+    core,
+    training,
+    pump,
+    capture,
+    capture_panel,
+    train,
+)
 
 _registered: list[ModuleType] = []
 

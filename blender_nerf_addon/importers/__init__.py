@@ -1,0 +1,1 @@
+"""From the core's arrays to Blender's data: pictures, cameras, density points, samples along rays."""

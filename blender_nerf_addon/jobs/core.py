@@ -1,0 +1,210 @@
+"""The session's one core: started when first asked for something, restarted after a death, ended with Blender."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..vendor.nerf_core.contract.messages import Message
+from . import pump
+from .calls import Call, CoreError, ProgressCallback, ResultCallback
+from .child import core_environment
+from .environment import VENDOR, find_interpreter, user_folder
+from .process import CoreProcess
+
+KEPT_LOGS = 10
+
+_process: CoreProcess | None = None
+_leaving: list[CoreProcess] = []
+_trouble = ""
+_known: dict[str, Any] = {}
+_known_python = ""
+_listeners: list[Callable[[Message], None]] = []
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the panels say about the core.
+
+    Attributes
+    ----------
+    kind : str
+        'missing' (set it up), 'idle' (found, not running), 'starting', 'ready' or 'failed'.
+    text : str
+        One sentence.
+    """
+
+    kind: str
+    text: str
+
+
+def status() -> Status:
+    """The core's state; cheap enough for drawing."""
+    if _process is not None and _process.alive:
+        if not _process.ready:
+            return Status("starting", "The NeRF core is starting ...")
+        return Status("ready", describe(_process.hello or {}))
+    if _trouble:
+        return Status("failed", _trouble)
+    try:
+        interpreter = find_interpreter()
+    except CoreError as error:
+        return Status("missing", str(error))
+    if _known and _known_python == str(interpreter.path):
+        return Status("idle", describe(_known))
+    return Status("idle", f"Found: {interpreter.path}")
+
+
+def describe(hello: Mapping[str, Any]) -> str:
+    """`hello`'s result in a line: device and versions."""
+    chosen = hello.get("device") or {}
+    kind = chosen.get("kind") if isinstance(chosen, Mapping) else str(chosen)
+    names = [d.get("name") for d in hello.get("devices") or () if isinstance(d, Mapping) and d.get("kind") == kind]
+    versions = hello.get("versions") or {}
+    shown = [f"{name} {versions[name]}" for name in ("torch", "numba") if versions.get(name)]
+    return ", ".join([str(names[0] if names and names[0] else kind or "CPU"), *shown])
+
+
+def request(
+    method: str,
+    params: Mapping[str, Any] | None = None,
+    on_result: ResultCallback | None = None,
+    on_error: Callable[[CoreError], None] | None = None,
+    on_progress: ProgressCallback | None = None,
+) -> Call:
+    """Ask the core, starting it first where it does not run; see :meth:`CoreProcess.request`.
+
+    Raises
+    ------
+    CoreError
+        When there is no core or it cannot be started.
+    """
+    return start().request(method, params, on_result, on_error, on_progress)
+
+
+def start() -> CoreProcess:
+    """The running core, or a new one.
+
+    Raises
+    ------
+    CoreError
+        When there is no core or it cannot be started.
+    """
+    global _process, _trouble, _known_python
+    if _process is not None and _process.alive:
+        return _process
+    interpreter = find_interpreter()
+    _trouble = ""
+    log = _new_log()
+    try:
+        _process = CoreProcess(
+            [str(interpreter.path), "-m", "nerf_core", "serve"],
+            core_environment(VENDOR),
+            log,
+            on_notification=_notify,
+            on_ready=_greeted,
+            on_end=_ended,
+        )
+    except CoreError as error:
+        _trouble = str(error)
+        raise
+    _known_python = str(interpreter.path)
+    pump.add_source(_drain)
+    pump.before_leaving(stop)
+    pump.redraw()
+    return _process
+
+
+def running() -> CoreProcess | None:
+    """The core when it runs, without starting it."""
+    return _process if _process is not None and _process.alive else None
+
+
+def stop() -> None:
+    """Let the core save and leave; returns at once."""
+    global _process
+    if _process is not None:
+        _process.stop()
+        # Its last answers (such as the end of a stopped training) are still listened to.
+        _leaving.append(_process)
+        _process = None
+    pump.redraw()
+
+
+def forget_trouble() -> None:
+    """No longer show why the last core ended."""
+    global _trouble
+    _trouble = ""
+
+
+def interpreter_changed() -> None:
+    """Another Python was named: the next request starts it."""
+    forget_trouble()
+    _known.clear()
+    stop()
+
+
+def listen(listener: Callable[[Message], None]) -> None:
+    """Have `listener` called with every notification of the core."""
+    if listener not in _listeners:
+        _listeners.append(listener)
+
+
+def current_log() -> Path | None:
+    """The newest log of this session's cores, or the newest of all."""
+    if _process is not None:
+        return _process.log
+    logs = _logs()
+    return logs[-1] if logs else None
+
+
+def _drain(seconds: float) -> int:
+    handled = 0
+    for process in [*_leaving, *([_process] if _process is not None else [])]:
+        handled += process.drain(seconds)
+    _leaving[:] = [process for process in _leaving if process.end_sentence is None]
+    return handled
+
+
+def _notify(message: Message) -> None:
+    for listener in list(_listeners):
+        listener(message)
+    pump.redraw()
+
+
+def _greeted(hello: dict[str, Any]) -> None:
+    _known.clear()
+    _known.update(hello)
+    pump.redraw()
+
+
+def _ended(sentence: str) -> None:
+    global _trouble
+    _trouble = sentence
+    pump.redraw()
+
+
+def _new_log() -> Path:
+    folder = user_folder("logs", create=True)
+    for old in _logs()[: -KEPT_LOGS + 1]:
+        try:
+            old.unlink()
+        except OSError:
+            pass  # another Blender has it open
+    return folder / f"core-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+
+
+def _logs() -> list[Path]:
+    return sorted(user_folder("logs").glob("core-*.log"))
+
+
+def unregister() -> None:
+    """Forget everything; the process itself was let go by `pump`."""
+    global _process, _trouble, _known_python
+    stop()
+    _process, _trouble, _known_python = None, "", ""
+    _known.clear()
+    _leaving.clear()
+    _listeners.clear()

@@ -1,0 +1,257 @@
+"""The one training of a session: asked for, followed, stopped, continued, and taken up again when the core died."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..vendor.nerf_core.contract.errors import NerfError
+from ..vendor.nerf_core.contract.messages import Message
+from ..vendor.nerf_core.contract.run_folder import RunFolder
+from . import core, pump
+from .calls import CoreError
+
+UNDER_WAY = ("starting", "training", "stopping")
+
+
+@dataclass
+class Training:
+    """What is known about a training, for panels, operators and the command line.
+
+    Attributes
+    ----------
+    run : Path
+        Its run folder.
+    params : dict
+        Of the `train` request.
+    phase : str
+        'starting', 'training', 'stopping', then 'finished', 'stopped', 'failed' (its error is in `text`) or
+        'interrupted' (the core died: it can be taken up again).
+    text : str
+        What it does at the moment, or why it ended.
+    fraction : float
+        Of the budget, 0 to 1.
+    step : int
+    loss, psnr, val_psnr, seconds_left, elapsed : float or None
+        As the core tells them.
+    """
+
+    run: Path
+    params: dict[str, Any]
+    phase: str = "starting"
+    text: str = "Starting the NeRF core"
+    fraction: float = 0.0
+    step: int = 0
+    loss: float | None = None
+    psnr: float | None = None
+    val_psnr: float | None = None
+    seconds_left: float | None = None
+    elapsed: float | None = None
+    on_end: Callable[["Training"], None] | None = field(default=None, repr=False)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether it has not ended yet."""
+        return self.phase in UNDER_WAY
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether it ended before it was done, through nobody's wish."""
+        return self.phase == "interrupted"
+
+
+# Told of every progress of the training, with the training; the command line prints from here.
+on_progress: list[Callable[[Training], None]] = []
+
+_current: Training | None = None
+_preview: Callable[[Message], None] | None = None
+
+
+def current() -> Training | None:
+    """The training under way, or the session's last one."""
+    return _current
+
+
+def under_way() -> bool:
+    """Whether something is being trained."""
+    return _current is not None and _current.under_way
+
+
+def show_previews_with(show: Callable[[Message], None]) -> None:
+    """Have `show` called with each `preview` notification."""
+    global _preview
+    _preview = show
+
+
+def start(
+    folder: RunFolder,
+    budget: Mapping[str, float],
+    *,
+    more: bool = False,
+    data: Path | None = None,
+    method: str | None = None,
+    device: str = "auto",
+    seed: int | None = None,
+    preview: Mapping[str, Any] | None = None,
+    on_end: Callable[[Training], None] | None = None,
+) -> Training:
+    """Ask the core to train; returns at once.
+
+    Parameters
+    ----------
+    folder : RunFolder
+        A captured run, one to continue, or a new one when `data` is given.
+    budget : mapping
+        ``{"seconds": S}`` or ``{"steps": N}``.
+    more : bool
+        Train for the budget on top of what is spent.
+    data : Path, optional
+        A data set elsewhere.
+    method : str, optional
+        'fast' or 'classic'; a run that is continued keeps its own.
+    device : str
+        'auto', 'cpu', 'cuda' or 'mps'.
+    seed : int, optional
+    preview : mapping, optional
+        ``{"camera": ..., "every_seconds": ...}``.
+    on_end : callable, optional
+        Called with the training when it has ended in whatever manner.
+
+    Raises
+    ------
+    NerfError
+        When something is being trained already, there is nothing to train on, or there is no core.
+    """
+    global _current
+    if under_way():
+        raise NerfError("A training is under way already; stop it first.")
+    params: dict[str, Any] = {"run": str(folder.root), **budget, "more": more, "device": device, "settings": {}}
+    if not _known(folder):
+        params.update(data=str(_data(folder, data)), method=method, seed=seed)
+    params["preview"] = dict(preview) if preview else None
+    training = Training(folder.root, params, on_end=on_end)
+    _ask(training)
+    _current = training
+    return training
+
+
+def stop() -> None:
+    """End the training under way after a checkpoint."""
+    if _current is None or not _current.under_way:
+        return
+    process = core.running()
+    _current.phase, _current.text = "stopping", "Saving"
+    if process is not None:
+        process.request("train.stop")
+    pump.redraw()
+
+
+def resume() -> Training:
+    """Take up again the training whose core died, with a new core.
+
+    Raises
+    ------
+    NerfError
+        When there is none, or the core does not start.
+    """
+    training = _current
+    if training is None or not training.can_resume:
+        raise NerfError("There is no interrupted training to take up again.")
+    params = dict(training.params)
+    # What was trained before is on disk and counts: only the rest of the budget is asked for.
+    if _known(RunFolder(training.run)):
+        for name in ("data", "method", "seed"):
+            params.pop(name, None)
+        if RunFolder(training.run).checkpoint.is_file():
+            params["more"] = False
+            for name in ("seconds", "steps"):
+                params.pop(name, None)
+    training.params = params
+    training.phase, training.text = "starting", "Starting the NeRF core"
+    core.forget_trouble()
+    _ask(training)
+    return training
+
+
+def _ask(training: Training) -> None:
+    core.listen(_listen)
+    core.request(
+        "train",
+        training.params,
+        on_result=lambda result, _arrays: _finished(training, result),
+        on_error=lambda error: _failed(training, error),
+        on_progress=lambda params: _progress(training, params),
+    )
+    pump.redraw()
+
+
+def _listen(message: Message) -> None:
+    if message.method == "preview" and _preview is not None and "rgba" in message.arrays:
+        _preview(message)
+
+
+def _progress(training: Training, params: Mapping[str, Any]) -> None:
+    if params.get("task") == "train":
+        if training.phase == "starting":
+            training.phase = "training"
+        for name in ("step", "loss", "psnr", "val_psnr", "elapsed"):
+            if params.get(name) is not None:
+                setattr(training, name, params[name])
+        training.seconds_left = params.get("seconds_left")
+        total = params.get("total") or 1.0
+        training.fraction = min(1.0, max(0.0, (params.get("done") or 0.0) / total))
+    if training.phase != "stopping":
+        training.text = str(params.get("text") or "Training")
+    for callback in list(on_progress):
+        callback(training)
+
+
+def _finished(training: Training, result: Mapping[str, Any]) -> None:
+    training.step = int(result.get("step") or training.step)
+    training.elapsed = result.get("seconds", training.elapsed)
+    for name in ("loss", "psnr", "val_psnr"):
+        if result.get(name) is not None:
+            setattr(training, name, result[name])
+    stopped = bool(result.get("stopped"))
+    if not stopped:
+        training.fraction = 1.0
+    quality = f", held-out PSNR {training.val_psnr:.1f} dB" if training.val_psnr is not None else ""
+    _end(training, "stopped" if stopped else "finished", f"{'Stopped' if stopped else 'Trained'}{quality}")
+
+
+def _failed(training: Training, error: CoreError) -> None:
+    if error.cancelled:
+        _end(training, "stopped", "Stopped")
+    elif error.died:
+        _end(training, "interrupted", str(error))
+    else:
+        _end(training, "failed", str(error))
+
+
+def _end(training: Training, phase: str, text: str) -> None:
+    training.phase, training.text, training.seconds_left = phase, text, None
+    pump.redraw()
+    if training.on_end is not None:
+        training.on_end(training)
+
+
+def _known(folder: RunFolder) -> bool:
+    """Whether `run.json` says what the run is trained with, so that it need not be told again."""
+    return folder.settings.exists() and bool(folder.read().get("method"))
+
+
+def _data(folder: RunFolder, elsewhere: Path | None) -> Path:
+    if elsewhere is not None:
+        if not elsewhere.exists():
+            raise NerfError(f"The data set '{elsewhere}' does not exist; choose another one.")
+        return elsewhere
+    if (folder.dataset / "transforms.json").is_file():
+        return folder.dataset
+    raise NerfError(f"There is nothing to train on in '{folder.root}': capture views first, or choose a data set.")
+
+
+def unregister() -> None:
+    """Forget everything."""
+    global _current, _preview
+    _current = _preview = None
+    on_progress.clear()

@@ -1,0 +1,182 @@
+"""Train, stop, train more, and take a training up again whose core died."""
+
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.props import BoolProperty
+
+from ..capture.cameras import Frame, camera_from_blender
+from ..importers import images
+from ..jobs import runs, training
+from ..jobs.training import Training
+from ..vendor.nerf_core.contract.errors import NerfError
+from ..vendor.nerf_core.contract.messages import Message
+from ..vendor.nerf_core.contract.run_folder import RunFolder
+from . import common
+
+
+class NERF_OT_train(bpy.types.Operator):
+    """Train a NeRF on the captured views, or go on with a training that was stopped."""
+
+    bl_idname = "nerf.train"
+    bl_label = "Train"
+    bl_description = "Train a NeRF on the captured views, or go on with a training that was stopped"
+
+    more: BoolProperty(
+        name="More", description="Train for the chosen time or steps on top of what is trained", default=False
+    )
+    wait: BoolProperty(
+        name="Wait", description="Return when training has ended; always so without a window", options={"SKIP_SAVE"}
+    )
+
+    @classmethod
+    def description(cls, _context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        """Say what the button does in either of its uses."""
+        return "Train for the chosen time or steps on top of what is trained" if properties.more else cls.bl_description
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs something to train on, and nothing in training."""
+        if training.under_way():
+            cls.poll_message_set("A training is under way")
+            return False
+        if not runs.has_views(context.scene):
+            cls.poll_message_set("Capture views first, or choose a data set")
+            return False
+        return True
+
+    @common.tells_errors
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Start; wait for the end where nobody watches."""
+        started = start_training(context.scene, more=self.more)
+        return _outcome(self, started)
+
+
+class NERF_OT_train_stop(bpy.types.Operator):
+    """Stop training; everything learned so far is kept."""
+
+    bl_idname = "nerf.train_stop"
+    bl_label = "Stop"
+    bl_description = "Stop training; everything learned so far is kept"
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """Needs a training under way."""
+        return training.under_way()
+
+    @common.tells_errors
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        """Ask the core to save and stop."""
+        training.stop()
+        return {"FINISHED"}
+
+
+class NERF_OT_train_resume(bpy.types.Operator):
+    """Start the NeRF core again and go on with the training that it was in."""
+
+    bl_idname = "nerf.train_resume"
+    bl_label = "Restart and Continue"
+    bl_description = "Start the NeRF core again and go on with the training that it was in"
+
+    wait: BoolProperty(name="Wait", options={"SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """Needs a training whose core died."""
+        current = training.current()
+        return current is not None and current.can_resume
+
+    @common.tells_errors
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        """Start a new core with the same run."""
+        return _outcome(self, training.resume())
+
+
+def start_training(scene: bpy.types.Scene, more: bool = False, **overrides: Any) -> Training:
+    """Train the scene's run with the scene's settings.
+
+    Parameters
+    ----------
+    scene : Scene
+    more : bool
+        On top of what is spent.
+    **overrides
+        Of `jobs.training.start`, such as ``budget={"steps": 100}``.
+
+    Raises
+    ------
+    NerfError
+        As `jobs.training.start` does.
+    """
+    settings = scene.nerf.training
+    data = _path(settings.data)
+    folder = runs.run_folder(scene)
+    device = settings.device if settings.device != "PREFERENCES" else runs.preferences().device
+    budget = {"seconds": settings.seconds} if settings.budget == "SECONDS" else {"steps": settings.steps}
+    arguments: dict[str, Any] = {
+        "budget": budget,
+        "data": data,
+        "method": settings.method.lower(),
+        "device": device.lower(),
+        "seed": settings.seed,
+        "preview": _preview_request(scene),
+        "on_end": _ended,
+    }
+    arguments.update(overrides)
+    training.show_previews_with(_show_preview)
+    started = training.start(folder, more=more, **arguments)
+    runs.set_run_folder(scene, folder.root)
+    return started
+
+
+def train_captured(scene: bpy.types.Scene, folder: Path) -> None:
+    """Go on with training once `folder` is captured; an error is shown, since no operator is there to tell it."""
+    runs.set_run_folder(scene, folder)
+    try:
+        start_training(scene)
+    except NerfError as error:
+        common.show_error(str(error))
+
+
+def _path(text: str) -> Path | None:
+    return Path(bpy.path.abspath(text.strip())).absolute() if text.strip() else None
+
+
+def _preview_request(scene: bpy.types.Scene) -> dict[str, Any] | None:
+    settings = scene.nerf.training
+    # A scene's camera is what is looked through; without one, or with a lens that NeRF has none for, no preview.
+    if not settings.preview or bpy.app.background or scene.camera is None:
+        return None
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    try:
+        camera = camera_from_blender(scene.camera, depsgraph, Frame.of_render(scene.render))
+    except NerfError:
+        return None
+    scale = settings.preview_size / max(camera.width, camera.height)
+    small = camera.resized(max(1, round(camera.width * scale)), max(1, round(camera.height * scale)))
+    return {"camera": small.to_dict(), "every_seconds": settings.preview_seconds}
+
+
+def _show_preview(message: Message) -> None:
+    space = runs.color_space(RunFolder(Path(message.params["run"])))
+    images.show_preview(message.arrays["rgba"], space)
+
+
+def _ended(ended: Training) -> None:
+    if ended.phase in ("failed", "interrupted"):
+        common.show_error(ended.text)
+
+
+def _outcome(operator: bpy.types.Operator, started: Training) -> set[str]:
+    if not common.waits(operator):
+        return {"FINISHED"}
+    common.wait_for(lambda: not started.under_way)
+    if started.phase in ("failed", "interrupted"):
+        operator.report({"ERROR"}, started.text)
+        return {"CANCELLED"}
+    operator.report({"INFO"}, started.text)
+    return {"FINISHED"}
+
+
+CLASSES = (NERF_OT_train, NERF_OT_train_stop, NERF_OT_train_resume)
