@@ -1,0 +1,1 @@
+"""Capture: from a Blender scene to a data set of posed pictures."""

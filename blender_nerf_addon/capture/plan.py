@@ -1,0 +1,97 @@
+"""A capture's plan: which views, through which cameras, with which look; what decides whether it can be resumed."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..vendor.nerf_core.contract.camera import Camera
+from . import rigs
+
+
+@dataclass(frozen=True)
+class View:
+    """One picture to take.
+
+    Attributes
+    ----------
+    file_path : str
+        Relative to the data set, forward slashes, with extension.
+    split : str
+    camera : Camera or None
+        None when the camera is known only at its frame (an animated one).
+    frame : int or None
+        The scene's frame; None leaves the frame as it is.
+    """
+
+    file_path: str
+    split: str
+    camera: Camera | None = None
+    frame: int | None = None
+
+
+@dataclass(frozen=True)
+class CapturePlan:
+    """Everything that decides what a capture's pictures look like.
+
+    Attributes
+    ----------
+    views : tuple of View
+    bounds : (2, 3) float array
+        The subject's box, world space.
+    transparent : bool
+        Whether the background becomes alpha.
+    samples : int
+        Render samples a pixel; 0 leaves the scene's own.
+    denoise : bool
+    engine : str
+        The render engine's id.
+    only : tuple of str or None
+        The names of the objects that are rendered alone; None renders all.
+    """
+
+    views: tuple[View, ...]
+    bounds: np.ndarray
+    transparent: bool
+    samples: int
+    denoise: bool
+    engine: str
+    only: tuple[str, ...] | None = None
+
+    @property
+    def moves_in_time(self) -> bool:
+        """Whether views lie at different frames."""
+        return any(view.frame is not None for view in self.views)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What must be the same for a later capture to go on with this one's pictures, as plain JSON."""
+        return {
+            "views": [
+                {
+                    "file_path": view.file_path,
+                    "split": view.split,
+                    "frame": view.frame,
+                    "camera": view.camera.to_dict() if view.camera else None,
+                }
+                for view in self.views
+            ],
+            "bounds": np.asarray(self.bounds).tolist(),
+            "transparent": self.transparent,
+            "samples": self.samples,
+            "denoise": self.denoise,
+            "engine": self.engine,
+            "only": sorted(self.only) if self.only is not None else None,
+        }
+
+
+def name_views(items: list[tuple[str, Camera | None, int | None]]) -> tuple[View, ...]:
+    """Views from (split, camera, frame), numbered from 1 within their split; training first."""
+    views = []
+    for split in rigs.SPLITS:
+        chosen = [item for item in items if item[0] == split]
+        digits = max(4, len(str(len(chosen))))
+        views += [
+            View(f"{split}/{number:0{digits}d}.png", split, camera, frame)
+            for number, (_, camera, frame) in enumerate(chosen, start=1)
+        ]
+    return tuple(views)

@@ -1,0 +1,166 @@
+"""What a person sets for a capture: the property group `scene.nerf.capture`."""
+
+import math
+
+import bpy
+from bpy.props import (
+    BoolProperty,
+    CollectionProperty,
+    EnumProperty,
+    FloatProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+)
+
+from .. import compat
+
+SUBJECTS = (
+    ("SCENE", "Visible Scene", "Everything that is rendered"),
+    ("SELECTED", "Selected Objects", "The selected objects, and what lies below selected empties"),
+)
+RIGS = (
+    ("SPHERE", "Sphere", "Cameras spread evenly over a sphere around the subject (Fibonacci)"),
+    ("HEMISPHERE", "Upper Hemisphere", "Cameras spread evenly over the upper half of a sphere, for things on a floor"),
+    ("ORBIT", "Turntable", "Cameras on one circle around the vertical axis"),
+    ("CAMERAS", "Scene Cameras", "The cameras that the scene holds, with their own lenses"),
+    ("ANIMATION", "Camera Animation", "The active camera along its animation, every Nth frame"),
+)
+
+
+class NERF_PG_object(bpy.types.PropertyGroup):
+    """A pointer to an object, for lists of them."""
+
+    object: PointerProperty(type=bpy.types.Object)
+
+
+class NERF_PG_capture(bpy.types.PropertyGroup):
+    """All settings of a capture."""
+
+    subject: EnumProperty(name="Subject", description="What is captured", items=SUBJECTS, default="SCENE")
+    isolate: BoolProperty(
+        name="Hide Others",
+        description="Hide all other objects from the captured pictures; lights stay",
+        default=True,
+    )
+    bounds_object: PointerProperty(
+        name="Bounds",
+        description="The box around the subject: move and scale it to change what is trained. "
+        "Without one the bounds are found from the subject's geometry",
+        type=bpy.types.Object,
+        poll=lambda self, item: item.type == "EMPTY",
+    )
+    bounds_subject: CollectionProperty(
+        type=NERF_PG_object, description="The objects that the bounds were made for; they stay the subject while "
+        "the box itself is selected",
+    )  # fmt: skip
+    rig: EnumProperty(name="Cameras", description="Where the pictures are taken from", items=RIGS, default="SPHERE")
+    train_count: IntProperty(
+        name="Train", description="Number of pictures to train on", default=60, min=1, soft_max=500, max=100000
+    )
+    val_count: IntProperty(
+        name="Validation",
+        description="Number of held-out pictures that show progress during training",
+        default=6,
+        min=0,
+        soft_max=100,
+        max=100000,
+    )
+    test_count: IntProperty(
+        name="Test",
+        description="Number of held-out pictures for judging the result; training never sees them",
+        default=4,
+        min=0,
+        soft_max=100,
+        max=100000,
+    )
+    elevation: FloatProperty(
+        name="Elevation",
+        description="Height of the turntable's cameras above the horizon",
+        default=math.radians(25.0),
+        min=math.radians(-89.0),
+        max=math.radians(89.0),
+        subtype="ANGLE",
+    )
+    frame_step: IntProperty(
+        name="Every Nth Frame", description="Take every Nth frame of the scene's frame range", default=5, min=1
+    )
+    use_auto_radius: BoolProperty(
+        name="Fit Distance",
+        description="Choose the cameras' distance so that the subject fills the picture",
+        default=True,
+    )
+    radius: FloatProperty(
+        name="Distance",
+        description="Distance of the cameras from the centre of the bounds",
+        default=5.0,
+        min=1e-4,
+        soft_max=1000.0,
+        subtype="DISTANCE",
+        unit="LENGTH",
+    )
+    focal_length: FloatProperty(
+        name="Focal Length",
+        description="Lens of the rig's cameras, on a sensor 36 mm along the picture's longer side",
+        default=50.0,
+        min=1.0,
+        soft_min=10.0,
+        soft_max=200.0,
+        max=5000.0,
+        subtype="DISTANCE_CAMERA",
+        unit="CAMERA",
+    )
+    resolution_x: IntProperty(
+        name="Width", description="Width of the pictures", default=400, min=4, soft_max=2048, max=65536,
+        subtype="PIXEL",
+    )  # fmt: skip
+    resolution_y: IntProperty(
+        name="Height", description="Height of the pictures", default=400, min=4, soft_max=2048, max=65536,
+        subtype="PIXEL",
+    )  # fmt: skip
+    use_scene_size: BoolProperty(
+        name="Scene's Output Size",
+        description="Take size, percentage, pixel aspect and cropped border from the scene's output settings",
+        default=False,
+    )
+    use_transparent: BoolProperty(
+        name="Transparent Background",
+        description="Store what is behind the subject as transparency, so that only the subject is trained",
+        default=True,
+    )
+    samples: IntProperty(
+        name="Samples",
+        description="Render samples a pixel, for Cycles and EEVEE; 0 takes the scene's own. "
+        "Noise in the pictures limits how good the training can get",
+        default=64,
+        min=0,
+        soft_max=4096,
+        max=1 << 20,
+    )
+    use_denoise: BoolProperty(name="Denoise", description="Denoise the pictures (Cycles)", default=True)
+    folder: StringProperty(
+        name="Folder",
+        description="Where runs are kept. Empty: the folder of the preferences, or 'nerf' beside the .blend file, "
+        "or 'NeRF Toolkit' in your home folder while the file is not saved",
+        subtype="DIR_PATH",
+        options=compat.path_options(),
+    )
+    name: StringProperty(
+        name="Name",
+        description="Name of the run's folder. Empty: the .blend file's name. "
+        "A folder that exists already is never overwritten: a number is appended",
+    )
+    last_run: StringProperty(
+        name="Last Run",
+        description="The run folder of the last capture",
+        subtype="DIR_PATH",
+        options={"HIDDEN"} | compat.path_options(),
+    )
+    preview_collection: PointerProperty(
+        name="Preview",
+        description="The collection that shows the cameras before the capture",
+        type=bpy.types.Collection,
+    )
+
+
+CLASSES = (NERF_PG_object, NERF_PG_capture)

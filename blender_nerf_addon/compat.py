@@ -1,0 +1,56 @@
+"""Every question about the Blender version, and no such question elsewhere (4.2 to 5.2)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import bpy
+
+EEVEE_ENGINES = ("BLENDER_EEVEE_NEXT", "BLENDER_EEVEE")  # 4.2 to 4.5, and 5.0 on
+
+
+def eevee_engine() -> str:
+    """The render engine id of EEVEE in this Blender."""
+    return "BLENDER_EEVEE" if bpy.app.version >= (5, 0, 0) else "BLENDER_EEVEE_NEXT"
+
+
+def panorama(camera: bpy.types.Camera) -> Any:
+    """Where a camera's panorama settings lie: `panorama_type`, `longitude_min` and their kin."""
+    return camera if hasattr(camera, "panorama_type") else camera.cycles
+
+
+def choose_png(image_settings: bpy.types.ImageFormatSettings) -> None:
+    """Set the file format to PNG; from 5.0 on the media type comes first."""
+    if hasattr(image_settings, "media_type"):
+        image_settings.media_type = "IMAGE"
+    image_settings.file_format = "PNG"
+
+
+def action_curves(animation: bpy.types.AnimData) -> Iterator[bpy.types.FCurve]:
+    """The f-curves that drive a datablock: the action's own (to 4.3), or those of its slot (from 4.4)."""
+    action = animation.action
+    if action is None:
+        return
+    slot = getattr(animation, "action_slot", None)
+    if not hasattr(action, "layers"):
+        yield from action.fcurves
+        return
+    for layer in action.layers:
+        for strip in layer.strips:
+            bag = strip.channelbag(slot) if slot is not None and hasattr(strip, "channelbag") else None
+            if bag is not None:
+                yield from bag.fcurves
+
+
+def path_options() -> set[str]:
+    """Options of a path property that may start with `//`; since 4.5 Blender warns about such paths without them."""
+    return {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
+
+
+def set_linear(image: bpy.types.Image) -> None:
+    """Say that an image's file holds scene-linear values; from 5.0 on an EXR without a mark is taken for sRGB."""
+    for name in ("Linear Rec.709", "Linear", "scene_linear"):
+        try:
+            image.colorspace_settings.name = name
+        except TypeError:  # a colour configuration of the person's own names it otherwise
+            continue
+        return
