@@ -1,6 +1,5 @@
 """The sizes and switches of the classic method, checked."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -129,9 +128,11 @@ PRESETS = {
 def _typed(name: str, value: Any, wanted: Any) -> Any:
     if wanted is bool and isinstance(value, bool):
         return value
-    if wanted is int and not isinstance(value, bool) and isinstance(value, int | float) and value == int(value):
+    # Within these limits (which NaN is not) every number converts; the real ranges are checked afterwards.
+    is_number = not isinstance(value, bool) and isinstance(value, int | float) and -1e300 < value < 1e300
+    if wanted is int and is_number and value == int(value):
         return int(value)
-    if wanted is float and not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value):
+    if wanted is float and is_number:
         return float(value)
     if wanted is str and isinstance(value, str):
         return value

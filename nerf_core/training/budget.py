@@ -1,6 +1,5 @@
 """How long a run trains: budgets in seconds or steps, and what continuing a run means."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -62,11 +61,11 @@ def asked_budget(seconds: float | None = None, steps: int | None = None) -> Budg
     if seconds is not None and steps is not None:
         raise NerfError("Give seconds or steps to train, not both.")
     if seconds is not None:
-        if isinstance(seconds, bool) or not math.isfinite(seconds) or seconds <= 0:
+        if isinstance(seconds, bool) or not 0 < seconds < 1e12:
             raise NerfError(f"The seconds to train must be a number above 0, not {seconds}.")
         return Budget("seconds", float(seconds))
     if steps is not None:
-        if isinstance(steps, bool) or steps != int(steps) or steps <= 0:
+        if isinstance(steps, bool) or not 0 < steps < 1e12 or steps != int(steps):
             raise NerfError(f"The steps to train must be a whole number above 0, not {steps}.")
         return Budget("steps", int(steps))
     return None

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..contract.camera import Camera
 from ..contract.errors import CheckpointError, DataError, NerfError
-from ..contract.files import write_beside
+from ..contract.files import write_bytes
 from ..contract.transforms import ColorSpace
 from ..methods.base import MethodState
 from .budget import Spent
@@ -83,7 +83,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
         When the disk is full or the folder cannot be written, and when an array holds NaN or infinity: the file that
         was there stays.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     arrays = {name: np.ascontiguousarray(array) for name, array in sorted(checkpoint.state.arrays.items())}
     for name, array in arrays.items():
@@ -109,7 +109,8 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     }
     # safetensors keeps its metadata as words only.
     metadata = {"format": FORMAT, "version": str(VERSION), "facts": json.dumps(facts, allow_nan=False)}
-    write_beside(path, lambda temporary: save_file(arrays, temporary, metadata=metadata))
+    # Through bytes: safetensors' own writing tells a full disk as an error of its own kind.
+    write_bytes(path, save(arrays, metadata=metadata))
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:

@@ -1,6 +1,5 @@
 """Parameters of requests, checked: a wrong one is a sentence that names it."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,7 +50,8 @@ class Params:
         value = self.values.get(key)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        # Infinity and NaN fail the comparison, and so do integers too large for a float.
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -1e300 < value < 1e300:
             raise self._fail(key, "a number")
         return float(value)
 
