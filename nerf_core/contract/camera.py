@@ -187,16 +187,16 @@ class Camera:
             value = data.get(key, default)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise DataError(f"camera value '{key}' is {'missing' if value is None else 'not a number'}")
+            if not abs(value) < 1e300:  # NaN too, and whole numbers that no float holds
+                raise DataError(f"camera value '{key}' is not a usable number")
             return float(value)
 
         matrix = data.get("transform_matrix")
         try:
             c2w = np.array(matrix, dtype=np.float64)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise DataError("camera value 'transform_matrix' is not a 4x4 matrix of numbers") from error
         width, height = number("w"), number("h")
-        if not np.isfinite((width, height)).all():
-            raise DataError("camera values 'w' and 'h' must be finite numbers")
         clip_end = data.get("clip_end")
         return cls(
             width=int(width),

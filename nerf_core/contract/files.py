@@ -32,7 +32,7 @@ def write_beside(path: str | Path, write: Callable[[Path], None]) -> None:
         os.close(handle)
         temporary = Path(name)
         write(temporary)
-        with open(temporary, "rb") as stream:
+        with open(temporary, "r+b") as stream:  # Windows only syncs what is open for writing
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes private files; these are ordinary ones
         os.replace(temporary, path)
@@ -50,7 +50,11 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write a JSON file, beside and renamed."""
-    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8"))
+    try:
+        data = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except UnicodeEncodeError:  # a path with bytes that are no text: escaped, it is read back the same
+        data = json.dumps(value, indent=1, allow_nan=False).encode("ascii")
+    write_bytes(path, data + b"\n")
 
 
 def make_folder(path: str | Path) -> Path:

@@ -20,6 +20,7 @@ DTYPES = ("<f4", "<f8", "<f2", "|u1", "<u2", "<u4", "<i4", "<i8", "|b1")
 MAX_LINE = 64 * 1024 * 1024
 MAX_ARRAY_BYTES = 2 * 1024**3
 MAX_ARRAYS = 64
+MAX_DIMENSIONS = 8
 
 # JSON-RPC's own codes, and ours from -32000 down.
 PARSE_ERROR = -32700
@@ -96,7 +97,8 @@ def encode(message: Message) -> bytes:
             chunks.append(array.astype(dtype, copy=False).tobytes())
         body["arrays"] = described
     line = json.dumps(_plain(body), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return b"".join([line.encode("utf-8"), b"\n", *chunks])
+    # A path may hold bytes that are no text (lone surrogates in Python); json.loads takes them back the same way.
+    return b"".join([line.encode("utf-8", "surrogatepass"), b"\n", *chunks])
 
 
 def write_message(stream: BinaryIO, message: Message) -> None:
@@ -121,7 +123,7 @@ def read_message(stream: BinaryIO) -> Message | None:
         raise ProtocolError("a message line is too long or cut off")
     try:
         body = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a message line is not JSON: {line[:80]!r}") from error
     if not isinstance(body, dict) or body.get("jsonrpc") != "2.0":
         raise ProtocolError(f"a message line is not JSON-RPC 2.0: {line[:80]!r}")
@@ -169,9 +171,9 @@ def _described(body: dict[str, Any]) -> list[tuple[str, str, list[int]]]:
             (item.get(k) for k in ("name", "dtype", "shape")) if isinstance(item, dict) else (None,) * 3
         )
         if not isinstance(name, str) or dtype not in DTYPES or not isinstance(shape, list):
-            raise ProtocolError(f"a message describes an array as {item!r}")
-        if any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in shape):
-            raise ProtocolError(f"array '{name}' has the shape {shape!r}")
+            raise ProtocolError(f"a message describes an array as {str(item)[:200]}")
+        if len(shape) > MAX_DIMENSIONS or not all(type(n) is int and 0 <= n <= MAX_ARRAY_BYTES for n in shape):
+            raise ProtocolError(f"array '{name[:80]}' has the shape {str(shape)[:80]}")
         total += math.prod(shape) * np.dtype(dtype).itemsize
         if total > MAX_ARRAY_BYTES:
             raise ProtocolError(f"array '{name}' is larger than a message may be")
@@ -191,7 +193,10 @@ def _read_array(stream: BinaryIO, name: str, dtype: str, shape: list[int]) -> np
             raise ProtocolError(f"the stream ended inside array '{name}'")
         view[filled : filled + len(chunk)] = chunk
         filled += len(chunk)
-    return np.frombuffer(buffer, dtype=dtype).reshape(shape)
+    array = np.frombuffer(buffer, dtype=dtype).reshape(shape)
+    if dtype == "|b1" and array.view(np.uint8).max(initial=0) > 1:
+        raise ProtocolError(f"array '{name}' is not made of truth values")
+    return array
 
 
 def _plain(value: Any) -> Any:

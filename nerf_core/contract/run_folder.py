@@ -21,6 +21,8 @@ from .files import make_folder, write_json
 
 RUN_FORMAT = "nerf_toolkit.run"
 RUN_VERSION = 1
+# core.log is opened for the process's stderr before the run is claimed; the others are left by file managers.
+NOT_STRANGERS = ("core.log", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class RunFolder:
             raise CheckpointError(f"'{self.root}' is not a run folder: it has no run.json.") from error
         except OSError as error:
             raise CheckpointError(f"Cannot read '{self.settings}': {error.strerror or error}.") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CheckpointError(f"'{self.settings}' is not valid JSON: it is broken; train again.") from error
         if not isinstance(data, dict) or data.get("format") != RUN_FORMAT:
             raise CheckpointError(f"'{self.settings}' was not written by NeRF Toolkit; choose another folder.")
@@ -116,8 +118,8 @@ def claim_run_folder(path: str | Path) -> RunFolder:
         strangers = sorted(os.listdir(folder.root))
     except OSError as error:
         raise NerfError(f"Cannot read the folder '{folder.root}': {error.strerror or error}.") from error
-    # core.log is opened for the process's stderr before the run is claimed.
-    if set(strangers) - {"core.log"}:
+    strangers = [name for name in strangers if name not in NOT_STRANGERS]
+    if strangers:
         raise NerfError(
             f"The folder '{folder.root}' already holds other files (such as '{strangers[0]}') and is not a run of "
             "NeRF Toolkit; choose an empty or new folder."
