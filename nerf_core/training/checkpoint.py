@@ -22,6 +22,7 @@ from .budget import Spent
 
 FORMAT = "nerf_toolkit.checkpoint"
 VERSION = 1
+MAX_SEED = 2**32
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,7 @@ def _from_facts(facts: Any, arrays: dict[str, np.ndarray]) -> Checkpoint:
     _want(facts["color_space"] in ("srgb", "linear"), "the colour space is unknown")
     for key, kind in (("method", str), ("has_alpha", bool), ("cameras", list), ("seed", int)):
         _want(isinstance(facts[key], kind), f"'{key}' is of the wrong type")
+    _want(0 <= facts["seed"] < MAX_SEED, "the seed is out of range")
     for key in ("settings", "method_settings", "versions", "spent"):
         _want(isinstance(facts[key], dict), f"'{key}' is not an object")
     spent = Spent(float(facts["spent"]["seconds"]), int(facts["spent"]["steps"]))

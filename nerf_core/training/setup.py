@@ -14,7 +14,7 @@ from ..data.dataset import Dataset, load_dataset
 from ..methods.base import Method, Normalisation
 from ..methods.registry import check_method, create, resolve_device
 from .budget import Budget, Spent, asked_budget, plan, stored_budget
-from .checkpoint import Checkpoint, Scene, load_checkpoint
+from .checkpoint import MAX_SEED, Checkpoint, Scene, load_checkpoint
 from .events import TrainEvents
 from .held_out import HeldOut
 from .load import restore_method
@@ -117,7 +117,7 @@ def prepare(request: TrainRequest, events: TrainEvents) -> Prepared:
         name, seed, settings = checkpoint.method, checkpoint.seed, checkpoint.settings
     else:
         name = request.method or known.get("method") or DEFAULT_METHOD
-        seed = int(known.get("seed", 0) if request.seed is None else request.seed)
+        seed = _seed(known.get("seed", 0) if request.seed is None else request.seed)
         settings = dict(request.settings or known.get("settings") or {})
         method = create(name, Normalisation(scene.bounds), device, seed, settings)
     method.load_views(dataset.splits["train"])
@@ -159,6 +159,12 @@ def _refuse_changes(request: TrainRequest, checkpoint: Checkpoint, folder: RunFo
             f"The run '{folder.root}' was trained with the settings {checkpoint.settings}; "
             "choose another run folder for other settings."
         )
+
+
+def _seed(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < MAX_SEED:
+        raise NerfError(f"The seed must be a whole number from 0 to {MAX_SEED - 1}, not {value!r}.")
+    return value
 
 
 def _data_path(request: TrainRequest, known: Mapping[str, Any], folder: RunFolder) -> Path:
