@@ -13,6 +13,7 @@ from typing import Any
 
 import numba
 from numba.core import config
+from numba.core.caching import UserProvidedCacheLocator
 
 
 def cache_folder() -> Path:
@@ -47,14 +48,31 @@ def _writable() -> bool:
 _CACHE = _writable()
 
 
+class KernelCacheLocator(UserProvidedCacheLocator):
+    """Keeps compiled kernels by what their sources say, not by where these lie and when they were written.
+
+    A checkout, an installed extension and a copy of either then share what one of them compiled.
+    """
+
+    @classmethod
+    def get_suitable_cache_subpath(cls, py_file: str) -> str:
+        """Numba puts a hash of the source's folder here."""
+        return "cpu"
+
+    def get_source_stamp(self) -> str:
+        """Numba compares this with what it kept; the folder's name already holds the digest of all sources."""
+        return _FOLDER.name
+
+
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile with numba: no GIL, no bounds checks, contracted and reassociated arithmetic, kept on disk."""
-    before = config.CACHE_DIR
+    before = config.CACHE_DIR, config.CACHE_LOCATOR_CLASSES
     config.CACHE_DIR = str(_FOLDER)
+    config.CACHE_LOCATOR_CLASSES = f"{__name__}.{KernelCacheLocator.__name__}"
     try:
         # Not the whole of fastmath: "nnan" and "ninf" would let the compiler drop the tests that catch bad numbers.
         return numba.njit(
             nogil=True, cache=_CACHE, fastmath={"contract", "reassoc", "nsz", "arcp"}, error_model="numpy"
         )(function)
     finally:
-        config.CACHE_DIR = before
+        config.CACHE_DIR, config.CACHE_LOCATOR_CLASSES = before
