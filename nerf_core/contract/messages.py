@@ -89,7 +89,7 @@ def encode(message: Message) -> bytes:
     if message.arrays:
         described = []
         for name, array in message.arrays.items():
-            array = np.ascontiguousarray(array)
+            array = np.asarray(array)
             dtype = array.dtype.newbyteorder("<").str
             if dtype not in DTYPES:
                 raise ProtocolError(f"array '{name}' has dtype {array.dtype}, which the protocol does not carry")

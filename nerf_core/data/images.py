@@ -1,7 +1,7 @@
 """Image files in: PNG, JPEG and EXR to straight-alpha sRGB bytes, headers checked before anything is decoded.
 
 Orientation. Pixels are taken as the file stores them, because that is what COLMAP, instant-ngp and nerfstudio
-calibrate: an EXIF orientation is passed over. It is applied in one case only, where it is the sole reading that fits:
+calibrate: a JPEG's EXIF orientation is passed over. It is applied in one case only, where it is the sole reading that fits:
 the data set's `w` and `h` are those of the turned picture.
 
 Colour profiles (ICC, gAMA) are passed over: PNG and JPEG are taken to be sRGB.
@@ -64,7 +64,9 @@ def read_header(path: Path) -> ImageHeader:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
                 with Image.open(path, formats=("PNG", "JPEG")) as image:
-                    turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+                    # A PNG's EXIF may stand behind its pixels, and Pillow would decode them to find it.
+                    exif = image.getexif() if image.format == "JPEG" else {}
+                    turned = exif.get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
                     header = ImageHeader(path, image.width, image.height, is_exr=False, turned=turned)
     except DataError:
         raise

@@ -1,5 +1,54 @@
-"""For all tests of the core: torch's threads wait without spinning, as the `nerf` command has them do."""
+"""What the core's tests share: a tiny data set on disk, the `nerf` command as a process, one trained run."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+import pytest
+
+from . import tiny_scene
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Nerf:
+    """Runs `python -m nerf_core ...` as a process of its own."""
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+
+    def start(self, *arguments, **options) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-m", "nerf_core", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            env=self.environment(),
+            **options,
+        )
+
+    def __call__(self, *arguments, code: int = 0) -> subprocess.CompletedProcess:
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == code, f"exit code {process.returncode}, stderr: {err}"
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@pytest.fixture(scope="session")
+def nerf() -> Nerf:
+    return Nerf()
+
+
+@pytest.fixture(scope="session")
+def ball_dataset(tmp_path_factory) -> Path:
+    """The ball of `tiny_scene` in 16 + 3 views of 40 pixels, in a folder with spaces and non-Latin letters."""
+    return tiny_scene.write_dataset(tmp_path_factory.mktemp("data") / "ball données 球", train=16, val=3, size=40)
+
+
+@pytest.fixture(scope="session")
+def trained_run(nerf, ball_dataset, tmp_path_factory) -> Path:
+    """A run of the fast method on the ball, trained on the command line."""
+    run = tmp_path_factory.mktemp("runs") / "ball"
+    nerf("train", ball_dataset, "--run", run, "--steps", 300, "--device", "cpu")
+    return run
