@@ -28,7 +28,7 @@ class Budget:
 
     def progress(self, spent: Spent) -> float:
         """The fraction that is spent, 0 to 1."""
-        return min(self.used(spent) / self.amount, 1.0)
+        return 1.0 if self.is_spent(spent) else self.used(spent) / self.amount
 
     def is_spent(self, spent: Spent) -> bool:
         """Whether the run has ended."""
