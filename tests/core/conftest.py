@@ -11,6 +11,10 @@ from . import tiny_scene
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# Before anything imports torch: one thread that does not spin is fastest for small things on a shared machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 class Nerf:
     """Runs `python -m nerf_core ...` as a process of its own."""
