@@ -76,7 +76,7 @@ class FastSettings:
     density_width: int = 64
     color_width: int = 64
     occupancy_resolution: int = 0
-    ray_steps: int = 1024
+    ray_steps: int = 512
     samples_per_step: int = 32768
     max_rays_per_step: int = 16384
     learning_rate: float = 2e-2
@@ -85,7 +85,7 @@ class FastSettings:
     beta2: float = 0.99
     epsilon: float = 1e-15
     weight_threshold: float = 1e-3
-    transmittance_threshold: float = 1e-4
+    transmittance_threshold: float = 1e-3
     occupancy_threshold: float = 1e-2
 
     def __post_init__(self) -> None:
