@@ -6,10 +6,11 @@ import bpy
 
 from . import preferences, properties
 from .capture import settings as capture_settings
-from .jobs import core, pump, training
+from .jobs import core, managed, pump, tasks, training
 from .jobs import settings as job_settings
-from .operators import capture, train
-from .ui import capture_panel
+from .operators import cameras, capture, inspect, points, render, train
+from .operators import core as core_operators
+from .ui import capture_panel, panels
 
 # In the order of registration: what others refer to comes first. A module may hold CLASSES (a tuple of classes for
 # Blender) and functions register() and unregister() for handlers, timers, properties and commands.
@@ -19,11 +20,19 @@ MODULES: tuple[ModuleType, ...] = (
     job_settings,
     properties,
     core,
+    managed,
+    tasks,
     training,
     pump,
+    core_operators,
     capture,
-    capture_panel,
     train,
+    render,
+    points,
+    inspect,
+    cameras,
+    capture_panel,
+    panels,
 )
 
 _registered: list[ModuleType] = []

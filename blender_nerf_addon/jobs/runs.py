@@ -1,7 +1,6 @@
 """Which run folder a scene works with: the chosen one, else one beside the .blend or in the default folder."""
 
 import os
-import re
 from pathlib import Path
 
 import bpy
@@ -10,8 +9,6 @@ from ..vendor.nerf_core.contract.errors import CheckpointError, NerfError
 from ..vendor.nerf_core.contract.run_folder import RunFolder
 
 ROOT_PACKAGE = __package__.rpartition(".")[0]
-# Names that Windows keeps for devices.
-_RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(1, 10))}
 
 
 def run_folder(scene: bpy.types.Scene) -> RunFolder:
@@ -34,17 +31,11 @@ def run_folder(scene: bpy.types.Scene) -> RunFolder:
 
 
 def default_run_root(scene: bpy.types.Scene) -> Path:
-    """Where a run goes when none is chosen: the preferences' folder, else beside the .blend, else the home folder."""
-    blend = Path(bpy.data.filepath) if bpy.data.filepath else None
-    name = blend.stem if blend is not None else scene.name
-    if blend is not None and len(bpy.data.scenes) > 1:
-        name = f"{name}-{scene.name}"
-    preferred = preferences().default_folder.strip()
-    if preferred and not (preferred.startswith("//") and blend is None):
-        return Path(os.path.abspath(bpy.path.abspath(preferred))) / _file_name(name)
-    if blend is not None:
-        return blend.parent / "nerf" / _file_name(name)
-    return Path.home() / "NeRF Toolkit" / _file_name(name)
+    """Where a run goes when none is chosen: where a capture would go."""
+    from ..capture import folders  # which itself needs this module
+
+    settings = scene.nerf.capture
+    return folders.runs_folder(settings.folder) / folders.run_name(settings.name, scene)
 
 
 def trained_run(scene: bpy.types.Scene) -> RunFolder:
@@ -108,10 +99,3 @@ def has_views(scene: bpy.types.Scene) -> bool:
 def preferences() -> bpy.types.AddonPreferences:
     """The add-on's preferences."""
     return bpy.context.preferences.addons[ROOT_PACKAGE].preferences
-
-
-def _file_name(text: str) -> str:
-    name = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", text).strip().strip(".")[:100].rstrip(" .")
-    if not name or name.split(".")[0].upper() in _RESERVED:
-        name = f"run_{name}".rstrip("_")
-    return name

@@ -1,7 +1,15 @@
 """What a person chooses about training, rendering, points and inspection; kept in the .blend."""
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, IntVectorProperty, StringProperty
+from bpy.props import (
+    BoolProperty,
+    EnumProperty,
+    FloatProperty,
+    IntProperty,
+    IntVectorProperty,
+    PointerProperty,
+    StringProperty,
+)
 
 from .. import compat
 
@@ -95,6 +103,7 @@ class NERF_PG_points(bpy.types.PropertyGroup):
         soft_max=1.0,
         subtype="DISTANCE",
     )
+    object: PointerProperty(type=bpy.types.Object, name="Points", description="The object of the last import")
 
 
 class NERF_PG_inspect(bpy.types.PropertyGroup):
@@ -123,6 +132,8 @@ class NERF_PG_inspect(bpy.types.PropertyGroup):
         soft_max=1.0,
         subtype="DISTANCE",
     )
+    object: PointerProperty(type=bpy.types.Object, name="Samples", description="The object of the last inspection")
+    rays: PointerProperty(type=bpy.types.Object, name="Rays", description="The rays of the last inspection")
 
 
 CLASSES = (NERF_PG_training, NERF_PG_render, NERF_PG_points, NERF_PG_inspect)

@@ -1,12 +1,12 @@
 """What the operators share: errors told as Blender tells them, and waiting where nobody watches."""
 
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Callable, Sequence
+from functools import partial, wraps
 from typing import Any
 
 import bpy
 
-from ..jobs import pump
+from ..jobs import pump, runs, tasks
 from ..jobs.calls import CoreError
 from ..vendor.nerf_core.contract.errors import NerfError
 
@@ -36,6 +36,48 @@ def waits(operator: bpy.types.Operator) -> bool:
 def wait_for(condition: Callable[[], bool]) -> None:
     """Pump by hand until `condition` holds."""
     pump.pump_until(condition)
+
+
+def begin_task(
+    operator: bpy.types.Operator, title: str, steps: Sequence[Callable[[], tasks.Step]], undo: bool
+) -> set[str]:
+    """Start a task; where nobody watches, wait for its end and report it.
+
+    Parameters
+    ----------
+    operator : Operator
+        That was called.
+    title : str
+    steps : sequence of callable
+    undo : bool
+        Whether the task changes the scene: what arrives after the operator returned needs an undo step of its own.
+    """
+    waiting = waits(operator)
+    task = tasks.start(title, steps, len(steps), on_end=None if waiting else partial(_task_ended, undo=undo))
+    if not waiting:
+        return {"FINISHED"} if task.phase != "failed" else {"CANCELLED"}
+    wait_for(lambda: not task.running)
+    if task.phase == "failed":
+        operator.report({"ERROR"}, task.text)
+    return {"FINISHED"} if task.phase == "done" else {"CANCELLED"}
+
+
+def poll_trained(cls: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
+    """Needs a trained run and no other task under way."""
+    if tasks.running():
+        cls.poll_message_set(f"{tasks.current().title} is under way")
+        return False
+    if not runs.has_result(context.scene):
+        cls.poll_message_set("Nothing is trained yet")
+        return False
+    return True
+
+
+def _task_ended(task: tasks.Task, undo: bool) -> None:
+    if task.phase == "failed":
+        show_error(task.text)
+    elif undo and task.results and not bpy.app.background:
+        bpy.ops.ed.undo_push(message=task.title)
 
 
 def show_error(text: str) -> None:

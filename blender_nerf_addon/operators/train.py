@@ -13,7 +13,7 @@ from ..jobs.training import Training
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.messages import Message
 from ..vendor.nerf_core.contract.run_folder import RunFolder
-from . import common
+from . import capture, common
 
 
 class NERF_OT_train(bpy.types.Operator):
@@ -130,13 +130,16 @@ def start_training(scene: bpy.types.Scene, more: bool = False, **overrides: Any)
     return started
 
 
-def train_captured(scene: bpy.types.Scene, folder: Path) -> None:
-    """Go on with training once `folder` is captured; an error is shown, since no operator is there to tell it."""
+def train_captured(scene: bpy.types.Scene, folder: Path, then_train: bool) -> None:
+    """After a finished capture: the scene works with its run, and trains it when that was asked for."""
     runs.set_run_folder(scene, folder)
-    try:
-        start_training(scene)
-    except NerfError as error:
-        common.show_error(str(error))
+    if not then_train:
+        return
+    started = start_training(scene, data=None)
+    if bpy.app.background:
+        common.wait_for(lambda: not started.under_way)
+        if started.phase in ("failed", "interrupted"):
+            raise NerfError(started.text)
 
 
 def _path(text: str) -> Path | None:
@@ -180,3 +183,13 @@ def _outcome(operator: bpy.types.Operator, started: Training) -> set[str]:
 
 
 CLASSES = (NERF_OT_train, NERF_OT_train_stop, NERF_OT_train_resume)
+
+
+def register() -> None:
+    """Train what is captured when that is asked for."""
+    capture.on_captured.append(train_captured)
+
+
+def unregister() -> None:
+    """Leave the capture alone."""
+    capture.on_captured.remove(train_captured)

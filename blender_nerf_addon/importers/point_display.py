@@ -1,0 +1,189 @@
+"""How points look in Blender 4.2 to 5.2: a mesh of vertices with attributes, and nodes that give them body and colour.
+
+A mesh with attributes can be filled in every version, keeps its values exactly and shows them in the Spreadsheet. A
+geometry-nodes modifier turns the vertices into points for renders. Solid mode knows no colours of points, so that in
+the viewport each becomes a small octahedron, which has them.
+"""
+
+from collections.abc import Mapping
+
+import bpy
+import numpy as np
+
+KIND_KEY = "nerf_kind"  # marks what is ours: "points", "samples", "rays"
+RESULT_KEY = "nerf_result"  # on objects: captures leave them out
+
+_TYPES = {"FLOAT": ("value", 1), "INT": ("value", 1), "FLOAT_COLOR": ("color", 4)}
+
+
+def point_mesh(name: str, positions: np.ndarray, attributes: Mapping[str, np.ndarray]) -> bpy.types.Mesh:
+    """A mesh of loose vertices with attributes on them.
+
+    Parameters
+    ----------
+    name : str
+    positions : (N, 3) float32 array
+        World space.
+    attributes : mapping of str to array
+        (N,) float32 becomes FLOAT, (N,) int32 becomes INT, (N, 4) float32 becomes FLOAT_COLOR (scene-linear).
+    """
+    mesh = bpy.data.meshes.new(name)
+    mesh.vertices.add(len(positions))
+    mesh.vertices.foreach_set("co", np.ascontiguousarray(positions, dtype=np.float32).ravel())
+    for key, values in attributes.items():
+        kind = "FLOAT_COLOR" if values.ndim == 2 else ("INT" if values.dtype.kind in "iu" else "FLOAT")
+        member, width = _TYPES[kind]
+        flat = np.ascontiguousarray(values, dtype=np.int32 if kind == "INT" else np.float32).ravel()
+        if flat.size != width * len(positions):
+            raise ValueError(f"attribute '{key}' has {flat.size} numbers for {len(positions)} points")
+        mesh.attributes.new(key, kind, "POINT").data.foreach_set(member, flat)
+    mesh.update()
+    return mesh
+
+
+def show_color(mesh: bpy.types.Mesh, name: str) -> None:
+    """Make a colour attribute the one that solid mode shows."""
+    index = mesh.color_attributes.find(name)
+    mesh.color_attributes.active_color_index = index
+    mesh.color_attributes.render_color_index = index
+
+
+def place(
+    scene: bpy.types.Scene, old: bpy.types.Object | None, mesh: bpy.types.Mesh, name: str, kind: str
+) -> bpy.types.Object:
+    """The object that shows `mesh`: the old one with its mesh replaced while it is in the scene, else a new one.
+
+    Parameters
+    ----------
+    scene : Scene
+    old : Object or None
+        Of an earlier import; what it showed is removed.
+    mesh : Mesh
+        In world space; a new object stands at the origin.
+    name, kind : str
+    """
+    if old is not None and old.get(RESULT_KEY) == kind and scene.objects.get(old.name) is old:
+        before, old.data = old.data, mesh
+        if before.users == 0:
+            bpy.data.meshes.remove(before)
+        return old
+    item = bpy.data.objects.new(name, mesh)
+    item[RESULT_KEY] = kind
+    scene.collection.objects.link(item)
+    return item
+
+
+def give_body(item: bpy.types.Object, kind: str, material: bpy.types.Material) -> None:
+    """Give an object of points its modifier and material; its attribute `radius` says how large each point is."""
+    if not item.data.materials:
+        item.data.materials.append(material)
+    if any(m.type == "NODES" and m.node_group and m.node_group.get(KIND_KEY) == kind for m in item.modifiers):
+        return
+    item.modifiers.new("NeRF Points", "NODES").node_group = _group(kind, material)
+
+
+def emission_material(name: str, kind: str, attribute: str) -> bpy.types.Material:
+    """A material that glows in a colour attribute's colour."""
+    found = next((m for m in bpy.data.materials if m.get(KIND_KEY) == kind), None)
+    if found is not None:
+        return found
+    material = bpy.data.materials.new(name)
+    material[KIND_KEY] = kind
+    material.use_nodes = True
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+    nodes.clear()
+    source = nodes.new("ShaderNodeAttribute")
+    source.attribute_name = attribute
+    emission = nodes.new("ShaderNodeEmission")
+    output = nodes.new("ShaderNodeOutputMaterial")
+    source.location, emission.location, output.location = (-500, 0), (0, 0), (200, 0)
+    links.new(source.outputs["Color"], emission.inputs["Color"])
+    links.new(emission.outputs["Emission"], output.inputs["Surface"])
+    return material
+
+
+# From nearly black over blue and red to yellow, scene-linear: weights are small almost everywhere.
+RAMP = (
+    (0.0, (0.015, 0.015, 0.05, 1.0)),
+    (0.05, (0.05, 0.06, 0.5, 1.0)),
+    (0.25, (0.6, 0.03, 0.25, 1.0)),
+    (0.6, (1.0, 0.3, 0.02, 1.0)),
+    (1.0, (1.0, 0.95, 0.3, 1.0)),
+)
+
+
+def ramp_colors(values: np.ndarray) -> np.ndarray:
+    """(N, 4) float32: the ramp's colours of (N,) values from 0 to 1."""
+    positions = [position for position, _ in RAMP]
+    channels = [np.interp(values, positions, [color[i] for _, color in RAMP]) for i in range(4)]
+    return np.stack(channels, axis=-1).astype(np.float32)
+
+
+def srgb_to_linear(color: np.ndarray) -> np.ndarray:
+    """(N, 3) sRGB to (N, 4) scene-linear with alpha 1, float32, as colour attributes hold them."""
+    color = np.clip(np.asarray(color, dtype=np.float32), 0.0, None)
+    linear = np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
+    return np.concatenate([linear, np.ones_like(linear[..., :1])], axis=-1).astype(np.float32)
+
+
+def color_solid_views() -> None:
+    """Have solid viewports show colour attributes, as they must for points to have colours there."""
+    manager = bpy.context.window_manager
+    for window in manager.windows if manager is not None else ():
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                area.spaces.active.shading.color_type = "VERTEX"
+
+
+def _group(kind: str, material: bpy.types.Material) -> bpy.types.NodeTree:
+    found = next((g for g in bpy.data.node_groups if g.get(KIND_KEY) == kind), None)
+    if found is not None:
+        return found
+    group = bpy.data.node_groups.new(f"NeRF {kind.title()}", "GeometryNodeTree")
+    group[KIND_KEY] = kind
+    group.is_modifier = True
+    group.interface.new_socket("Geometry", in_out="INPUT", socket_type="NodeSocketGeometry")
+    scale = group.interface.new_socket("Size", in_out="INPUT", socket_type="NodeSocketFloat")
+    scale.default_value, scale.min_value = 1.0, 0.0
+    group.interface.new_socket("Geometry", in_out="OUTPUT", socket_type="NodeSocketGeometry")
+
+    def node(idname: str, x: float, y: float) -> bpy.types.Node:
+        new = group.nodes.new(idname)
+        new.location = (x, y)
+        return new
+
+    links = group.links.new
+    source, sink = node("NodeGroupInput", -800, 0), node("NodeGroupOutput", 800, 0)
+    radius = node("GeometryNodeInputNamedAttribute", -800, -200)
+    radius.data_type = "FLOAT"
+    radius.inputs["Name"].default_value = "radius"
+    size = node("ShaderNodeMath", -600, -150)
+    size.operation = "MULTIPLY"
+    links(radius.outputs["Attribute"], size.inputs[0])
+    links(source.outputs["Size"], size.inputs[1])
+
+    points = node("GeometryNodeMeshToPoints", -350, 150)
+    links(source.outputs["Geometry"], points.inputs["Mesh"])
+    links(size.outputs[0], points.inputs["Radius"])
+
+    shape = node("GeometryNodeMeshUVSphere", -600, -400)
+    for name, value in (("Segments", 4), ("Rings", 2), ("Radius", 1.0)):
+        shape.inputs[name].default_value = value
+    bodies = node("GeometryNodeInstanceOnPoints", -350, -150)
+    links(source.outputs["Geometry"], bodies.inputs["Points"])
+    links(shape.outputs["Mesh"], bodies.inputs["Instance"])
+    links(size.outputs[0], bodies.inputs["Scale"])
+    realize = node("GeometryNodeRealizeInstances", -150, -150)
+    links(bodies.outputs["Instances"], realize.inputs["Geometry"])
+
+    viewport = node("GeometryNodeIsViewport", 50, 300)
+    switch = node("GeometryNodeSwitch", 250, 0)
+    switch.input_type = "GEOMETRY"
+    links(viewport.outputs[0], switch.inputs["Switch"])
+    links(points.outputs[0], switch.inputs["False"])
+    links(realize.outputs["Geometry"], switch.inputs["True"])
+    paint = node("GeometryNodeSetMaterial", 500, 0)
+    paint.inputs["Material"].default_value = material
+    links(switch.outputs["Output"], paint.inputs["Geometry"])
+    links(paint.outputs["Geometry"], sink.inputs["Geometry"])
+    return group

@@ -1,0 +1,208 @@
+"""Short work for the core, one piece after another: pictures, density points, traces. One task at a time."""
+
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..vendor.nerf_core.contract.errors import NerfError
+from . import core, pump
+from .calls import CoreError
+
+TAG = "task"  # of its pictures, for cancelling them
+
+
+@dataclass(frozen=True)
+class Step:
+    """One request.
+
+    Attributes
+    ----------
+    method : str
+    params : mapping
+    handle : callable
+        Makes Blender's data of the result and its arrays; what it returns joins the task's results.
+    label : str
+        What a person calls it.
+    """
+
+    method: str
+    params: Mapping[str, Any]
+    handle: Callable[[dict[str, Any], dict[str, Any]], Any]
+    label: str = ""
+
+
+@dataclass
+class Task:
+    """A task under way, or the last one.
+
+    Attributes
+    ----------
+    title : str
+        Such as "Render".
+    phase : str
+        'running', then 'done', 'failed' (its error is in `text`) or 'cancelled'.
+    fraction : float
+        0 to 1, over all steps.
+    results : list
+        What the steps' handlers returned.
+    """
+
+    title: str
+    total: int
+    phase: str = "running"
+    text: str = ""
+    done: int = 0
+    fraction: float = 0.0
+    results: list[Any] = field(default_factory=list)
+    on_end: Callable[["Task"], None] | None = field(default=None, repr=False)
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self.phase == "running"
+
+
+# Told of every change; the command line prints from here.
+on_progress: list[Callable[[Task], None]] = []
+
+_current: Task | None = None
+_steps: Iterator[Callable[[], Step]] = iter(())
+
+
+def current() -> Task | None:
+    """The task under way, or the session's last one."""
+    return _current
+
+
+def running() -> bool:
+    """Whether one is under way."""
+    return _current is not None and _current.running
+
+
+def start(
+    title: str, steps: Iterable[Callable[[], Step]], total: int, on_end: Callable[[Task], None] | None = None
+) -> Task:
+    """Begin; returns at once.
+
+    Parameters
+    ----------
+    title : str
+    steps : iterable of callable
+        Each is called when its turn comes, and gives the step.
+    total : int
+        How many.
+    on_end : callable, optional
+        Called with the task when it has ended in whatever manner, other than by leaving the file.
+
+    Raises
+    ------
+    NerfError
+        When another one is under way or the core does not start.
+    """
+    global _current, _steps
+    if running():
+        raise NerfError(f"'{_current.title}' is under way; wait for it or cancel it.")
+    core.start()
+    task = Task(title, total, on_end=on_end)
+    _current, _steps = task, iter(steps)
+    pump.before_leaving(_leave)
+    _next(task)
+    return task
+
+
+def cancel() -> None:
+    """End the task after what it has made so far."""
+    if not running():
+        return
+    _end(_current, "cancelled", f"{_current.title}: cancelled")
+    process = core.running()
+    if process is not None:
+        process.request("render.cancel", {"tag": TAG})
+
+
+def _next(task: Task) -> None:
+    try:
+        make = next(_steps)
+    except StopIteration:
+        task.fraction = 1.0
+        _end(task, "done", f"{task.title}: done")
+        return
+    try:
+        step = make()
+        task.text = step.label or task.title
+        params = {**step.params, **({"tag": TAG} if step.method == "render" else {})}
+        core.request(
+            step.method,
+            params,
+            on_result=lambda result, arrays: _arrived(task, step, result, arrays),
+            on_error=lambda error: _failed(task, error),
+            on_progress=lambda told: _progress(task, told),
+        )
+    except NerfError as error:
+        _end(task, "failed", str(error))
+    _tell(task)
+
+
+def _arrived(task: Task, step: Step, result: dict[str, Any], arrays: dict[str, Any]) -> None:
+    if not task.running:
+        return
+    try:
+        task.results.append(step.handle(result, arrays))
+    except NerfError as error:
+        _end(task, "failed", str(error))
+        return
+    except Exception as error:
+        traceback.print_exc()
+        _end(task, "failed", f"{task.title} failed: {error}")
+        return
+    task.done += 1
+    task.fraction = task.done / max(task.total, 1)
+    _next(task)
+
+
+def _failed(task: Task, error: CoreError) -> None:
+    if not task.running:
+        return
+    if error.cancelled:
+        _end(task, "cancelled", f"{task.title}: cancelled")
+    else:
+        _end(task, "failed", str(error))
+
+
+def _progress(task: Task, told: Mapping[str, Any]) -> None:
+    if not task.running:
+        return
+    if told.get("task") in ("render", "points"):
+        part = (told.get("done") or 0.0) / (told.get("total") or 1.0)
+        task.fraction = (task.done + min(1.0, max(0.0, part))) / max(task.total, 1)
+    elif told.get("text"):
+        task.text = str(told["text"])
+    _tell(task)
+
+
+def _end(task: Task, phase: str, text: str) -> None:
+    task.phase, task.text = phase, text
+    _tell(task)
+    if task.on_end is not None:
+        task.on_end(task)
+
+
+def _tell(task: Task) -> None:
+    pump.redraw()
+    for callback in list(on_progress):
+        callback(task)
+
+
+def _leave() -> None:
+    # What its handlers would make belongs to the file that is being left.
+    if running():
+        _current.on_end = None
+        _current.phase, _current.text = "cancelled", "Cancelled"
+
+
+def unregister() -> None:
+    """Forget everything."""
+    global _current, _steps
+    _current, _steps = None, iter(())
+    on_progress.clear()
