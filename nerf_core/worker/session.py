@@ -5,6 +5,7 @@ between two chunks of a picture; what is quick is answered there and then, the r
 """
 
 import platform
+import queue
 import threading
 import traceback
 from collections.abc import Callable, Mapping
@@ -41,6 +42,8 @@ from .params import ParamError, Params
 from .runs import RunCache, same_run
 from .training_events import WorkerEvents
 
+# A signal that arrives just before a sleep without end would not be handled until the next message.
+NAP_SECONDS = 0.5
 OUT_OF_MEMORY = "The core ran out of memory; close other programs, or use smaller images, pictures or settings."
 
 
@@ -90,8 +93,11 @@ class Session:
 
     def receive(self, wait: bool = False) -> None:
         """Take up every message that has arrived; with `wait`, sleep until there is one."""
-        while wait or not self.channel.inbox.empty():
-            message = self.channel.inbox.get()
+        while not self.leaving.is_set() if wait else not self.channel.inbox.empty():
+            try:
+                message = self.channel.inbox.get(timeout=NAP_SECONDS)
+            except queue.Empty:
+                continue
             wait = False
             if message is not None and message.method is not None:
                 self._take(message)

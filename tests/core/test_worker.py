@@ -1,0 +1,455 @@
+"""The worker, as a real process: what it answers, that it saves and leaves, and what it does with nonsense."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from nerf_core.contract.messages import (
+    CANCELLED,
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    PROTOCOL_VERSION,
+    USER_ERROR,
+)
+from nerf_core.contract.run_folder import RunFolder
+from nerf_core.training.checkpoint import load_checkpoint
+from nerf_core.training.load import load_run
+
+from . import tiny_scene
+from .worker_client import Client, RemoteError
+
+SETTINGS = {"depth": 1, "width": 16, "coarse_samples": 8, "fine_samples": 8, "rays_per_step": 64}
+LONG = 10**7  # steps: until it is stopped
+CAMERA = tiny_scene.camera(1, 7, 20).to_dict()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tiny_scene.write_dataset(tmp_path_factory.mktemp("ünï cöde") / "data set", size=16)
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts cores, and ends them after the test."""
+    clients: list[Client] = []
+
+    def begin(**options) -> Client:
+        clients.append(Client(tmp_path / f"core{len(clients)}.log", **options))
+        return clients[-1]
+
+    yield begin
+    for client in clients:
+        client.kill()
+
+
+@pytest.fixture(scope="module")
+def core(tmp_path_factory):
+    """One core for all tests that leave it as it was."""
+    client = Client(tmp_path_factory.mktemp("core") / "core.log")
+    yield client
+    client.kill()
+
+
+@pytest.fixture(scope="module")
+def trained(core, data, tmp_path_factory):
+    """A run that has ended."""
+    run = tmp_path_factory.mktemp("runs") / "trained"
+    core.wait(begin_training(core, run, data, steps=20))
+    return run
+
+
+def begin_training(client: Client, run, data=None, **asked) -> int:
+    if data is not None:
+        asked["data"] = str(data)
+    return client.send("train", run=str(run), method="classic", device="cpu", settings=SETTINGS, **asked)
+
+
+def is_training(note) -> bool:
+    return note.params["task"] == "train"
+
+
+def patched(lines: str) -> list[str]:
+    """A core with something changed in it: the command to start it with."""
+    return [sys.executable, "-c", f"{lines}\nfrom nerf_core.cli import main\nimport sys\nsys.exit(main(['serve']))"]
+
+
+def fails(client: Client, method: str, /, **params) -> RemoteError:
+    with pytest.raises(RemoteError) as caught:
+        client.call(method, **params)
+    return caught.value
+
+
+def test_hello_tells_versions_devices_and_methods(core):
+    hello = core.hello
+    assert hello["protocol"] == PROTOCOL_VERSION and hello["methods"] == ["fast", "classic"]
+    assert hello["python"] == ".".join(map(str, sys.version_info[:3])) and hello["versions"]["torch"]
+    assert {"kind": "cpu", "name": hello["devices"][-1]["name"]} == hello["devices"][-1]
+    assert hello["device"] == hello["devices"][0]["kind"]
+
+
+def test_another_protocol_is_an_error_that_says_what_to_do(start):
+    client = start(greet=False)
+    error = fails(client, "status", run="x")
+    assert error.code == INVALID_REQUEST and "hello" in str(error)
+    error = fails(client, "hello", protocol=PROTOCOL_VERSION + 1, client="test")
+    assert error.code == USER_ERROR
+    assert f"protocol {PROTOCOL_VERSION + 1} and the core {PROTOCOL_VERSION}" in str(
+        error
+    ) and "set the core up" in str(error)
+    assert fails(client, "status", run="x").code == INVALID_REQUEST  # still not greeted
+    assert client.call("hello", protocol=PROTOCOL_VERSION, client="test").result["protocol"] == PROTOCOL_VERSION
+
+
+def test_a_training_tells_its_progress_and_previews(core, data, tmp_path):
+    seen = len(core.notes)
+    preview = {"camera": CAMERA, "every_seconds": 0.05}
+    ident = begin_training(core, tmp_path / "run", data, steps=60, preview=preview)
+    result = core.wait(ident).result
+    assert result["step"] == 60 and result["stopped"] is False
+    assert result["loss"] > 0 and 3 < result["val_psnr"] < 40 and result["psnr"] > 3
+    notes = core.notes[seen:]
+    assert all(note.params["run"] == str(tmp_path / "run") for note in notes if note.method != "log")
+    tasks = [note.params["task"] for note in notes if note.method == "progress"]
+    assert tasks[:10] == ["load"] * 10 and tasks[10] == "warm_up" and set(tasks[11:]) == {"train"}
+    last = [note for note in notes if note.method == "progress"][-1].params
+    assert last["done"] == 1.0 and last["total"] == 1.0 and last["step"] == 60 and last["seconds_left"] == 0
+    assert {"loss", "psnr", "val_psnr", "elapsed", "text"} <= set(last)
+    previews = [note for note in notes if note.method == "preview"]
+    assert previews and previews[0].arrays["rgba"].shape == (20, 20, 4)
+    assert previews[0].params["width"] == previews[0].params["height"] == 20
+    assert [note.params["step"] for note in notes if note.method == "saved"][-1] == 60
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").spent.steps == 60
+
+
+def test_a_picture_is_that_of_the_checkpoint(core, trained):
+    answer = core.call("render", run=str(trained), camera=CAMERA, tag="view")
+    assert (answer.result["width"], answer.result["height"]) == (20, 20) and answer.result["samples"] > 0
+    frame = load_run(trained, "cpu").render(tiny_scene.camera(1, 7, 20))
+    assert answer.arrays["rgba"].dtype == np.float32 and answer.arrays["depth"].shape == (20, 20)
+    np.testing.assert_allclose(answer.arrays["rgba"], frame.rgba, atol=1e-5)
+    np.testing.assert_allclose(answer.arrays["depth"], frame.depth, atol=1e-4)
+    assert frame.rgba[..., 3].max() > 0.05
+
+
+def test_a_trace_has_all_arrays(core, trained):
+    answer = core.call("trace", run=str(trained), camera=CAMERA, pixels=[[10.5, 10.5], [0.5, 0.5], [11, 9]])
+    assert answer.result == {"rays": 3}
+    arrays = answer.arrays
+    origins, directions = tiny_scene.camera(1, 7, 20).rays(np.array([[10.5, 10.5], [0.5, 0.5], [11, 9]]))
+    np.testing.assert_allclose(arrays["origin"], origins, atol=1e-5)
+    np.testing.assert_allclose(arrays["direction"], directions, atol=1e-6)
+    expected = load_run(trained, "cpu").method.trace_rays(origins.astype("f4"), directions.astype("f4"))
+    for name, array in vars(expected).items():
+        np.testing.assert_allclose(arrays[name], array, atol=1e-4, err_msg=name)
+    assert arrays["ray"].dtype == np.int32 and set(arrays["stage"]) == {0, 1}
+
+
+def test_points_are_in_the_scene_s_box(core, trained):
+    answer = core.call("points", run=str(trained), count=50, threshold=None)
+    assert answer.result["count"] == len(answer.arrays["position"]) <= 50 and answer.result["threshold"] > 0
+    assert (answer.arrays["position"] >= tiny_scene.BOUNDS[0]).all()
+    assert (answer.arrays["position"] <= tiny_scene.BOUNDS[1]).all()
+    assert answer.arrays["color"].shape == (answer.result["count"], 3)
+    assert (answer.arrays["density"] >= answer.result["threshold"] * 0.999).all()
+
+
+def test_status_is_run_json_and_where_the_training_is(core, trained):
+    status = core.call("status", run=str(trained)).result
+    assert status["training"] is False and status["step"] == 20 and status["method"] == "classic"
+    assert status["budget"] == RunFolder(trained).read()["budget"]
+
+
+def test_looking_goes_on_between_the_steps_of_a_training(core, data, tmp_path):
+    run = tmp_path / "run"
+    seen = len(core.notes)
+    ident = begin_training(core, run, data, steps=LONG)
+    core.wait_note("progress", is_training, after=seen)
+    first = core.call("render", run=str(run), camera=CAMERA, tag="a")
+    step = core.call("status", run=str(run)).result["step"]
+    core.wait_note("progress", lambda note: is_training(note) and note.params["step"] > step + 5, after=seen)
+    second = core.call("render", run=str(run), camera=CAMERA, tag="a")
+    assert np.abs(first.arrays["rgba"] - second.arrays["rgba"]).max() > 1e-4  # the live method, not a checkpoint
+    assert core.call("trace", run=str(run), camera=CAMERA, pixels=[[10, 10]]).result["rays"] == 1
+    assert core.call("points", run=str(run), count=10, threshold=0.0).result["count"] == 10
+    assert core.call("status", run=str(run)).result["training"] is True
+    busy = fails(core, "train", run=str(tmp_path / "other"), data=str(data), steps=1)
+    assert busy.code == USER_ERROR and "already training" in str(busy) and str(run) in str(busy)
+    assert ident not in core.answers
+    assert core.call("train.stop").result == {}
+    result = core.wait(ident).result
+    assert result["stopped"] is True and result["step"] > step
+    assert load_checkpoint(run / "checkpoint.safetensors").spent.steps == result["step"]
+    # And what was left goes on, with nothing but the run's name.
+    again = core.send("train", run=str(run))
+    core.wait_note("progress", lambda note: is_training(note) and note.params["step"] > result["step"], after=seen)
+    core.call("train.stop")
+    assert core.wait(again).result["step"] > result["step"]
+    assert core.call("status", run=str(run)).result["training"] is False
+
+
+def test_a_newer_picture_replaces_those_of_its_tag(core, trained):
+    large = tiny_scene.camera(1, 7, 900).to_dict()
+    running = core.send("render", run=str(trained), camera=large, tag="view")
+    core.wait_note("progress", lambda note: note.params["task"] == "render" and note.params["tag"] == "view")
+    waiting = core.send("render", run=str(trained), camera=CAMERA, tag="other")
+    newest = core.send("render", run=str(trained), camera=CAMERA, tag="view")
+    assert core.wait(newest).result["width"] == 20
+    with pytest.raises(RemoteError) as caught:
+        core.wait(running)
+    assert caught.value.code == CANCELLED
+    assert core.wait(waiting).result["width"] == 20
+
+
+def test_a_picture_can_be_cancelled(core, trained):
+    seen = len(core.notes)
+    large = tiny_scene.camera(1, 7, 900).to_dict()
+    running = core.send("render", run=str(trained), camera=large, tag="view")
+    core.wait_note("progress", lambda note: note.params["task"] == "render", after=seen)
+    behind = core.send("render", run=str(trained), camera=large, tag="queued")
+    assert core.call("render.cancel", tag="queued").result == {}
+    assert core.call("render.cancel", tag="view").result == {}
+    for ident in (running, behind):
+        with pytest.raises(RemoteError) as caught:
+            core.wait(ident)
+        assert caught.value.code == CANCELLED
+
+
+def test_wrong_requests_are_told_and_leave_the_session_alone(core, trained, data, tmp_path):
+    run = str(trained)
+    cases = [
+        ("fly", {}, METHOD_NOT_FOUND, "no method 'fly'"),
+        ("render", {"camera": CAMERA}, INVALID_PARAMS, "'run'"),
+        ("render", {"run": run}, INVALID_PARAMS, "'camera'"),
+        ("render", {"run": run, "camera": {**CAMERA, "w": 60000, "h": 60000}}, INVALID_PARAMS, "too large"),
+        ("render", {"run": run, "camera": {**CAMERA, "fl_x": -1}}, USER_ERROR, "fl_x"),
+        ("render", {"run": str(tmp_path / "no"), "camera": CAMERA}, USER_ERROR, "not a run folder"),
+        ("points", {"run": run, "count": 0, "threshold": None}, INVALID_PARAMS, "'count'"),
+        ("trace", {"run": run, "camera": CAMERA, "pixels": [[1, None]]}, INVALID_PARAMS, "'pixels'"),
+        ("trace", {"run": run, "camera": CAMERA, "pixels": []}, INVALID_PARAMS, "'pixels'"),
+        ("status", {"run": 7}, INVALID_PARAMS, "'run'"),
+        ("train", {"run": str(tmp_path / "r"), "data": str(tmp_path / "d"), "seconds": 1}, USER_ERROR, "no data set"),
+        ("train", {"run": str(tmp_path / "r"), "data": str(data), "seconds": 10**400}, INVALID_PARAMS, "'seconds'"),
+        ("train", {"run": str(tmp_path / "r"), "data": str(data)}, USER_ERROR, "how many seconds"),
+    ]
+    for method, params, code, words in cases:
+        error = fails(core, method, **params)
+        assert (error.code, words in str(error)) == (code, True), f"{method} {params}: {error.code} {error}"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("x")
+    error = fails(core, "train", run=str(tmp_path / "mine"), data=str(data), steps=1)
+    assert error.code == USER_ERROR and "already holds other files" in str(error)
+    assert core.call("status", run=run).result["step"] == 20
+
+
+def test_a_bug_of_ours_comes_with_its_traceback_and_the_session_goes_on(start, data, tmp_path):
+    client = start(
+        command=patched(
+            "from nerf_core.methods.classic import ClassicMethod\n"
+            "def broken(self, *rays): raise ZeroDivisionError('oh')\n"
+            "def hungry(*all): raise MemoryError\n"
+            "import nerf_core.export.points\n"
+            "ClassicMethod.trace_rays = broken\nnerf_core.export.points.extract_points = hungry"
+        )
+    )
+    run = tmp_path / "run"
+    client.wait(begin_training(client, run, data, steps=1))
+    error = fails(client, "trace", run=str(run), camera=CAMERA, pixels=[[1, 1]])
+    assert error.code == INTERNAL_ERROR and str(error) == "ZeroDivisionError: oh"
+    assert "in broken" in error.data and "ZeroDivisionError" in client.log_text()
+    error = fails(client, "points", run=str(run), count=5, threshold=None)
+    assert error.code == USER_ERROR and "out of memory" in str(error)
+    assert client.call("render", run=str(run), camera=CAMERA).result["width"] == 20
+
+
+def test_prints_do_not_come_between_messages(start, data, tmp_path):
+    client = start(
+        command=patched(
+            "import os, subprocess, sys\n"
+            "from nerf_core.methods.classic import ClassicMethod\n"
+            "def noisy(self):\n"
+            "    print('stray print')\n"
+            "    os.write(1, b'stray write\\n')\n"
+            "    subprocess.run([sys.executable, '-c', 'print(\"stray child\", input() if False else 0)'])\n"
+            "ClassicMethod.warm_up = noisy"
+        )
+    )
+    assert client.wait(begin_training(client, tmp_path / "run", data, steps=3)).result["step"] == 3
+    assert client.broken is None
+    for words in ("stray print", "stray write", "stray child"):
+        assert words in client.log_text()
+
+
+def test_the_end_of_stdin_saves_and_ends(start, data, tmp_path):
+    client = start()
+    begin_training(client, tmp_path / "run", data, steps=LONG)
+    note = client.wait_note("progress", lambda note: is_training(note) and note.params["step"] > 10)
+    client.close_stdin()
+    assert client.ended() == 0
+    client.drain()
+    checkpoint = load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
+    assert checkpoint.spent.steps >= note.params["step"]
+    assert client.answers[2].result["stopped"] is True  # it still says so, for whoever reads on
+
+
+def test_shutdown_saves_and_ends(start, data, tmp_path):
+    client = start()
+    begin_training(client, tmp_path / "run", data, steps=LONG)
+    note = client.wait_note("progress", is_training)
+    assert client.call("shutdown").result == {}
+    assert client.ended() == 0
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").spent.steps >= note.params["step"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_signals_save_and_end(start, data, tmp_path, name):
+    client = start()
+    begin_training(client, tmp_path / "run", data, steps=LONG)
+    note = client.wait_note("progress", is_training)
+    client.process.send_signal(getattr(signal, name))
+    assert client.ended() == 0
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").spent.steps >= note.params["step"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
+def test_a_signal_ends_an_idle_core(start):
+    client = start()
+    client.process.send_signal(signal.SIGTERM)
+    assert client.ended() == 0
+
+
+def test_a_core_that_hangs_ends_all_the_same(start, data, tmp_path):
+    client = start(
+        command=patched(
+            "import time\n"
+            "from nerf_core.methods.classic import ClassicMethod\n"
+            "ClassicMethod.warm_up = lambda self: time.sleep(600)"
+        )
+    )
+    begin_training(client, tmp_path / "run", data, steps=LONG)
+    client.wait_note("progress", lambda note: note.params["task"] == "warm_up")
+    client.close_stdin()
+    assert client.ended() == 0
+    assert "could not in time" in client.log_text()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there the end of stdin alone tells")
+def test_the_core_leaves_when_its_parent_is_gone_though_its_stdin_stays_open(tmp_path):
+    read_end, write_end = os.pipe()
+    script = (
+        "import subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-m', 'nerf_core', 'serve'], stdin={read_end}, "
+        "stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
+        "print(child.pid, flush=True)\n"
+        "sys.stdin.read()"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[read_end]
+    )
+    os.close(read_end)
+    try:
+        core = int(parent.stdout.readline())
+        time.sleep(1.0)  # let it start watching
+        parent.kill()
+        parent.wait()
+        deadline = time.monotonic() + 30
+        while is_alive(core) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not is_alive(core)
+    finally:
+        os.close(write_end)
+        parent.stdin.close()
+        parent.stdout.close()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and that nobody has waited for does not."""
+    try:
+        status = open(f"/proc/{pid}/stat").read()
+        return status.rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        if os.path.isdir("/proc/self"):
+            return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_kill_loses_no_more_than_since_the_last_checkpoint(start, data, tmp_path):
+    often = patched("import nerf_core.training.trainer as t\nt.CHECKPOINT_SECONDS = 0.2")
+    client = start(command=often)
+    run = tmp_path / "run"
+    begin_training(client, run, data, steps=LONG)
+    saved = client.wait_note("saved", lambda note: note.params["step"] > 5).params["step"]
+    client.process.kill()
+    client.process.wait()
+    kept = load_checkpoint(run / "checkpoint.safetensors").spent.steps
+    assert kept >= saved
+    second = start()
+    ident = begin_training(second, run, steps=5, more=True)
+    assert second.wait(ident).result["step"] == kept + 5
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert steps[-1] == kept + 5
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"hello?\n",
+        b"[1, 2]\n",
+        b'{"jsonrpc": "1.0", "id": 3, "method": "status"}\n',
+        b'{"jsonrpc": "2.0", "id": 3, "method": "status", "params": {}, '
+        b'"arrays": [{"name": "x", "dtype": "|O", "shape": [1]}]}\n',
+        b"\xff\xfe\x00\n",
+        b'{"jsonrpc": "2.0"',
+    ],
+)
+def test_garbage_is_told_and_ends_the_session(start, garbage):
+    client = start(greet=False)
+    client.process.stdin.write(garbage)
+    client.close_stdin()
+    assert client.ended() == 2
+    client.drain()
+    (error,) = client.unnamed
+    assert error.error["code"] == PARSE_ERROR and "message" in error.error["message"]
+
+
+def test_what_was_trained_is_saved_before_garbage_ends_the_session(start, data, tmp_path):
+    client = start()
+    begin_training(client, tmp_path / "run", data, steps=LONG)
+    client.wait_note("progress", is_training)
+    client.process.stdin.write(b"hello?\n")  # and stdin stays open
+    client.process.stdin.flush()
+    assert client.ended() == 2
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").spent.steps > 0
+
+
+def test_notifications_and_answers_from_the_other_side_are_passed_over(core, trained):
+    from nerf_core.contract.messages import notification, response, write_message
+
+    write_message(core.process.stdin, response(99, {}))
+    write_message(core.process.stdin, notification("what.is.this"))
+    assert core.call("status", run=str(trained)).result["step"] == 20
+
+
+def test_a_run_that_another_process_trained_on_is_loaded_anew(core, data, tmp_path):
+    run = tmp_path / "run"
+    core.wait(begin_training(core, run, data, steps=2))
+    before = core.call("render", run=str(run), camera=CAMERA).arrays["rgba"]
+    command = [sys.executable, "-m", "nerf_core", "train", "--run", str(run), "--steps", "40", "--device", "cpu"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+    after = core.call("render", run=str(run), camera=CAMERA).arrays["rgba"]
+    assert np.abs(after - before).max() > 1e-4
+    assert core.call("status", run=str(run)).result["step"] == 42
