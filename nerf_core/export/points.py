@@ -16,6 +16,9 @@ from .ownership import MARK
 RAYS_AT_ONCE = 4096
 PILOT_RAYS = 16384
 MOST_RAYS_PER_POINT = 60  # a subject that fills less than a sixtieth of the pictures gets fewer points than asked
+# Draw as if everything were so many times as dense: a learned surface starts at the true one and is soft behind it,
+# where nothing in the pictures says otherwise; points drawn by plain weight lie twice as deep in a cube.
+SHARPEN = 4
 MAX_POINTS = 50_000_000
 
 
@@ -56,8 +59,9 @@ def extract_points(
     """Draw points from what training cameras see.
 
     A ray goes through a random place of a random camera's picture. Of its samples with density of at least `threshold`
-    one is drawn in proportion to its weight, the probability that the ray ends there; the ray gives no point with the
-    probability that it ends at none of them. So opaque surfaces get points on them, and nothing inside.
+    one is drawn in proportion to its weight, the probability that the ray ends there (in a field `SHARPEN` times as
+    dense); the ray gives no point with the probability that it ends at none of them. So opaque surfaces get points on
+    them, and nothing inside.
 
     Parameters
     ----------
@@ -183,13 +187,15 @@ def _draw(trace: Trace, threshold: float, rng: np.random.Generator) -> np.ndarra
     dense = np.flatnonzero(last & (trace.density >= threshold) & (trace.weight > 0))
     if not len(dense):
         return dense
-    ray, weight = trace.ray[dense], trace.weight[dense].astype(np.float64)
+    ray, before = trace.ray[dense], trace.transmittance[dense].astype(np.float64)
+    after = np.maximum(before - trace.weight[dense], 0.0)
+    weight = before**SHARPEN - after**SHARPEN  # the weight that SHARPEN times the density would have
     # One uniform number a ray against the running sum of its weights: the inverse of the ray's own CDF.
     first = np.flatnonzero(np.r_[True, ray[1:] != ray[:-1]])
     running = np.cumsum(weight)
-    before = np.repeat(running[first] - weight[first], np.diff(np.r_[first, len(ray)]))
+    start = np.repeat(running[first] - weight[first], np.diff(np.r_[first, len(ray)]))
     number = rng.random(len(first))[np.cumsum(np.r_[True, ray[1:] != ray[:-1]]) - 1]
-    inside = running - before
+    inside = running - start
     hit = (inside > number) & (inside - weight <= number)
     # A sum that rounding takes over 1 hits all the same; two hits a ray cannot be.
     return rng.permutation(dense[hit])
