@@ -20,9 +20,10 @@ def panorama(camera: bpy.types.Camera) -> Any:
 
 def choose_png(image_settings: bpy.types.ImageFormatSettings) -> None:
     """Set the file format to PNG; from 5.0 on the media type comes first."""
-    if hasattr(image_settings, "media_type"):
+    if hasattr(image_settings, "media_type") and image_settings.media_type != "IMAGE":
         image_settings.media_type = "IMAGE"
-    image_settings.file_format = "PNG"
+    if image_settings.file_format != "PNG":  # setting it, even to what it is, fills in an untouched colour space
+        image_settings.file_format = "PNG"
 
 
 def action_curves(animation: bpy.types.AnimData) -> Iterator[bpy.types.FCurve]:

@@ -24,6 +24,26 @@ def subject_objects(selected: Iterable[bpy.types.Object]) -> set[bpy.types.Objec
     return found
 
 
+def with_sources(items: Iterable[bpy.types.Object]) -> set[bpy.types.Object]:
+    """The objects and those that they make instances of: hiding a source from renders hides its instances, too."""
+    found: set[bpy.types.Object] = set()
+    pending = list(items)
+    while pending:
+        item = pending.pop()
+        if item is None or item in found:
+            continue
+        found.add(item)
+        collections = [item.instance_collection] if item.instance_type == "COLLECTION" else []
+        if item.instance_type in {"VERTS", "FACES"}:
+            pending += item.children
+        for system in item.particle_systems:
+            pending.append(system.settings.instance_object)
+            collections.append(system.settings.instance_collection)
+        for collection in collections:
+            pending += collection.all_objects if collection else ()
+    return found
+
+
 def rendered_objects(view_layer: bpy.types.ViewLayer) -> set[bpy.types.Object]:
     """Objects of a view layer that no checkbox hides from renders: their own, or a collection's."""
     found = set()

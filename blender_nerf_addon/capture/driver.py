@@ -1,28 +1,23 @@
 """Takes a plan's pictures one at a time, so that a capture can be watched, stopped and gone on with."""
 
-import struct
 import time
 from pathlib import Path
 from typing import Any
 
 import bpy
 
-from .. import compat
 from ..jobs import runs
 from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.files import make_folder, write_beside, write_json
 from ..vendor.nerf_core.contract.run_folder import RunFolder
 from ..vendor.nerf_core.contract.transforms import DatasetFacts, FrameRecord, write_transforms
-from . import folders
-from .bounds import GEOMETRY
+from . import folders, picture
+from .bounds import GEOMETRY, with_sources
 from .cameras import Frame, apply_frame, camera_from_blender, camera_to_blender
 from .plan import CapturePlan, View
 from .planner import output_frame
 from .scene_guard import SceneGuard
-
-_PNG_START = b"\x89PNG\r\n\x1a\n"
-_PNG_END = b"IEND\xaeB`\x82"
 
 
 class CaptureJob:
@@ -63,8 +58,6 @@ class CaptureJob:
         self.run: RunFolder = chosen.folder
         self.statement = chosen.statement
         self.resumed = chosen.resumes
-        settings.last_run = runs.stored_path(self.run.root)
-        runs.set_run_folder(scene, self.run.root)
         self._cameras: dict[str, Camera] = {}
         make_folder(self.run.dataset)
         for split in {view.split for view in plan.views}:
@@ -77,6 +70,8 @@ class CaptureJob:
         self._taken = 0
         self._write_state()
         self._kept_data = bool(scene.render.use_persistent_data)
+        settings.last_run = runs.stored_path(self.run.root)
+        runs.set_run_folder(scene, self.run.root)
 
     @property
     def total(self) -> int:
@@ -131,7 +126,8 @@ class CaptureJob:
         camera = self._take(scene, layer, view)
         self._cameras[view.file_path] = camera
         self._pending.pop(0)
-        self._write_state()
+        if view.camera is None:  # otherwise the plan knows it, and the picture itself says that it is done
+            self._write_state()
         self._taken += 1
         self._spent += time.monotonic() - started
         if not self._pending:
@@ -155,8 +151,8 @@ class CaptureJob:
             camera = self._resolve(scene, layer, view)
             self._prepare(scene, layer, guard)
             _put_camera(scene, camera, guard)
-            _render(scene)
-            write_beside(self.run.dataset / view.file_path, lambda path: _save(scene, path, camera))
+            picture.render(scene)
+            write_beside(self.run.dataset / view.file_path, lambda path: picture.save(scene, path, camera))
         return camera
 
     def _resolve(self, scene: bpy.types.Scene, layer: bpy.types.ViewLayer, view: View) -> Camera:
@@ -170,37 +166,31 @@ class CaptureJob:
         return camera_from_blender(scene.camera, depsgraph, self._frame)
 
     def _prepare(self, scene: bpy.types.Scene, layer: bpy.types.ViewLayer, guard: SceneGuard) -> None:
-        render = scene.render
-        render.film_transparent = self.plan.transparent
-        render.use_compositing = render.use_sequencer = False
-        render.use_multiview = False
-        render.use_motion_blur = False
-        render.dither_intensity = 0.0
-        for name in (item.identifier for item in render.bl_rna.properties):
-            if name.startswith("use_stamp"):  # no burnt-in text, and no paths or dates inside the pictures
-                setattr(render, name, False)
-        _choose_colours(scene, alpha=self.plan.transparent)
-        _choose_quality(scene, self.plan)
+        picture.choose_output(scene, transparent=self.plan.transparent)
+        picture.choose_quality(scene, self.plan.samples, self.plan.denoise)
         for other in scene.view_layers:
             other.use = other == layer
         for marker in scene.timeline_markers:
             if marker.camera is not None:
                 guard.set(marker, "camera", None)
         if self.plan.only is not None:
-            keep = set(self.plan.only)
+            only = set(self.plan.only)
+            keep = with_sources(item for item in layer.objects if item.name_full in only)
             for item in layer.objects:
-                if item.name_full not in keep and (item.type in GEOMETRY or item.is_instancer):
+                if item not in keep and (item.type in GEOMETRY or item.is_instancer):
                     guard.set(item, "hide_render", True)
 
     def _find_finished(self) -> None:
-        """Views of an earlier start whose pictures are whole and whose cameras are known."""
+        """Views of an earlier start whose pictures are whole and whose cameras are known; unfinished files go."""
+        for path in self.run.dataset.glob("*/.*-*.png"):  # what `write_beside` left when Blender was killed
+            path.unlink(missing_ok=True)
         state = folders.read_state(self.run.root) or {}
         known = state.get("cameras") or {}
         for view in self.plan.views:
             camera = view.camera
             if camera is None and view.file_path in known:
                 camera = Camera.from_dict(known[view.file_path])
-            if camera is not None and _is_whole_png(self.run.dataset / view.file_path, camera):
+            if camera is not None and picture.is_whole(self.run.dataset / view.file_path, camera):
                 self._cameras[view.file_path] = camera
 
     def _write_state(self) -> None:
@@ -210,8 +200,6 @@ class CaptureJob:
                 "format": folders.STATE_FORMAT,
                 "version": folders.STATE_VERSION,
                 "complete": self._complete,
-                "done": self.done,
-                "total": self.total,
                 "plan": self.plan.fingerprint(),
                 "cameras": {
                     view.file_path: self._cameras[view.file_path].to_dict()
@@ -253,85 +241,6 @@ def _put_camera(scene: bpy.types.Scene, camera: Camera, guard: SceneGuard) -> No
     frame: Frame = camera_to_blender(camera, item)
     apply_frame(scene.render, frame)
     scene.camera = item
-
-
-def _choose_colours(scene: bpy.types.Scene, alpha: bool) -> None:
-    """Display-referred sRGB in 8 bits, whatever the scene's own look is."""
-    image = scene.render.image_settings
-    compat.choose_png(image)
-    image.color_mode = "RGBA" if alpha else "RGB"
-    image.color_depth = "8"
-    image.compression = 15
-    image.color_management = "OVERRIDE"
-    try:
-        image.display_settings.display_device = "sRGB"
-        image.view_settings.view_transform = "Standard"
-    except TypeError as error:
-        raise NerfError(
-            "This Blender's colour configuration has no display 'sRGB' with a view 'Standard'; capture with the "
-            "configuration that Blender ships."
-        ) from error
-    view = image.view_settings
-    view.look = "None"
-    view.exposure, view.gamma = 0.0, 1.0
-    view.use_curve_mapping = False
-    if hasattr(view, "use_white_balance"):
-        view.use_white_balance = False
-
-
-def _choose_quality(scene: bpy.types.Scene, plan: CapturePlan) -> None:
-    if scene.render.engine == "CYCLES" and hasattr(scene, "cycles"):
-        scene.cycles.use_denoising = plan.denoise
-        if plan.samples:
-            scene.cycles.samples = plan.samples
-    elif scene.render.engine == compat.eevee_engine() and plan.samples:
-        scene.eevee.taa_render_samples = plan.samples
-
-
-def _render(scene: bpy.types.Scene) -> None:
-    try:
-        result = bpy.ops.render.render("EXEC_DEFAULT", scene=scene.name)
-    except RuntimeError as error:
-        raise NerfError(f"Blender could not render a view: {str(error).strip().removeprefix('Error: ')}") from error
-    if result != {"FINISHED"}:
-        raise NerfError("Blender stopped rendering before a view was finished; start the capture again to go on.")
-
-
-def _save(scene: bpy.types.Scene, path: Path, camera: Camera) -> None:
-    result = next((image for image in bpy.data.images if image.type == "RENDER_RESULT"), None)
-    if result is None:
-        raise NerfError("Blender rendered no picture; check the render engine.")
-    try:
-        result.save_render(str(path), scene=scene)
-    except RuntimeError as error:
-        _probe(path)
-        raise NerfError(f"Blender could not save the picture '{path}': {str(error).strip()}") from error
-    if not _is_whole_png(path, camera):
-        _probe(path)
-        raise NerfError(
-            f"The render engine '{scene.render.engine}' gave no whole picture of {camera.width}x{camera.height} pixels; "
-            "check that it renders this scene."
-        )
-
-
-def _probe(path: Path) -> None:
-    """Blender does not say why a file could not be written: writing one ourselves raises the system's own reason."""
-    with open(path, "wb") as stream:
-        stream.write(bytes(1 << 20))
-
-
-def _is_whole_png(path: Path, camera: Camera) -> bool:
-    """Whether a PNG of the camera's size lies at `path`, from its first to its last bytes."""
-    try:
-        with open(path, "rb") as stream:
-            head = stream.read(24)
-            stream.seek(-len(_PNG_END), 2)
-            tail = stream.read()
-    except OSError:
-        return False
-    if len(head) < 24 or not head.startswith(_PNG_START) or tail != _PNG_END:
-        return False
-    return struct.unpack(">II", head[16:24]) == (camera.width, camera.height)
 
 
 def _clock(seconds: float) -> str:

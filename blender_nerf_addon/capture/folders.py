@@ -66,7 +66,7 @@ def run_name(name: str, scene: bpy.types.Scene) -> str:
 
 
 def choose_run(wanted: Path, fingerprint: dict[str, Any]) -> ChosenRun:
-    """Take the wanted folder, or NAME-002, NAME-003 ... beside it: the first that is free or where this capture stopped.
+    """Take the wanted folder, or NAME-002, NAME-003 ... beside it: the first that is free or waits to be gone on with.
 
     Parameters
     ----------

@@ -89,7 +89,7 @@ def subject_bounds(
 def bounds_object(scene: bpy.types.Scene, settings: Any) -> bpy.types.Object | None:
     """The box object of a scene; None when it was never made or was deleted from the scene."""
     box = settings.bounds_object
-    return box if box is not None and box in set(scene.objects) else None
+    return box if box is not None and scene.objects.get(box.name) == box else None
 
 
 def output_frame(scene: bpy.types.Scene, settings: Any) -> Frame:
@@ -127,7 +127,7 @@ def _views(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer, settings: An
         radius = rigs.fit_radius(box, np.concatenate(list(directions.values())), lens, RIG_MARGIN)
     size = float(np.linalg.norm(box[1] - box[0]))
     # Near and far enclose the subject with room for what stands around it.
-    near, far = max(1e-3 * radius, 1e-5), 10.0 * (radius + size) + 1000.0
+    near, far = max(min(0.01 * radius, 0.1), 1e-5), 10.0 * (radius + size) + 1000.0
     return name_views([
         (view.split, Camera(lens.width, lens.height, lens.fl_x, lens.fl_y, lens.cx, lens.cy, view.c2w,
                             clip_start=near, clip_end=far), None)

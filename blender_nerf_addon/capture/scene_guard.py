@@ -96,6 +96,7 @@ def _touched(scene: bpy.types.Scene) -> Iterator[Any]:
     yield image
     yield image.display_settings
     yield image.view_settings
+    yield image.linear_colorspace_settings
     for name in ("display", "eevee", "cycles"):
         if getattr(scene, name, None) is not None:
             yield getattr(scene, name)

@@ -36,10 +36,11 @@ def ask_to_stop() -> None:
 
 
 class NERF_OT_capture(bpy.types.Operator):
-    """Take pictures of the subject from all cameras; a capture that was stopped goes on where it was"""
+    """Take pictures of the subject from all cameras; a capture that was stopped goes on where it was."""
 
     bl_idname = "nerf.capture"
     bl_label = "Capture"
+    bl_description = "Take pictures of the subject from all cameras; a capture that was stopped goes on where it was"
     bl_options = {"REGISTER"}
 
     then_train: BoolProperty(
@@ -169,10 +170,11 @@ class NERF_OT_capture(bpy.types.Operator):
 
 
 class NERF_OT_capture_stop(bpy.types.Operator):
-    """End the capture at the next view; what was captured stays, and Capture goes on from there"""
+    """End the capture at the next view; what was captured stays, and Capture goes on from there."""
 
     bl_idname = "nerf.capture_stop"
     bl_label = "Stop Capture"
+    bl_description = "End the capture at the next view; what was captured stays, and Capture goes on from there"
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
@@ -186,10 +188,11 @@ class NERF_OT_capture_stop(bpy.types.Operator):
 
 
 class NERF_OT_preview_cameras(bpy.types.Operator):
-    """Show the cameras that a capture would use, as camera objects in a collection of their own"""
+    """Show the cameras that a capture would use, as camera objects in a collection of their own."""
 
     bl_idname = "nerf.preview_cameras"
     bl_label = "Preview Cameras"
+    bl_description = "Show the cameras that a capture would use, as camera objects in a collection of their own"
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -206,10 +209,11 @@ class NERF_OT_preview_cameras(bpy.types.Operator):
 
 
 class NERF_OT_clear_cameras(bpy.types.Operator):
-    """Remove the previewed cameras"""
+    """Remove the previewed cameras."""
 
     bl_idname = "nerf.clear_cameras"
     bl_label = "Clear Preview"
+    bl_description = "Remove the previewed cameras"
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
@@ -224,10 +228,11 @@ class NERF_OT_clear_cameras(bpy.types.Operator):
 
 
 class NERF_OT_make_bounds(bpy.types.Operator):
-    """Find the subject's bounds and show them as a box that can be moved and scaled"""
+    """Find the subject's bounds and show them as a box that can be moved and scaled."""
 
     bl_idname = "nerf.make_bounds"
     bl_label = "Find Bounds"
+    bl_description = "Find the subject's bounds and show them as a box that can be moved and scaled"
     bl_options = {"REGISTER", "UNDO"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
