@@ -4,7 +4,7 @@ from types import ModuleType
 
 import bpy
 
-from . import preferences, properties
+from . import cli, preferences, properties
 from .capture import settings as capture_settings
 from .jobs import core, managed, pump, tasks, training
 from .jobs import settings as job_settings
@@ -33,6 +33,7 @@ MODULES: tuple[ModuleType, ...] = (
     cameras,
     capture_panel,
     panels,
+    cli,
 )
 
 _registered: list[ModuleType] = []

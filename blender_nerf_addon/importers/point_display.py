@@ -13,6 +13,8 @@ import numpy as np
 KIND_KEY = "nerf_kind"  # marks what is ours: "points", "samples", "rays"
 RESULT_KEY = "nerf_result"  # on objects: captures leave them out
 
+SHOWN = "shown_color"  # what materials read; made by the modifier
+
 _TYPES = {"FLOAT": ("value", 1), "INT": ("value", 1), "FLOAT_COLOR": ("color", 4)}
 
 
@@ -73,17 +75,17 @@ def place(
     return item
 
 
-def give_body(item: bpy.types.Object, kind: str, material: bpy.types.Material) -> None:
-    """Give an object of points its modifier and material; its attribute `radius` says how large each point is."""
+def give_body(item: bpy.types.Object, kind: str, material: bpy.types.Material, attribute: str) -> None:
+    """Give points their modifier and material; the attribute `radius` is each one's size, `attribute` its colour."""
     if not item.data.materials:
         item.data.materials.append(material)
     if any(m.type == "NODES" and m.node_group and m.node_group.get(KIND_KEY) == kind for m in item.modifiers):
         return
-    item.modifiers.new("NeRF Points", "NODES").node_group = _group(kind, material)
+    item.modifiers.new("NeRF Points", "NODES").node_group = _group(kind, material, attribute)
 
 
-def emission_material(name: str, kind: str, attribute: str) -> bpy.types.Material:
-    """A material that glows in a colour attribute's colour."""
+def emission_material(name: str, kind: str) -> bpy.types.Material:
+    """A material that glows in the points' colours."""
     found = next((m for m in bpy.data.materials if m.get(KIND_KEY) == kind), None)
     if found is not None:
         return found
@@ -93,7 +95,7 @@ def emission_material(name: str, kind: str, attribute: str) -> bpy.types.Materia
     nodes, links = material.node_tree.nodes, material.node_tree.links
     nodes.clear()
     source = nodes.new("ShaderNodeAttribute")
-    source.attribute_name = attribute
+    source.attribute_name = SHOWN
     emission = nodes.new("ShaderNodeEmission")
     output = nodes.new("ShaderNodeOutputMaterial")
     source.location, emission.location, output.location = (-500, 0), (0, 0), (200, 0)
@@ -135,7 +137,7 @@ def color_solid_views() -> None:
                 area.spaces.active.shading.color_type = "VERTEX"
 
 
-def _group(kind: str, material: bpy.types.Material) -> bpy.types.NodeTree:
+def _group(kind: str, material: bpy.types.Material, attribute: str) -> bpy.types.NodeTree:
     found = next((g for g in bpy.data.node_groups if g.get(KIND_KEY) == kind), None)
     if found is not None:
         return found
@@ -153,7 +155,7 @@ def _group(kind: str, material: bpy.types.Material) -> bpy.types.NodeTree:
         return new
 
     links = group.links.new
-    source, sink = node("NodeGroupInput", -800, 0), node("NodeGroupOutput", 800, 0)
+    source, sink = node("NodeGroupInput", -800, 0), node("NodeGroupOutput", 850, 0)
     radius = node("GeometryNodeInputNamedAttribute", -800, -200)
     radius.data_type = "FLOAT"
     radius.inputs["Name"].default_value = "radius"
@@ -167,14 +169,20 @@ def _group(kind: str, material: bpy.types.Material) -> bpy.types.NodeTree:
     links(size.outputs[0], points.inputs["Radius"])
 
     shape = node("GeometryNodeMeshUVSphere", -600, -400)
-    for name, value in (("Segments", 4), ("Rings", 2), ("Radius", 1.0)):
+    for name, value in (("Segments", 4), ("Rings", 2), ("Radius", 1.3)):
         shape.inputs[name].default_value = value
     bodies = node("GeometryNodeInstanceOnPoints", -350, -150)
     links(source.outputs["Geometry"], bodies.inputs["Points"])
-    links(shape.outputs["Mesh"], bodies.inputs["Instance"])
+    smooth = node("GeometryNodeSetShadeSmooth", -600, -550)
+    links(shape.outputs["Mesh"], smooth.inputs["Geometry" if "Geometry" in smooth.inputs else "Mesh"])
+    links(smooth.outputs[0], bodies.inputs["Instance"])
     links(size.outputs[0], bodies.inputs["Scale"])
-    realize = node("GeometryNodeRealizeInstances", -150, -150)
-    links(bodies.outputs["Instances"], realize.inputs["Geometry"])
+    # The vertices themselves go in front: what is realized takes its active colour and its materials from the first.
+    join = node("GeometryNodeJoinGeometry", -150, -100)
+    links(bodies.outputs["Instances"], join.inputs["Geometry"])
+    links(source.outputs["Geometry"], join.inputs["Geometry"])
+    realize = node("GeometryNodeRealizeInstances", 0, -100)
+    links(join.outputs["Geometry"], realize.inputs["Geometry"])
 
     viewport = node("GeometryNodeIsViewport", 50, 300)
     switch = node("GeometryNodeSwitch", 250, 0)
@@ -182,8 +190,17 @@ def _group(kind: str, material: bpy.types.Material) -> bpy.types.NodeTree:
     links(viewport.outputs[0], switch.inputs["Switch"])
     links(points.outputs[0], switch.inputs["False"])
     links(realize.outputs["Geometry"], switch.inputs["True"])
-    paint = node("GeometryNodeSetMaterial", 500, 0)
+    # Cycles takes the names "color" and "density" for a volume's grids: its material reads a copy.
+    color = node("GeometryNodeInputNamedAttribute", 250, -250)
+    color.data_type = "FLOAT_COLOR"
+    color.inputs["Name"].default_value = attribute
+    copy = node("GeometryNodeStoreNamedAttribute", 450, 0)
+    copy.data_type, copy.domain = "FLOAT_COLOR", "POINT"
+    copy.inputs["Name"].default_value = SHOWN
+    links(switch.outputs["Output"], copy.inputs["Geometry"])
+    links(color.outputs["Attribute"], next(i for i in copy.inputs if i.name == "Value" and i.enabled))
+    paint = node("GeometryNodeSetMaterial", 650, 0)
     paint.inputs["Material"].default_value = material
-    links(switch.outputs["Output"], paint.inputs["Geometry"])
+    links(copy.outputs["Geometry"], paint.inputs["Geometry"])
     links(paint.outputs["Geometry"], sink.inputs["Geometry"])
     return group

@@ -50,7 +50,7 @@ def import_points(
     mesh = point_mesh(name, position, attributes)
     show_color(mesh, "color")
     item = place(scene, old, mesh, name, "points")
-    give_body(item, "points", emission_material("NeRF Points", "points", "color"))
+    give_body(item, "points", emission_material("NeRF Points", "points"), "color")
     color_solid_views()
     return item
 

@@ -59,7 +59,7 @@ def import_samples(
     mesh = point_mesh(name, arrays["position"], attributes)
     show_color(mesh, "weight_color")
     item = place(scene, old, mesh, name, "samples")
-    give_body(item, "samples", emission_material("NeRF Sample Weights", "samples", "weight_color"))
+    give_body(item, "samples", emission_material("NeRF Sample Weights", "samples"), "weight_color")
     color_solid_views()
     return item
 

@@ -133,6 +133,12 @@ def stop() -> None:
     pump.redraw()
 
 
+def leave(seconds: float) -> bool:
+    """Stop, and wait for the core to be gone; for the end of a command. Returns whether it is."""
+    stop()
+    return all([process.wait(seconds) for process in _leaving])
+
+
 def forget_trouble() -> None:
     """No longer show why the last core ended."""
     global _trouble
