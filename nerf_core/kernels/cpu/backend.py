@@ -12,6 +12,7 @@ from . import occupancy, render, train
 from .march import march_all
 from .structures import (
     OUT,
+    Batch,
     Field,
     Grid,
     check_settings,
@@ -40,7 +41,7 @@ class CpuBackend(FastBackend):
             raise NerfError(f"The fast method cannot run on the CPU with these settings: {reason}.")
         self.workers = Workers(threads or thread_count())
         self._scratch = [make_scratch(self.layout) for _ in range(self.workers.threads)]
-        self._batch = None
+        self._batch: Batch | None = None
         self._views: ViewArrays | None = None
         self._random_background = False
         self._rows = np.diff(self.layout.offsets)
@@ -107,6 +108,7 @@ class CpuBackend(FastBackend):
             raise RuntimeError("load_views comes before the first training step")
         if self._batch is None:
             self._batch = make_batch(self.layout)
+        batch = self._batch
         options = np.array(
             [self.settings.weight_threshold, self.settings.transmittance_threshold, float(self._random_background)]
         )
@@ -116,7 +118,7 @@ class CpuBackend(FastBackend):
             self._field,
             self._grid,
             self._views,
-            self._batch,
+            batch,
             rays,
             self.seed,
             self.step,
@@ -124,7 +126,7 @@ class CpuBackend(FastBackend):
             options,
             place=3,
         )
-        loss, error, count, samples, trained, cut = self._batch.stats.sum(axis=0)
+        loss, error, count, samples, trained, cut = batch.stats.sum(axis=0)
         return BatchStats(float(loss), error / (3.0 * count), int(count), int(samples), int(trained), int(cut))
 
     def train_step(self, progress: float) -> BatchStats:
@@ -246,7 +248,9 @@ class CpuBackend(FastBackend):
 
     def warm_up(self) -> None:
         """Compile every kernel, or find it compiled, on a field and an image of a few rows."""
-        small = FastSettings(log2_table_size=10, occupancy_resolution=8, base_resolution=4, max_resolution=8)
+        small = FastSettings(
+            log2_table_size=10, occupancy_resolution=8, base_resolution=4, max_resolution=8, ray_steps=16
+        )
         backend = CpuBackend(small, self.box, 0, threads=1)
         views = ViewArrays(
             pixels=np.full((16, 4), 128, np.uint8),

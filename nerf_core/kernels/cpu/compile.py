@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core import config
+from numba.core import config as numba_config
 from numba.core.caching import UserProvidedCacheLocator
 
 
 def cache_folder() -> Path:
     """Where compiled kernels are kept: under NUMBA_CACHE_DIR if that is set, else in the user's cache folder."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    here = Path(__file__).resolve().parent
+    shared = [here.parent / "views.py", here.parents[1] / "fields" / "hash_grid.py"]
+    for path in [*sorted(here.glob("*.py")), *shared]:
         digest.update(path.name.encode() + path.read_bytes())
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     if chosen:
@@ -66,13 +68,14 @@ class KernelCacheLocator(UserProvidedCacheLocator):
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile with numba: no GIL, no bounds checks, contracted and reassociated arithmetic, kept on disk."""
-    before = config.CACHE_DIR, config.CACHE_LOCATOR_CLASSES
-    config.CACHE_DIR = str(_FOLDER)
-    config.CACHE_LOCATOR_CLASSES = f"{__name__}.{KernelCacheLocator.__name__}"
+    settings: Any = numba_config  # its names are set at run time
+    before = settings.CACHE_DIR, settings.CACHE_LOCATOR_CLASSES
+    settings.CACHE_DIR = str(_FOLDER)
+    settings.CACHE_LOCATOR_CLASSES = f"{__name__}.{KernelCacheLocator.__name__}"
     try:
         # Not the whole of fastmath: "nnan" and "ninf" would let the compiler drop the tests that catch bad numbers.
         return numba.njit(
             nogil=True, cache=_CACHE, fastmath={"contract", "reassoc", "nsz", "arcp"}, error_model="numpy"
         )(function)
     finally:
-        config.CACHE_DIR, config.CACHE_LOCATOR_CLASSES = before
+        settings.CACHE_DIR, settings.CACHE_LOCATOR_CLASSES = before

@@ -138,7 +138,7 @@ def advance(field, grid, scratch, active, selected, capacity, step, weight_thres
             scratch.distance,
             samples,
         )
-        scratch.count[a] = found
+        scratch.found[a] = found
         scratch.lattice[ray] = lattice
         samples += found
     encode(field.table, field.levels, scratch.position, samples, scratch.encoded)
@@ -151,8 +151,8 @@ def advance(field, grid, scratch, active, selected, capacity, step, weight_thres
     for a in range(active):
         ray = scratch.active[a]
         passing = scratch.transmittance[ray]
-        goes_on = scratch.count[a] == ROUND
-        for j in range(scratch.count[a]):
+        goes_on = scratch.found[a] == ROUND
+        for j in range(scratch.found[a]):
             s = row + j
             density = density_of(scratch.out[s, 0])
             through = math.exp(-density * step)
@@ -183,7 +183,7 @@ def advance(field, grid, scratch, active, selected, capacity, step, weight_thres
             if passing < transmittance_threshold:
                 goes_on = False
                 break
-        row += scratch.count[a]
+        row += scratch.found[a]
         scratch.transmittance[ray] = passing
         if goes_on:
             scratch.active[going_on] = ray

@@ -61,7 +61,7 @@ class Scratch(NamedTuple):
     color: np.ndarray  # (GROUP, 5): rgb, weight, weighted distance
     slope: np.ndarray  # (GROUP, 4): d loss / d rgb, and the running sum of later samples
     active: np.ndarray
-    count: np.ndarray
+    found: np.ndarray
     position: np.ndarray
     distance: np.ndarray
     encoded: np.ndarray
@@ -88,15 +88,15 @@ class Scratch(NamedTuple):
 class Batch(NamedTuple):
     """What a training step's chunks leave for the optimiser, C = CHUNKS.
 
-    `position` (C, rows, 3), `gradient` (C, L, rows, 4) of the encoding, `density` (C, rows), `count` (C,) int64,
-    `weights` (C, W) gradients of all four matrices one after the other, `stats` (C, 6) float64: loss, squared
-    error, rays, samples, trained samples, rays cut short.
+    `position` (C, rows, 3), `gradient` (C, L, rows, 4) of the encoding, `density` (C, rows), `trained` (C,) int64,
+    how many of these rows are filled; `weights` (C, W) gradients of all four matrices one after the other, `stats`
+    (C, 6) float64: loss, squared error, rays, samples, trained samples, rays cut short.
     """
 
     position: np.ndarray
     gradient: np.ndarray
     density: np.ndarray
-    count: np.ndarray
+    trained: np.ndarray
     weights: np.ndarray
     stats: np.ndarray
 
@@ -135,7 +135,7 @@ def make_scratch(layout: FastLayout) -> Scratch:
         color=floats(GROUP, 5),
         slope=floats(GROUP, 4),
         active=np.zeros(GROUP, np.int64),
-        count=np.zeros(GROUP, np.int64),
+        found=np.zeros(GROUP, np.int64),
         position=floats(round_rows, 3),
         distance=floats(round_rows),
         encoded=floats(round_rows, encoded),
@@ -166,7 +166,7 @@ def make_batch(layout: FastLayout) -> Batch:
         position=np.zeros((CHUNKS, CHUNK_ROWS, 3), np.float32),
         gradient=np.zeros((CHUNKS, layout.levels, CHUNK_ROWS, 4), np.float32),
         density=np.zeros((CHUNKS, CHUNK_ROWS), np.float32),
-        count=np.zeros(CHUNKS, np.int64),
+        trained=np.zeros(CHUNKS, np.int64),
         weights=np.zeros((CHUNKS, sum(weight_sizes(layout))), np.float32),
         stats=np.zeros((CHUNKS, 6), np.float64),
     )

@@ -156,7 +156,7 @@ def train_chunk(field, grid, views, scratch, batch, chunk, rays, seed, step_inde
         batch.stats[chunk, 3] += samples
         batch.stats[chunk, 4] += selected
         batch.stats[chunk, 5] += cut
-    batch.count[chunk] = written
+    batch.trained[chunk] = written
 
 
 @compiled
@@ -183,7 +183,7 @@ def update_level(field, batch, level, part, parts, rows, first, second, gradient
             level,
             batch.position[chunk],
             batch.gradient[chunk, level],
-            batch.count[chunk],
+            batch.trained[chunk],
             gradient,
             low,
             high,
@@ -211,7 +211,7 @@ def feed_occupancy(values, batch):
     side = values.shape[0]
     scale = np.float32(side)
     for chunk in range(CHUNKS):
-        for s in range(batch.count[chunk]):
+        for s in range(batch.trained[chunk]):
             ix = min(np.int64(batch.position[chunk, s, 0] * scale), side - 1)
             iy = min(np.int64(batch.position[chunk, s, 1] * scale), side - 1)
             iz = min(np.int64(batch.position[chunk, s, 2] * scale), side - 1)

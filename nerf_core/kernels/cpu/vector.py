@@ -18,6 +18,11 @@ _I32 = ir.IntType(32)
 _I64 = ir.IntType(64)
 
 
+def emitted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Numba's `intrinsic`; typed as what compiled code calls, not as the generator of LLVM code that it wraps."""
+    return intrinsic(function)
+
+
 def _has_avx512() -> bool:
     return bool(llvm.get_host_cpu_features().get("avx512f", False))
 
@@ -30,7 +35,7 @@ ROW_MULTIPLE = 16
 """Buffers that products write to have their rows rounded up to this."""
 
 
-@intrinsic
+@emitted
 def address(typingctx: Any, array: Any) -> Any:  # noqa: D103
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, args[0]).data
@@ -39,7 +44,7 @@ def address(typingctx: Any, array: Any) -> Any:  # noqa: D103
     return types.int64(array), codegen
 
 
-@intrinsic
+@emitted
 def fetch_add(typingctx: Any, counter: Any, amount: Any) -> Any:  # noqa: D103
     """Add to the int64 at an address, atomically; gives what was there before."""
 
@@ -81,7 +86,7 @@ def _multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 def _make_product_block(rows: int, columns: int) -> Callable[..., None]:
-    @intrinsic
+    @emitted
     def product_block(
         typingctx: Any,
         a: Any,
@@ -153,7 +158,7 @@ product_block_narrow = _make_product_block(NARROW_ROWS, NARROW_COLUMNS)
 _i, _f = types.int64, types.float32
 
 
-@intrinsic
+@emitted
 def interpolate_rows(  # noqa: D103
     typingctx: Any,
     table: Any,
@@ -192,7 +197,7 @@ def interpolate_rows(  # noqa: D103
     return types.void(_i, _i, *([_i] * 8), *([_f] * 8)), codegen
 
 
-@intrinsic
+@emitted
 def scatter_row(typingctx: Any, table: Any, gradient: Any, index: Any, weight: Any) -> Any:  # noqa: D103
     """Add weight times the 4 floats at `gradient` to one 4-float row of a table."""
     vector = ir.VectorType(_F32, 4)
@@ -208,7 +213,7 @@ def scatter_row(typingctx: Any, table: Any, gradient: Any, index: Any, weight: A
     return types.void(_i, _i, _i, _f), codegen
 
 
-@intrinsic
+@emitted
 def line_is_zero(typingctx: Any, line: Any) -> Any:  # noqa: D103
     """Whether the 16 floats at an address are all zero."""
     vector = ir.VectorType(_I32, 16)

@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numba
 import numpy as np
+from numba.core import config
 
 
 def thread_count() -> int:
     """Threads to compute with: NUMBA_NUM_THREADS if set, but never more than this process may run on."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, numba.config.NUMBA_NUM_THREADS))
+    return max(1, min(allowed, config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined] # set at run time
 
 
 class Workers:

@@ -1,5 +1,6 @@
 """Random training pixels in torch: their rays, colours and backgrounds."""
 
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import torch
@@ -31,7 +32,8 @@ class Pixels:
 
     def __init__(self, views: ViewArrays, random_background: bool, device: torch.device) -> None:
         self.random_background = random_background
-        self._arrays = ViewArrays(*(torch.from_numpy(array).to(device) for array in views))
+        tensors = {name: torch.from_numpy(array).to(device) for name, array in views._asdict().items()}
+        self._arrays = SimpleNamespace(**tensors)
         self._total = int(views.starts[-1])
         self._has_tables = bool((views.kinds == TABLE).any())
         self._device = device
