@@ -82,11 +82,11 @@ class Environment:
             return list(self.requirements)
         return [name for name in self.requirements if name not in stamp.get("requirements", [])]
 
-    def make(self) -> None:
-        """Create the environment where it is missing, and install what is missing in it."""
+    def make(self) -> bool:
+        """Create the environment where it is missing, and install what is missing in it; returns whether it did."""
         wanted = self.missing()
         if not wanted:
-            return
+            return False
         began = time.perf_counter()
         if not self.python.exists():
             print(f"Making the Python environment {self.folder.name} ...", flush=True)
@@ -98,6 +98,7 @@ class Environment:
             _pip(self.python, ["install", "-c", str(constraints), *_arguments(wanted)])
         self._write_stamp(wanted)
         print(f"{self.folder.name} is ready ({time.perf_counter() - began:.0f} s).", flush=True)
+        return True
 
     def _write_stamp(self, installed: list[str]) -> None:
         path = self.folder / STAMP
@@ -134,6 +135,14 @@ def main_environment(extras: Sequence[str]) -> Environment:
     extra_names = tuple(f"nerf-toolkit[{name}]" for name in extras)
     base = getattr(sys, "_base_executable", sys.executable) if sys.prefix != sys.base_prefix else sys.executable
     return Environment(ROOT / ".venv", base, extra_names, CONSTRAINTS.read_text(encoding="utf-8"))
+
+
+def make_main(extras: Sequence[str]) -> Environment:
+    """Make `.venv` ready, its kernels compiled."""
+    environment = main_environment(extras)
+    if environment.make():
+        _warm_up(environment.python)
+    return environment
 
 
 def blender_environment(version: str) -> Environment:
@@ -190,8 +199,7 @@ def enter(extras: Sequence[str]) -> None:
     extras : sequence of str
         Extras of `pyproject.toml` to install, such as ("demo", "test").
     """
-    environment = main_environment(extras)
-    environment.make()
+    environment = make_main(extras)
     if Path(sys.prefix).resolve() == environment.folder.resolve() and os.environ.get(_INSIDE) == "1":
         return
     if problem := import_problem(environment.python, "bpy"):
@@ -259,7 +267,7 @@ def _pip(python: Path, arguments: list[str]) -> None:
     command = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments, "--progress-bar=off"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     tail: deque[str] = deque(maxlen=25)
-    line = _ProgressLine()
+    line = _ProgressLine("starting pip")
     assert process.stdout is not None
     try:
         for raw in process.stdout:
@@ -280,6 +288,18 @@ def _pip(python: Path, arguments: list[str]) -> None:
         raise SystemExit(f"Installing failed (pip ended with code {code}); what it said is above.")
 
 
+def _warm_up(python: Path) -> None:
+    """Compile the kernels as part of the installation, so that no training waits for it."""
+    print("Compiling the kernels, once (about a minute)", flush=True)
+    line = _ProgressLine("compiling")
+    try:
+        answer = subprocess.run([str(python), "-m", "nerf_core", "warm-up"], cwd=ROOT, capture_output=True, text=True)
+    finally:
+        line.close()
+    if answer.returncode != 0:
+        raise SystemExit(f"The kernels could not be compiled: {(answer.stderr or answer.stdout).strip()}")
+
+
 def _summary(text: str) -> str | None:
     """What a line of pip's output says, for a person; None for a line that says nothing new."""
     if match := re.match(r"Collecting ([^\s(]+)", text):
@@ -296,9 +316,9 @@ def _summary(text: str) -> str | None:
 class _ProgressLine:
     """The installer's one line: rewritten in a terminal each second, or printed with the time when it changes."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: str) -> None:
         self._began = time.perf_counter()
-        self._text = "starting pip"
+        self._text = text
         self._terminal = sys.stdout.isatty()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
@@ -330,4 +350,4 @@ class _ProgressLine:
 
 if __name__ == "__main__":
     # `python tools/environment.py demo test` makes .venv with these extras and nothing else.
-    main_environment(sys.argv[1:]).make()
+    make_main(sys.argv[1:])
