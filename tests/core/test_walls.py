@@ -52,7 +52,8 @@ def test_no_module_of_the_core_reaches_bpy():
 def test_the_contract_needs_the_standard_library_and_numpy_alone():
     names = [name for name in core_modules() if name.startswith("nerf_core.contract")]
     loaded = run(
-        f"import importlib, json, numpy.random\nbefore = set(sys.modules)\nfor name in {names!r}: importlib.import_module(name)\n"
+        "import importlib, json, numpy.random\nbefore = set(sys.modules)\n"
+        f"for name in {names!r}: importlib.import_module(name)\n"
         "print(json.dumps(sorted(set(sys.modules) - before)))"
     )
     roots = {name.split(".")[0] for name in json.loads(loaded)}
