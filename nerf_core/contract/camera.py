@@ -222,7 +222,7 @@ def pixel_centres(width: int, height: int) -> np.ndarray:
 def look_at(position: np.ndarray, target: np.ndarray, up: tuple[float, float, float] = (0.0, 0.0, 1.0)) -> np.ndarray:
     """(4, 4) camera-to-world of a camera at `position` that looks at `target` with `up` as near to +Y as can be."""
     position = np.asarray(position, dtype=np.float64)
-    backward = position - np.asarray(target, dtype=np.float64)
+    backward: np.ndarray = position - np.asarray(target, dtype=np.float64)
     backward /= np.linalg.norm(backward)
     right = np.cross(up, backward)
     if np.linalg.norm(right) < 1e-9:  # looking straight along `up`: any right will do, take a fixed one

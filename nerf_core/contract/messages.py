@@ -123,8 +123,8 @@ def read_message(stream: BinaryIO) -> Message | None:
         raise ProtocolError("a message line is too long or cut off")
     try:
         body = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"a message line is not JSON: {line[:80]!r}") from error
+    except (ValueError, RecursionError) as reason:
+        raise ProtocolError(f"a message line is not JSON: {line[:80]!r}") from reason
     if not isinstance(body, dict) or body.get("jsonrpc") != "2.0":
         raise ProtocolError(f"a message line is not JSON-RPC 2.0: {line[:80]!r}")
     arrays = {name: _read_array(stream, name, dtype, shape) for name, dtype, shape in _described(body)}

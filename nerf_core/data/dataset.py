@@ -1,5 +1,6 @@
 """A data set in memory: `load_dataset` reads documents, checks headers, decodes images in parallel, finds bounds."""
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -12,7 +13,8 @@ from ..contract.camera import Camera
 from ..contract.errors import Cancelled, DataError
 from ..contract.transforms import SPLITS, ColorSpace
 from .bounds import box_from_cameras, visual_hull_box
-from .images import ImageHeader, read_header, read_image
+from .images import ImageHeader, downscaled_size, read_header, read_image
+from .memory import free_memory
 from .transforms import FrameSpec, read_transforms
 from .views import View, Views
 
@@ -95,6 +97,7 @@ def load_dataset(
     kinds = {job.header.is_exr for job in jobs}
     if len(kinds) > 1:
         raise DataError(f"The data set '{path}' mixes EXR with other images; convert them all to one kind.")
+    _check_memory(jobs, downscale, path)
     images = _decode(jobs, downscale, progress, should_stop)
     color_space: ColorSpace = "linear" if kinds.pop() else "srgb"
     has_alpha = any(bool((image[..., 3] < 255).any()) for image in images)
@@ -135,6 +138,17 @@ def _camera(frame: FrameSpec) -> tuple[ImageHeader, Camera]:
             )
         size = upright
     return header, frame.camera(*size)
+
+
+def _check_memory(jobs: list[_Job], downscale: int, path: str | Path) -> None:
+    """A sentence before reading beats a process killed in the middle of it."""
+    sizes = [downscaled_size((job.camera.width, job.camera.height), downscale) for job in jobs]
+    needed, free = sum(4 * width * height for width, height in sizes), free_memory()
+    if free is not None and needed > free:
+        raise DataError(
+            f"The images of '{path}' need {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
+            f"shrink them by a downscale of {math.ceil(downscale * math.sqrt(2 * needed / max(free, 1)))} or use fewer."
+        )
 
 
 def _decode(

@@ -1,8 +1,8 @@
 """Image files in: PNG, JPEG and EXR to straight-alpha sRGB bytes, headers checked before anything is decoded.
 
 Orientation. Pixels are taken as the file stores them, because that is what COLMAP, instant-ngp and nerfstudio
-calibrate: a JPEG's EXIF orientation is passed over. It is applied in one case only, where it is the sole reading that fits:
-the data set's `w` and `h` are those of the turned picture.
+calibrate: a JPEG's EXIF orientation is passed over. It is applied in one case only, where it is the sole reading that
+fits: the data set's `w` and `h` are those of the turned picture.
 
 Colour profiles (ICC, gAMA) are passed over: PNG and JPEG are taken to be sRGB.
 """

@@ -9,8 +9,10 @@ from PIL import Image
 
 from nerf_core.contract.camera import Camera, look_at
 from nerf_core.contract.errors import Cancelled, DataError
+from nerf_core.data import dataset as dataset_module
 from nerf_core.data.bounds import box_from_cameras, visual_hull_box
 from nerf_core.data.dataset import load_dataset
+from nerf_core.data.memory import free_memory
 from nerf_core.data.views import View
 
 from . import tiny_scene
@@ -122,6 +124,15 @@ def test_exr_and_png_together_are_refused_and_exr_alone_is_linear(folder):
 def test_loading_can_be_stopped(folder):
     with pytest.raises(Cancelled):
         load_dataset(folder, should_stop=lambda: True)
+
+
+def test_images_that_do_not_fit_the_memory_are_not_read(folder, monkeypatch):
+    needed = 8 * 24 * 24 * 4
+    assert free_memory() is None or free_memory() > needed
+    monkeypatch.setattr(dataset_module, "free_memory", lambda: needed // 8)
+    with pytest.raises(DataError, match=r"need 0\.0 GB.*downscale of 4"):
+        load_dataset(folder)
+    assert load_dataset(folder, downscale=4).splits["val"].views[0].camera.width == 6
 
 
 def test_nothing_is_written(folder):
