@@ -91,9 +91,16 @@ class FastBackend(ABC):
         if (self.step + 1) % OCCUPANCY_EVERY:
             return None
         turn = self.step // OCCUPANCY_EVERY
+        if turn == 0:
+            return OccupancyUpdate(1, 0, 0.5)
         if turn < 16:
             return OccupancyUpdate(2, turn % 2, 0.5)
         return OccupancyUpdate(8, turn % 8, 0.8)
+
+    @property
+    def feeds_occupancy(self) -> bool:
+        """Whether training samples raise the grid's values: only once every cell has been asked for its own."""
+        return self.step >= OCCUPANCY_EVERY
 
     @property
     def occupancy_limit(self) -> float:

@@ -149,6 +149,7 @@ class CpuBackend(FastBackend):
             self._field,
             self._batch,
             self._values,
+            self.feeds_occupancy,
             parts,
             self._rows,
             self._table_state,

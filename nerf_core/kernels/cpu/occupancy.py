@@ -69,7 +69,7 @@ def refresh_worker(counter, field, scratch, values, every, phase, seed, step_ind
 
 @compiled
 def threshold_cells(values, threshold, cells, blocks):
-    """Set cells and blocks from the values; gives the share of the box's cells that are occupied."""
+    """Set cells and blocks from the values, all inside the box where none is above 0; gives the share of the box's cells that are occupied."""
     side = values.shape[0]
     total = 0.0
     inside = 0
@@ -77,7 +77,8 @@ def threshold_cells(values, threshold, cells, blocks):
         if value >= np.float32(0.0):
             total += value
             inside += 1
-    limit = np.float32(min(threshold, total / max(inside, 1)))
+    # A grid that has not been asked yet (or has lost everything) holds back nothing.
+    limit = np.float32(min(threshold, total / max(inside, 1)) if total > 0.0 else -0.5)
     blocks[:] = 0
     occupied = 0
     for iz in range(side):

@@ -229,7 +229,7 @@ def sum_weight_gradients(batch, out):
 
 @compiled
 def update_worker(
-    counter, field, batch, values, parts, rows, table_state, weights, weight_state, rate, options, step_count
+    counter, field, batch, values, feed, parts, rows, table_state, weights, weight_state, rate, options, step_count
 ):
     """Take update tasks off the shared counter: the networks, the occupancy grid, then each part of each level.
 
@@ -273,4 +273,5 @@ def update_worker(
                 options[2],
                 step_count,
             )
-            feed_occupancy(values, batch)
+            if feed:
+                feed_occupancy(values, batch)

@@ -89,9 +89,10 @@ class ReferenceBackend(FastBackend):
         names = list(self.parameters)
         gradients = torch.autograd.grad(loss, [self.parameters[name] for name in names], allow_unused=True)
         self._update(dict(zip(names, gradients, strict=True)), self.learning_rate(progress))
+        if self.feeds_occupancy:
+            self._feed_occupancy(kept.position[result.selected], density.detach()[result.selected])
         update = self.occupancy_update()
         if update is not None:
-            self._feed_occupancy(kept.position[result.selected], density.detach()[result.selected])
             self.update_occupancy(update)
         mse = float(loss.detach())
         stats = BatchStats(mse, mse, self.rays, made, int(result.selected.sum()), 0)
@@ -158,7 +159,9 @@ class ReferenceBackend(FastBackend):
 
     def _set_cells(self) -> float:
         inside = ~self._outside
-        limit = min(self.occupancy_limit, float(self._values[inside].mean()))
+        mean = float(self._values[inside].mean())
+        # A grid that has not been asked yet (or has lost everything) holds back nothing.
+        limit = min(self.occupancy_limit, mean) if mean > 0.0 else -0.5
         self._cells = (self._values > limit) & inside
         return float(self._cells.sum()) / max(int(inside.sum()), 1)
 
