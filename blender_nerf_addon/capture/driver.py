@@ -147,7 +147,7 @@ class CaptureJob:
         raise NerfError("The scene was removed during the capture; what was captured so far is kept.")
 
     def _take(self, scene: bpy.types.Scene, layer: bpy.types.ViewLayer, view: View) -> Camera:
-        with SceneGuard(scene, frames=view.frame is not None) as guard:
+        with SceneGuard(scene) as guard:
             camera = self._resolve(scene, layer, view)
             self._prepare(scene, layer, guard)
             _put_camera(scene, camera, guard)

@@ -135,9 +135,9 @@ def _is_free(root: Path) -> bool:
         names = set(os.listdir(root))
     except FileNotFoundError:
         return True
-    except NotADirectoryError:
-        return False
     except OSError as error:
+        if root.is_file():
+            return False
         raise NerfError(
             f"Cannot read the folder '{root}': {error.strerror or error}. Choose another folder."
         ) from error

@@ -51,7 +51,7 @@ def clear(settings: Any) -> None:
 def _animated(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer, settings: Any, plan: CapturePlan) -> list:
     frame = planner.output_frame(scene, settings)
     found = []
-    with SceneGuard(scene, frames=True):
+    with SceneGuard(scene):
         for view in plan.views:
             scene.frame_set(view.frame)
             depsgraph = view_layer.depsgraph or bpy.context.evaluated_depsgraph_get()

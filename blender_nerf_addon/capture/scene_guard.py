@@ -27,9 +27,11 @@ class SceneGuard:
     Parameters
     ----------
     scene : Scene
-    frames : bool
-        Whether the frame will be changed: values that a person changed and did not key are then saved too, because
-        setting the frame overwrites them.
+
+    Notes
+    -----
+    Values that a person changed and did not key are saved too: going to another frame overwrites them, and so does
+    rendering.
 
     Examples
     --------
@@ -38,9 +40,8 @@ class SceneGuard:
     ...     guard.set(cube, "hide_render", True)
     """
 
-    def __init__(self, scene: bpy.types.Scene, frames: bool = False) -> None:
+    def __init__(self, scene: bpy.types.Scene) -> None:
         self.scene = scene
-        self.frames = frames
         self._undo: list[Callable[[], None]] = []
         self._structs: list[tuple[Any, dict[str, tuple[bool, Any]]]] = []
         self._temporary: list[tuple[Any, bpy.types.ID]] = []
@@ -51,19 +52,21 @@ class SceneGuard:
         self._camera = scene.camera
         self._images = {image.session_uid for image in bpy.data.images}
         self._structs = [(struct, _read(struct)) for struct in _touched(scene)]
-        self._animated = list(_animated_values()) if self.frames else []
+        self._animated = list(_animated_values())
         return self
 
     def __exit__(self, *_: object) -> None:
         scene = self.scene
         if (scene.frame_current, scene.frame_subframe) != self._frame:
-            scene.frame_set(self._frame[0], subframe=self._frame[1])
-        for owner, name, value in self._animated:
+            _quietly(lambda: scene.frame_set(self._frame[0], subframe=self._frame[1]))
+        overwritten = [entry for entry in self._animated if _differs(*entry)]
+        for owner, name, value in overwritten:
             _quietly(lambda owner=owner, name=name, value=value: _write(owner, name, value))
         while self._undo:
             _quietly(self._undo.pop())
         for _ in range(PASSES):
-            if not sum(_restore(struct, values) for struct, values in self._structs):
+            changed = [_quietly(lambda pair=pair: _restore(*pair)) for pair in self._structs]
+            if not any(changed):
                 break
         if scene.camera != self._camera:
             scene.camera = self._camera
@@ -73,6 +76,10 @@ class SceneGuard:
         for image in list(bpy.data.images):
             if image.session_uid not in self._images and image.type == "RENDER_RESULT":
                 bpy.data.images.remove(image)
+        if overwritten:  # matrices follow
+            for layer in scene.view_layers:
+                if layer.depsgraph is not None:
+                    layer.update()
 
     def set(self, owner: Any, name: str, value: Any) -> None:
         """Set `owner.name`, to be set back on exit."""
@@ -169,18 +176,25 @@ def _resolve(block: bpy.types.ID, path: str) -> tuple[Any, str, Any] | None:
     return (block.path_resolve(owner) if dot else block), name, value
 
 
+def _differs(owner: Any, name: str, value: Any) -> bool:
+    try:
+        now = owner[name[2:-2]] if name.startswith("[") else getattr(owner, name)
+    except (ReferenceError, AttributeError, KeyError, TypeError):
+        return False
+    return (tuple(now) if isinstance(value, tuple) else now) != value
+
+
 def _write(owner: Any, name: str, value: Any) -> None:
     if name.startswith("["):
         owner[name[2:-2]] = value
-        return
-    now = getattr(owner, name)
-    if (tuple(now) if isinstance(value, tuple) else now) != value:
+    else:
         setattr(owner, name, value)
 
 
-def _quietly(action: Callable[[], object]) -> None:
+def _quietly(action: Callable[[], Any]) -> Any:
     """Restore on even when one thing cannot be: its owner was removed, or its value is not offered any more."""
     try:
-        action()
+        return action()
     except (ReferenceError, TypeError, AttributeError, RuntimeError, KeyError) as error:
         print(f"NeRF Toolkit: a setting could not be restored: {error}")
+        return None

@@ -12,6 +12,7 @@ VOLATILE = {
     *("rna_type", "bl_rna", "id_data", "original", "is_evaluated", "session_uid", "depsgraph", "preview", "tag"),
     *("active_strip", "filepath", "is_dirty", "library_weak_reference", "pixels", "statistics", "users"),
     *("cache_raw_size", "cache_final_size"),
+    *("enabled", "is_unavailable"),  # of node sockets: computed when a material is first used
     "uv_sculpt",  # reading it crashes Blender 4.2 without a window
 }
 
@@ -118,6 +119,8 @@ def _value(value, item, depth: int, where: str):
             return None
         if isinstance(value, bpy.types.ID) and not getattr(value, "is_embedded_data", False):
             return value.name_full
+        if isinstance(value, bpy.types.Node | bpy.types.NodeSocket | bpy.types.Bone):
+            return value.name  # dumped where it is owned
         return _struct(value, depth + 1, where) if depth < 6 else repr(type(value))
     if item.type == "COLLECTION":
         if len(value) > 200:

@@ -6,7 +6,8 @@ import pytest
 
 from . import capture_scenes as scenes
 
-EXPECTED = {0.5: 187, 0.25: 136, 0.125: 98}
+# round(255 * sRGB(linear)); a reader that truncates byte / 255 * 255 in float32 sees one less: 187, 136, 98.
+EXPECTED = {0.5: 188, 0.25: 137, 0.125: 99}
 
 
 def _planes(scene):
@@ -90,12 +91,13 @@ def test_linear_emission_arrives_as_srgb(tmp_path, transparent, override):
     scenes.small(settings, tmp_path, val=0, test=0, size=64)
     settings.rig, settings.use_transparent = "CAMERAS", transparent
 
-    scene.render.resolution_x = scene.render.resolution_y = 64
-    scene.render.resolution_percentage = 100
-    scene.render.filepath = str(tmp_path / "spoilt.png")
-    bpy.ops.render.render(write_still=True)
-    spoilt = scenes.picture(tmp_path / "spoilt.png")
-    assert np.abs(np.array(_greys(spoilt))[:, 0] - list(EXPECTED.values())).max() > 20, "the scene must be spoilt"
+    if not override:  # once is enough to know that the spoiling spoils
+        scene.render.resolution_x = scene.render.resolution_y = 64
+        scene.render.resolution_percentage = 100
+        scene.render.filepath = str(tmp_path / "spoilt.png")
+        bpy.ops.render.render(write_still=True)
+        spoilt = scenes.picture(tmp_path / "spoilt.png")
+        assert np.abs(np.array(_greys(spoilt))[:, 0] - list(EXPECTED.values())).max() > 20, "the scene must be spoilt"
 
     before = scenes.dump()
     assert bpy.ops.nerf.capture() == {"FINISHED"}
@@ -120,4 +122,4 @@ def test_half_transparent_edges_hold_straight_colour(tmp_path):
     pixels = scenes.picture(tmp_path / "run/dataset/train/0001.png").astype(int)
     edge = pixels[:, :16][(pixels[:, :16, 3] > 60) & (pixels[:, :16, 3] < 200)]
     assert len(edge) > 5
-    assert np.abs(edge[:, :3] - 187).max() <= 3, "an edge's colour is the plane's, not darkened by its alpha"
+    assert np.abs(edge[:, :3] - 188).max() <= 3, "an edge's colour is the plane's, not darkened by its alpha"

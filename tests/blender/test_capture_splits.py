@@ -44,7 +44,9 @@ def _overlap(mask, pixels):
 
 @pytest.mark.parametrize("rig", ["SPHERE", "HEMISPHERE", "ORBIT"])
 def test_names_counts_poses_and_intrinsics(cube, tmp_path, rig):
-    bpy.context.scene.nerf.capture.rig = rig
+    scene = bpy.context.scene
+    scenes.cycles(scene)  # exact at edges; Workbench's smoothing moves them by a tenth of a pixel
+    scene.nerf.capture.samples, scene.nerf.capture.rig = 16, rig
     assert bpy.ops.nerf.capture() == {"FINISHED"}
     dataset = tmp_path / "run/dataset"
     expected = {"train": 7, "val": 3, "test": 2}
@@ -60,7 +62,7 @@ def test_names_counts_poses_and_intrinsics(cube, tmp_path, rig):
     for entry in whole["frames"]:
         pixels = scenes.picture(dataset / entry["file_path"])
         assert pixels.shape[:2] == (whole["h"], whole["w"]) == (64, 96)
-        assert _overlap(_silhouette(cube, entry, whole), pixels) > 0.97, entry["file_path"]
+        assert _overlap(_silhouette(cube, entry, whole), pixels) > 0.98, entry["file_path"]
         assert pixels[0, :, 3].max() == 0 and pixels[:, 0, 3].max() == 0, "the subject is cut off"
 
     # instant-ngp and NeRF-synthetic: one file a split, image names without extension, angle or fl_x.
@@ -72,7 +74,7 @@ def test_names_counts_poses_and_intrinsics(cube, tmp_path, rig):
         for entry in part["frames"]:
             assert not entry["file_path"].endswith(".png")
             pixels = scenes.picture(dataset / (entry["file_path"] + ".png"))
-            assert _overlap(_silhouette(cube, entry, part), pixels) > 0.97
+            assert _overlap(_silhouette(cube, entry, part), pixels) > 0.98
             poses.append(entry["transform_matrix"])
     positions = np.array(poses)[:, :3, 3]
     centre = np.array(whole["nerf_toolkit"]["bounds"]).mean(axis=0)
@@ -130,7 +132,7 @@ def test_scene_cameras_keep_their_own_lenses(cube, tmp_path):
     np.testing.assert_allclose(lenses, [(30 + 5 * i) / 36 * 96 for i in range(6)], rtol=1e-6)
     for entry in whole["frames"]:
         pixels = scenes.picture(tmp_path / "run/dataset" / entry["file_path"])
-        assert _overlap(_silhouette(cube, entry, whole), pixels) > 0.97
+        assert _overlap(_silhouette(cube, entry, whole), pixels) > 0.95
 
 
 def test_scene_size_with_pixel_aspect_and_border(cube, tmp_path):
@@ -148,7 +150,7 @@ def test_scene_size_with_pixel_aspect_and_border(cube, tmp_path):
     assert whole["fl_x"] / whole["fl_y"] == pytest.approx(1.4)
     for entry in whole["frames"]:
         pixels = scenes.picture(tmp_path / "run/dataset" / entry["file_path"])
-        assert _overlap(_silhouette(cube, entry, whole), pixels) > 0.97
+        assert _overlap(_silhouette(cube, entry, whole), pixels) > 0.95
 
 
 def test_animation_follows_the_active_camera_and_markers(cube, tmp_path):
@@ -174,6 +176,6 @@ def test_animation_follows_the_active_camera_and_markers(cube, tmp_path):
     assert len(whole["frames"]) == 6 and len(whole["train_filenames"]) == 4
     for entry in whole["frames"]:
         pixels = scenes.picture(tmp_path / "run/dataset" / entry["file_path"])
-        assert _overlap(_silhouette(cube, entry, whole), pixels) > 0.96
+        assert _overlap(_silhouette(cube, entry, whole), pixels) > 0.95
     above = [e for e in whole["frames"] if np.allclose(np.array(e["transform_matrix"])[:3, 3], (3, -2, 9))]
     assert len(above) == 2  # frames 17 and 21 are the other camera's
