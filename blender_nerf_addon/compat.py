@@ -47,6 +47,15 @@ def path_options() -> set[str]:
     return {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
 
 
+def can_denoise() -> bool:
+    """Whether this build's Cycles has a denoiser that runs on the processor; Debian's Blender, for one, has none."""
+    try:
+        import _cycles
+    except ImportError:
+        return False
+    return bool(getattr(_cycles, "with_openimagedenoise", True))
+
+
 def set_linear(image: bpy.types.Image) -> None:
     """Say that an image's file holds scene-linear values; from 5.0 on an EXR without a mark is taken for sRGB."""
     for name in ("Linear Rec.709", "Linear", "scene_linear"):

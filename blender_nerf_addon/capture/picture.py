@@ -33,7 +33,8 @@ def choose_output(scene: bpy.types.Scene, transparent: bool) -> None:
 def choose_quality(scene: bpy.types.Scene, samples: int, denoise: bool) -> None:
     """Set samples a pixel (0 leaves the scene's own) and denoising, for engines that have them."""
     if scene.render.engine == "CYCLES" and hasattr(scene, "cycles"):
-        scene.cycles.use_denoising = denoise
+        # A build without a denoiser fails to render when asked for one.
+        scene.cycles.use_denoising = denoise and compat.can_denoise()
         if samples:
             scene.cycles.samples = samples
     elif scene.render.engine == compat.eevee_engine() and samples:
