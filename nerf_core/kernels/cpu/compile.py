@@ -68,6 +68,15 @@ class KernelCacheLocator(UserProvidedCacheLocator):
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile with numba: no GIL, no bounds checks, contracted and reassociated arithmetic, kept on disk."""
+    return _compile(function, "never")
+
+
+def compiled_inside(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As `compiled`, but as part of its caller: each compiled function that is called is optimised once more there."""
+    return _compile(function, "always")
+
+
+def _compile(function: Callable[..., Any], inline: str) -> Callable[..., Any]:
     settings: Any = numba_config  # its names are set at run time
     before = settings.CACHE_DIR, settings.CACHE_LOCATOR_CLASSES
     settings.CACHE_DIR = str(_FOLDER)
@@ -75,7 +84,11 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     try:
         # Not the whole of fastmath: "nnan" and "ninf" would let the compiler drop the tests that catch bad numbers.
         return numba.njit(
-            nogil=True, cache=_CACHE, fastmath={"contract", "reassoc", "nsz", "arcp"}, error_model="numpy"
+            inline=inline,
+            nogil=True,
+            cache=_CACHE,
+            fastmath={"contract", "reassoc", "nsz", "arcp"},
+            error_model="numpy",
         )(function)
     finally:
         settings.CACHE_DIR, settings.CACHE_LOCATOR_CLASSES = before

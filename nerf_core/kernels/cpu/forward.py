@@ -9,7 +9,7 @@ from .compile import compiled
 from .encoding import encode
 from .harmonics import spherical_harmonics
 from .march import clip_to_box, march
-from .products import LOWEST, ZERO, layer
+from .products import LOWEST, ZERO, product
 from .structures import OUT, ROUND, TILE
 from .vector import ROW_MULTIPLE, address
 
@@ -21,56 +21,28 @@ LIMIT = np.float32(MAX_LOG_DENSITY)
 def density_network(field, encoded, hidden, out, count):
     """Fill `hidden` and `out` (rows of 16, log density first) from ``encoded[:count]``; rows are padded to 16."""
     inputs, width = field.w0.shape
+    one, fresh, columns = np.int64(1), np.int64(0), np.int64(OUT)
     for first in range(0, count, TILE):
         rows = min(TILE, (count - first + ROW_MULTIPLE - 1) // ROW_MULTIPLE * ROW_MULTIPLE)
-        layer(
-            address(encoded) + 4 * first * inputs,
-            inputs,
-            address(field.w0),
-            address(hidden) + 4 * first * width,
-            rows,
-            inputs,
-            width,
-            ZERO,
-        )
-        layer(
-            address(hidden) + 4 * first * width,
-            width,
-            address(field.w1),
-            address(out) + 4 * first * OUT,
-            rows,
-            width,
-            OUT,
-            LOWEST,
-        )
+        x = address(encoded) + 4 * first * inputs
+        h = address(hidden) + 4 * first * width
+        y = address(out) + 4 * first * OUT
+        product(x, inputs, one, address(field.w0), h, width, rows, width, inputs, fresh, ZERO)
+        product(h, width, one, address(field.w1), y, columns, rows, columns, width, fresh, LOWEST)
 
 
 @compiled
 def color_network(field, inputs, hidden, color, count):
     """Fill `hidden` and `color` (rows of 16, sigmoid applied to the first 3) from ``inputs[:count]``."""
     size, width = field.w2.shape
+    one, fresh, columns = np.int64(1), np.int64(0), np.int64(OUT)
     for first in range(0, count, TILE):
         rows = min(TILE, (count - first + ROW_MULTIPLE - 1) // ROW_MULTIPLE * ROW_MULTIPLE)
-        layer(
-            address(inputs) + 4 * first * size,
-            size,
-            address(field.w2),
-            address(hidden) + 4 * first * width,
-            rows,
-            size,
-            width,
-            ZERO,
-        )
-        layer(
-            address(hidden) + 4 * first * width,
-            width,
-            address(field.w3),
-            address(color) + 4 * first * OUT,
-            rows,
-            width,
-            OUT,
-            LOWEST,
-        )
+        x = address(inputs) + 4 * first * size
+        h = address(hidden) + 4 * first * width
+        y = address(color) + 4 * first * OUT
+        product(x, size, one, address(field.w2), h, width, rows, width, size, fresh, ZERO)
+        product(h, width, one, address(field.w3), y, columns, rows, columns, width, fresh, LOWEST)
     for row in range(count):
         for channel in range(3):
             color[row, channel] = ONE / (ONE + math.exp(-color[row, channel]))
@@ -109,7 +81,7 @@ def advance(field, grid, scratch, active, selected, capacity, step, weight_thres
     """Take each active ray up to 8 samples further.
 
     Samples whose weight exceeds the threshold are appended to the selected ones (from index `selected`, up to
-    `capacity`); with `keep` their activations are kept too, for the backward pass.
+    `capacity`); where `keep` is 1 their activations are kept too, for the backward pass.
 
     Returns
     -------
@@ -121,7 +93,8 @@ def advance(field, grid, scratch, active, selected, capacity, step, weight_thres
     cut : int
         Rays that were ended because the selected samples were full.
     """
-    samples = 0
+    samples = np.int64(0)
+    limit = np.int64(ROUND)
     for a in range(active):
         ray = scratch.active[a]
         found, lattice = march(
@@ -131,7 +104,7 @@ def advance(field, grid, scratch, active, selected, capacity, step, weight_thres
             step,
             scratch.far[ray],
             scratch.lattice[ray],
-            ROUND,
+            limit,
             grid.cells,
             grid.blocks,
             scratch.position,
@@ -170,7 +143,7 @@ def advance(field, grid, scratch, active, selected, capacity, step, weight_thres
                     scratch.s_input[selected, i] = scratch.out[s, i]
                 for i in range(16):
                     scratch.s_input[selected, 16 + i] = scratch.harmonics[ray, i]
-                if keep:
+                if keep > 0:
                     scratch.s_after[selected] = passing
                     scratch.s_density[selected] = density
                     for axis in range(3):

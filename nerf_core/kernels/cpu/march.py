@@ -104,16 +104,17 @@ def march_all(origins, directions, box, step, jitter, limit, cells, blocks, coun
     """
     total = 0
     capacity = positions.shape[0]
+    single, first = np.int64(1), np.int64(0)
     one = np.empty((1, 3), np.float32)
     where = np.empty(1, np.float32)
     for ray in range(origins.shape[0]):
         near, far = clip_to_box(origins[ray], directions[ray], box)
         counts[ray] = 0
-        lattice = 0
+        lattice = np.int64(0)
         start = near + jitter * step
         while near < far and counts[ray] < limit:
             found, lattice = march(
-                origins[ray], directions[ray], start, step, far, lattice, 1, cells, blocks, one, where, 0
+                origins[ray], directions[ray], start, step, far, lattice, single, cells, blocks, one, where, first
             )
             if found == 0:
                 break

@@ -48,7 +48,7 @@ def refresh_worker(counter, field, scratch, values, every, phase, seed, step_ind
         last = min(first + BATCH * 8, total)
         item = first
         while item < last:
-            count = 0
+            count = np.int64(0)
             while item < last and count < BATCH:
                 cell = phase + item * every
                 item += 1
@@ -69,17 +69,22 @@ def refresh_worker(counter, field, scratch, values, every, phase, seed, step_ind
 
 @compiled
 def threshold_cells(values, threshold, cells, blocks):
-    """Set cells and blocks from the values, all inside the box where none is above 0; gives the share of the box's cells that are occupied."""
+    """Set cells and blocks from the values; gives the share of the box that is occupied.
+
+    Where no value is above 0, every cell of the box is.
+    """
     side = values.shape[0]
     total = 0.0
     inside = 0
-    for value in values.flat:
+    for value in values.reshape(-1):
         if value >= np.float32(0.0):
             total += value
             inside += 1
     # A grid that has not been asked yet (or has lost everything) holds back nothing.
     limit = np.float32(min(threshold, total / max(inside, 1)) if total > 0.0 else -0.5)
-    blocks[:] = 0
+    flags = blocks.reshape(-1)
+    for i in range(flags.shape[0]):
+        flags[i] = 0
     occupied = 0
     for iz in range(side):
         for iy in range(side):

@@ -25,7 +25,7 @@ def product(a, a_row, a_step, b, c, c_row, rows, columns, steps, accumulate, flo
 
     A is read at ``a + 4 * (row * a_row + step * a_step)``, so the same product serves A and its transpose.
     """
-    column = 0
+    column = np.int64(0)
     while column + WIDE_COLUMNS <= columns:
         for row in range(0, rows, WIDE_ROWS):
             product_block_wide(
@@ -59,15 +59,10 @@ def product(a, a_row, a_step, b, c, c_row, rows, columns, steps, accumulate, flo
 
 
 @compiled
-def layer(x, x_row, weights, y, rows, inputs, outputs, floor):
-    """Y = max(floor, X W) for `rows` rows (rounded up to 16 by the caller); Y's rows are `outputs` long."""
-    product(x, x_row, 1, weights, y, outputs, rows, outputs, inputs, 0, floor)
-
-
-@compiled
 def weight_gradient(x, x_row, dy, gradient, rows, inputs, outputs):
     """Add X^T dY to the gradient of a weight matrix [inputs, outputs], over exactly `rows` rows."""
-    product(x, 1, x_row, dy, gradient, outputs, inputs, outputs, rows, 1, LOWEST)
+    one = np.int64(1)
+    product(x, one, x_row, dy, gradient, outputs, inputs, outputs, rows, one, LOWEST)
 
 
 @compiled

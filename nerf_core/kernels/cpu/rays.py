@@ -74,7 +74,13 @@ def random_pixel(views, seed, step, index, random_background, origin, direction,
     """Choose a pixel, and write its ray, its colour over a background, and that background."""
     total = views.starts[views.starts.shape[0] - 1]
     chosen = np.int64(random_bits(seed, step, index, 0) % np.uint64(total))
-    view = np.searchsorted(views.starts, chosen, side="right") - 1
+    view, last = 0, views.starts.shape[0] - 1
+    while last - view > 1:
+        middle = (view + last) // 2
+        if views.starts[middle] <= chosen:
+            view = middle
+        else:
+            last = middle
     pixel_ray(views, view, chosen - views.starts[view], origin, direction)
     alpha = np.float32(views.pixels[chosen, 3]) * _BYTE
     for channel in range(3):

@@ -1,7 +1,5 @@
 """Rendering rays, and asking the field for density and colour at points."""
 
-import math
-
 import numpy as np
 
 from .compile import compiled
@@ -11,7 +9,6 @@ from .harmonics import spherical_harmonics
 from .structures import GROUP, ROUND
 from .vector import address, fetch_add
 
-ONE = np.float32(1.0)
 HALF = np.float32(0.5)
 BATCH = GROUP * ROUND
 
@@ -26,7 +23,10 @@ def render_worker(counter, field, grid, scratch, origins, directions, rgba, dept
     rays = origins.shape[0]
     weight_threshold = np.float32(options[0])
     transmittance_threshold = np.float32(options[1])
-    jitter = np.full(GROUP, HALF, np.float32)
+    none, capacity = np.int64(0), np.int64(BATCH)
+    jitter = np.empty(GROUP, np.float32)
+    for ray in range(GROUP):
+        jitter[ray] = HALF
     while True:
         group = fetch_add(address(counter), 1) * GROUP
         if group >= rays:
@@ -37,19 +37,19 @@ def render_worker(counter, field, grid, scratch, origins, directions, rgba, dept
                 scratch.origin[ray, axis] = origins[group + ray, axis]
                 scratch.direction[ray, axis] = directions[group + ray, axis]
         active = begin_rays(grid, scratch, count, step, jitter)
-        total = 0
+        total = np.int64(0)
         while active > 0:
             active, selected, made, _ = advance(
                 field,
                 grid,
                 scratch,
                 active,
-                0,
-                BATCH,
+                none,
+                capacity,
                 step,
                 weight_threshold,
                 transmittance_threshold,
-                False,
+                none,
             )
             color_network(field, scratch.s_input, scratch.s_hidden2, scratch.s_color, selected)
             accumulate(scratch, selected)
@@ -85,9 +85,3 @@ def query_worker(counter, field, scratch, positions, directions, with_color, den
             for s in range(count):
                 for channel in range(3):
                     color[first + s, channel] = scratch.s_color[s, channel]
-
-
-@compiled
-def expected_alpha(density, step):
-    """What one step through a density absorbs."""
-    return ONE - math.exp(-density * step)

@@ -6,7 +6,7 @@ a ray's colour is ``sum_i w_i c_i + (1 - sum_i w_i) background`` over the select
 
 import numpy as np
 
-from .compile import compiled
+from .compile import compiled, compiled_inside
 from .encoding import scatter_level
 from .forward import accumulate, advance, begin_rays, color_network
 from .optimiser import adam
@@ -18,7 +18,7 @@ from .vector import ROW_MULTIPLE, address, fetch_add
 ONE = np.float32(1.0)
 
 
-@compiled
+@compiled_inside
 def sample_gradients(scratch, rays, selected, step, scale):
     """Squared error of a group's rays, and d loss / d (colour logits, log density) of its selected samples.
 
@@ -55,6 +55,7 @@ def backward_networks(field, scratch, selected, gradients, batch, chunk, written
     """Back through both networks; weight gradients are added to flat `gradients`, the encoding's are stored."""
     encoded_size, width = field.w0.shape
     input_size, width2 = field.w2.shape
+    one, fresh, depth, out = np.int64(1), np.int64(0), np.int64(3), np.int64(OUT)
     g0 = address(gradients)
     g1 = g0 + 4 * field.w0.size
     g2 = g1 + 4 * field.w1.size
@@ -70,39 +71,45 @@ def backward_networks(field, scratch, selected, gradients, batch, chunk, written
         rows = (count + ROW_MULTIPLE - 1) // ROW_MULTIPLE * ROW_MULTIPLE
         dcolor = address(scratch.s_dcolor) + 4 * first * OUT
         # color = sigmoid(relu(input w2) w3); w3's transpose is [16, width2], of which 3 rows count.
-        weight_gradient(address(scratch.s_hidden2) + 4 * first * width2, width2, dcolor, g3, count, width2, OUT)
-        product(dcolor, OUT, 1, address(field.w3t), dhidden, width2, rows, width2, 3, 0, LOWEST)
+        weight_gradient(address(scratch.s_hidden2) + 4 * first * width2, width2, dcolor, g3, count, width2, out)
+        product(dcolor, out, one, address(field.w3t), dhidden, width2, rows, width2, depth, fresh, LOWEST)
         mask_where_zero(hidden, flat_hidden2[first * width2 :], count * width2)
         weight_gradient(
             address(scratch.s_input) + 4 * first * input_size, input_size, dhidden, g2, count, input_size, width2
         )
-        product(dhidden, width2, 1, address(field.w2t), dout, OUT, rows, OUT, width2, 0, LOWEST)
+        product(dhidden, width2, one, address(field.w2t), dout, out, rows, out, width2, fresh, LOWEST)
         for row in range(count):
             scratch.t_dout[row, 0] += scratch.s_dlog[first + row]
         # out = relu(encoded w0) w1
-        weight_gradient(address(scratch.s_hidden) + 4 * first * width, width, dout, g1, count, width, OUT)
-        product(dout, OUT, 1, address(field.w1t), dhidden, width, rows, width, OUT, 0, LOWEST)
+        weight_gradient(address(scratch.s_hidden) + 4 * first * width, width, dout, g1, count, width, out)
+        product(dout, out, one, address(field.w1t), dhidden, width, rows, width, out, fresh, LOWEST)
         mask_where_zero(hidden, flat_hidden[first * width :], count * width)
         weight_gradient(
             address(scratch.s_encoded) + 4 * first * encoded_size, encoded_size, dhidden, g0, count, encoded_size, width
         )
-        product(dhidden, width, 1, address(field.w0t), dencoded, encoded_size, rows, encoded_size, width, 0, LOWEST)
+        product(
+            dhidden, width, one, address(field.w0t), dencoded, encoded_size, rows, encoded_size, width, fresh, LOWEST
+        )
         for level in range(encoded_size // 4):
             for row in range(count):
                 for i in range(4):
                     batch.gradient[chunk, level, written + first + row, i] = scratch.t_dencoded[row, 4 * level + i]
 
 
-@compiled
+@compiled_inside
 def train_chunk(field, grid, views, scratch, batch, chunk, rays, seed, step_index, step, options):
     """One chunk of a training batch of `rays` rays; `options` are weight and transmittance thresholds, random bg."""
     first_ray = chunk * rays // CHUNKS
     last_ray = (chunk + 1) * rays // CHUNKS
-    batch.weights[chunk, :] = ZERO
-    batch.stats[chunk, :] = 0.0
-    written = 0
+    gradients = batch.weights[chunk]
+    for i in range(gradients.shape[0]):
+        gradients[i] = ZERO
+    for i in range(batch.stats.shape[1]):
+        batch.stats[chunk, i] = 0.0
+    written = np.int64(0)
     scale = np.float32(1.0 / (3.0 * rays))
     jitter = np.empty(GROUP, np.float32)
+    keep = np.int64(1)
     weight_threshold = np.float32(options[0])
     transmittance_threshold = np.float32(options[1])
     random_background = options[2] > 0.0
@@ -123,9 +130,9 @@ def train_chunk(field, grid, views, scratch, batch, chunk, rays, seed, step_inde
             jitter[ray] = random_unit(seed, step_index, group + ray, 4)
         active = begin_rays(grid, scratch, count, step, jitter)
         capacity = min(SELECTED, CHUNK_ROWS - written)
-        selected = 0
-        samples = 0
-        cut = 0
+        selected = np.int64(0)
+        samples = np.int64(0)
+        cut = np.int64(0)
         while active > 0:
             active, selected, made, ended = advance(
                 field,
@@ -137,14 +144,14 @@ def train_chunk(field, grid, views, scratch, batch, chunk, rays, seed, step_inde
                 step,
                 weight_threshold,
                 transmittance_threshold,
-                True,
+                keep,
             )
             samples += made
             cut += ended
         color_network(field, scratch.s_input, scratch.s_hidden2, scratch.s_color, selected)
         accumulate(scratch, selected)
         error = sample_gradients(scratch, count, selected, step, scale)
-        backward_networks(field, scratch, selected, batch.weights[chunk], batch, chunk, written)
+        backward_networks(field, scratch, selected, gradients, batch, chunk, written)
         for s in range(selected):
             for axis in range(3):
                 batch.position[chunk, written + s, axis] = scratch.s_position[s, axis]
@@ -169,7 +176,7 @@ def train_worker(counter, field, grid, views, scratch, batch, rays, seed, step_i
         train_chunk(field, grid, views, scratch, batch, chunk, rays, seed, step_index, step, options)
 
 
-@compiled
+@compiled_inside
 def update_level(field, batch, level, part, parts, rows, first, second, gradient, rate, options, step_count):
     """Scatter a level's gradients into one part of its rows, then Adam over that part.
 
@@ -205,7 +212,7 @@ def update_level(field, batch, level, part, parts, rows, first, second, gradient
     )
 
 
-@compiled
+@compiled_inside
 def feed_occupancy(values, batch):
     """Let the density that training samples met raise the occupancy grid's values: thin things stay."""
     side = values.shape[0]
@@ -218,13 +225,15 @@ def feed_occupancy(values, batch):
             values[iz, iy, ix] = max(values[iz, iy, ix], batch.density[chunk, s])
 
 
-@compiled
+@compiled_inside
 def sum_weight_gradients(batch, out):
     """Sum the chunks' weight gradients, in their order."""
-    out[:] = batch.weights[0]
-    for chunk in range(1, CHUNKS):
+    for i in range(out.shape[0]):
+        out[i] = ZERO
+    for chunk in range(CHUNKS):
+        part = batch.weights[chunk]
         for i in range(out.shape[0]):
-            out[i] += batch.weights[chunk, i]
+            out[i] += part[i]
 
 
 @compiled
@@ -265,7 +274,7 @@ def update_worker(
                 weight_state[0],
                 weight_state[1],
                 weight_state[2],
-                0,
+                np.int64(0),
                 weights.shape[0],
                 rate,
                 options[0],
