@@ -131,7 +131,7 @@ def make_box(scene: bpy.types.Scene, bounds: np.ndarray) -> bpy.types.Object:
     box = bpy.data.objects.new(BOX_NAME, None)
     box.empty_display_type = "CUBE"
     box.empty_display_size = 1.0
-    box.hide_render = True
+    box.hide_render = box.show_in_front = True
     scene.collection.objects.link(box)
     place_box(box, bounds)
     return box

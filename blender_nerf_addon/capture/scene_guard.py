@@ -20,9 +20,9 @@ _ANIMATED = ("objects", "cameras", "lights", "materials", "worlds", "meshes", "c
 class SceneGuard:
     """Saves a scene's state on entry and restores it on exit.
 
-    Inside, the settings of the scene, of its render, image, colour and engine settings and of its view layers may be
-    changed freely; everything else goes through :meth:`set`, and datablocks that shall not stay through
-    :meth:`temporary`.
+    Inside, the scene's camera and frame, its output, image and colour settings, the engines' samples and denoising and
+    which view layers are used may be changed freely; everything else goes through :meth:`set`, and datablocks that
+    shall not stay through :meth:`temporary`.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class SceneGuard:
         self._frame = (scene.frame_current, scene.frame_subframe)
         self._camera = scene.camera
         self._images = {image.session_uid for image in bpy.data.images}
-        self._structs = [(struct, _read(struct)) for struct in _touched(scene)]
+        self._structs = [(struct, _read(struct, names)) for struct, names in _touched(scene)]
         self._animated = list(_animated_values())
         return self
 
@@ -94,34 +94,36 @@ class SceneGuard:
         return item
 
 
-def _touched(scene: bpy.types.Scene) -> Iterator[Any]:
-    """The structs that a capture changes, those first on which the values of others depend."""
-    yield scene.display_settings
-    yield scene.view_settings
-    yield scene.render
+def _touched(scene: bpy.types.Scene) -> Iterator[tuple[Any, tuple[str, ...]]]:
+    """The structs that a capture changes, those first on which the values of others depend, and which properties.
+
+    No names means all: setting one of these may change its neighbours. The engines' settings stand alone.
+    """
+    yield scene.display_settings, ()
+    yield scene.view_settings, ()
+    yield scene.render, ()
     image = scene.render.image_settings
-    yield image
-    yield image.display_settings
-    yield image.view_settings
-    yield image.linear_colorspace_settings
-    for name in ("display", "eevee", "cycles"):
-        if getattr(scene, name, None) is not None:
-            yield getattr(scene, name)
-    yield from scene.view_layers
+    yield image, ()
+    yield image.display_settings, ()
+    yield image.view_settings, ()
+    if image.file_format != "PNG":  # a PNG's is never changed, and may hold a name that is none
+        yield image.linear_colorspace_settings, ()
+    yield scene.eevee, ("taa_render_samples",)
+    if hasattr(scene, "cycles"):
+        yield scene.cycles, ("samples", "use_denoising")
+    for layer in scene.view_layers:
+        yield layer, ("use",)
 
 
-def _simple_properties(struct: Any) -> Iterator[bpy.types.Property]:
-    for item in struct.bl_rna.properties:
-        if item.identifier == "rna_type" or item.is_readonly or item.type in {"POINTER", "COLLECTION"}:
-            continue
-        yield item
-
-
-def _read(struct: Any) -> dict[str, tuple[bool, Any]]:
+def _read(struct: Any, names: tuple[str, ...]) -> dict[str, tuple[bool, Any]]:
     """Of each simple writable property whether it was set at all, and its value."""
     values = {}
-    for item in _simple_properties(struct):
+    for item in struct.bl_rna.properties:
         name = item.identifier
+        if name == "rna_type" or item.is_readonly or item.type in {"POINTER", "COLLECTION"}:
+            continue
+        if names and name not in names:
+            continue
         try:
             value = getattr(struct, name)
         except (AttributeError, TypeError):  # an enum whose stored number has no name in this build

@@ -100,6 +100,8 @@ class NERF_OT_capture(bpy.types.Operator):
             ask_to_stop()
             self._show(context)
             return {"RUNNING_MODAL"}
+        if event.type == "Z" and (event.ctrl or event.oskey):
+            return {"RUNNING_MODAL"}  # an undo would take the scene from under the capture
         if event.type != "TIMER":
             return {"PASS_THROUGH"}
         if _stop_asked:
