@@ -69,6 +69,20 @@ def stored_path(path: str | Path) -> str:
         return path
 
 
+def scene_again(uid: int) -> bpy.types.Scene:
+    """The scene of a `session_uid`: an undo meanwhile makes references to it invalid.
+
+    Raises
+    ------
+    NerfError
+        When it was deleted.
+    """
+    for scene in bpy.data.scenes:
+        if scene.session_uid == uid:
+            return scene
+    raise NerfError("The scene that this was made for is gone.")
+
+
 def color_space(folder: RunFolder) -> str:
     """'srgb' or 'linear': what the run's pictures hold."""
     try:

@@ -175,6 +175,7 @@ def resume() -> Training:
 
 def _ask(training: Training) -> None:
     core.listen(_listen)
+    pump.before_leaving(_leave)
     core.request(
         "train",
         training.params,
@@ -186,11 +187,23 @@ def _ask(training: Training) -> None:
 
 
 def _listen(message: Message) -> None:
-    if message.method == "preview" and _preview is not None and "rgba" in message.arrays:
+    if message.method == "preview" and under_way() and _preview is not None and "rgba" in message.arrays:
         _preview(message)
 
 
+def _leave() -> None:
+    """Another file is loaded: the core saves and leaves, and what it still says is no longer of interest."""
+    global _current
+    if _current is not None:
+        _current.on_end = None
+        if _current.under_way:
+            _current.phase, _current.text = "stopped", "Stopped"
+        _current = None
+
+
 def _progress(training: Training, params: Mapping[str, Any]) -> None:
+    if not training.under_way:
+        return
     if params.get("task") == "train":
         if training.phase == "starting":
             training.phase = "training"
@@ -207,6 +220,8 @@ def _progress(training: Training, params: Mapping[str, Any]) -> None:
 
 
 def _finished(training: Training, result: Mapping[str, Any]) -> None:
+    if not training.under_way:
+        return
     training.step = int(result.get("step") or training.step)
     training.elapsed = result.get("seconds", training.elapsed)
     for name in ("loss", "psnr", "val_psnr"):
@@ -220,6 +235,8 @@ def _finished(training: Training, result: Mapping[str, Any]) -> None:
 
 
 def _failed(training: Training, error: CoreError) -> None:
+    if not training.under_way:
+        return
     if error.cancelled:
         _end(training, "stopped", "Stopped")
     elif error.died:

@@ -52,8 +52,11 @@ def inspect_step(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> tasks.St
     folder = runs.trained_run(scene)
     camera = camera_at(scene, layer, scene.camera)
     pixels = chosen_pixels(settings, camera)
+    uid = scene.session_uid
 
     def handle(_result: dict[str, Any], arrays: dict[str, Any]) -> bpy.types.Object:
+        scene = runs.scene_again(uid)
+        settings = scene.nerf.inspect
         item = samples.import_samples(scene, arrays, radius=settings.size, old=settings.object)
         if settings.show_rays:
             settings.rays = samples.import_rays(scene, arrays, item, old=settings.rays)

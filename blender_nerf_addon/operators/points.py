@@ -43,8 +43,11 @@ def points_step(scene: bpy.types.Scene) -> tasks.Step:
     settings = scene.nerf.points
     folder = runs.trained_run(scene)
     threshold = None if settings.automatic else settings.threshold
+    uid = scene.session_uid
 
     def handle(result: dict[str, Any], arrays: dict[str, Any]) -> bpy.types.Object:
+        scene = runs.scene_again(uid)
+        settings = scene.nerf.points
         item = points.import_points(
             scene, arrays["position"], arrays["density"], arrays["color"], radius=settings.size, old=settings.object
         )

@@ -89,19 +89,19 @@ def render_steps(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> list[Any
     for item, frame in shots:
         name = _file_name(item.name, frame, taken)
         path = folder.renders / f"{name}{images.suffix(space)}"
-        steps.append(partial(_step, scene, layer, item, frame, str(folder.root), space, path))
+        place = (scene.session_uid, layer.name, item.session_uid, frame)
+        steps.append(partial(_step, place, str(folder.root), space, path))
     return steps
 
 
-def _step(
-    scene: bpy.types.Scene,
-    layer: bpy.types.ViewLayer,
-    item: bpy.types.Object,
-    frame: int | None,
-    run: str,
-    space: str,
-    path: Path,
-) -> tasks.Step:
+def _step(place: tuple[int, str, int, int | None], run: str, space: str, path: Path) -> tasks.Step:
+    scene_uid, layer_name, camera_uid, frame = place
+    # Looked up when its turn comes: an undo since would have made references invalid.
+    scene = runs.scene_again(scene_uid)
+    layer = scene.view_layers.get(layer_name) or scene.view_layers[0]
+    item = next((item for item in scene.objects if item.session_uid == camera_uid), None)
+    if item is None:
+        raise NerfError(f"The camera of '{path.stem}' is gone from the scene; render again.")
     camera = camera_at(scene, layer, item, frame)
 
     def handle(_result: dict[str, Any], arrays: dict[str, Any]) -> bpy.types.Image:

@@ -167,7 +167,8 @@ def _show_preview(message: Message) -> None:
 
 
 def _ended(ended: Training) -> None:
-    if ended.phase in ("failed", "interrupted"):
+    # Without a window whoever waits for the end tells it.
+    if ended.phase in ("failed", "interrupted") and not bpy.app.background:
         common.show_error(ended.text)
 
 

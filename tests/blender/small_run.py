@@ -1,19 +1,25 @@
 """A small data set, and a trained run on it, for the tests that need the real core."""
 
+import atexit
 import importlib.util
 import os
+import shutil
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import bpy
 import numpy as np
 import pytest
+from mathutils import Matrix
 from PIL import Image
 
 from nerf_core.contract.camera import Camera, look_at
 from nerf_core.contract.transforms import DatasetFacts, FrameRecord, write_transforms
 
+ROOT = Path(__file__).resolve().parents[2]
 SIDE = 40
 CENTER = np.array([2.0, -1.0, 0.5])
 RADIUS = 0.8
@@ -98,3 +104,31 @@ def process_gone(pid: int, seconds: float = 10.0) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+_trained: list[Path] = []
+
+
+def trained_run(folder: Path) -> Path:
+    """A copy, in `folder`, of a run that was trained on the small data set once per test session."""
+    if not _trained:
+        home = Path(tempfile.mkdtemp(prefix="nerf-toolkit-run-"))
+        atexit.register(shutil.rmtree, home, ignore_errors=True)
+        data = write_small_dataset(home / "data")
+        command = [core_python(), "-m", "nerf_core", "train", str(data), "--run", str(home / "run")]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        subprocess.run(
+            [*command, "--steps", "150", "--device", "cpu"], check=True, capture_output=True, env=environment
+        )
+        _trained.append(home)
+    shutil.copytree(_trained[0] / "data", folder / "data")
+    shutil.copytree(_trained[0] / "run", folder / "run")
+    return folder / "run"
+
+
+def look_from(scene: bpy.types.Scene, index: int = 1, width: int = 40, height: int = 30) -> None:
+    """Put the scene's camera where a training camera was, with a small picture."""
+    scene.camera.matrix_world = Matrix(small_camera(index, 16).c2w.tolist())
+    scene.render.resolution_x, scene.render.resolution_y = width, height
+    scene.render.resolution_percentage = 100
+    bpy.context.view_layer.update()

@@ -1,0 +1,222 @@
+"""What comes back of a trained run: pictures, points, samples, cameras; with the real core."""
+
+import os
+import signal
+
+import bpy
+import numpy as np
+import pytest
+
+from .small_run import (
+    CENTER,
+    RADIUS,
+    core_python,
+    look_from,
+    needs_core,
+    process_gone,
+    small_camera,
+    sphere_image,
+    trained_run,
+)
+from .test_importers_images import pixels
+from .test_importers_points import attribute, positions
+
+pytestmark = needs_core
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return trained_run(tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture
+def jobs(addon_module, monkeypatch):
+    monkeypatch.setenv("NERF_CORE_PYTHON", core_python())
+
+    class Jobs:
+        core = addon_module("jobs.core")
+        pump = addon_module("jobs.pump")
+        tasks = addon_module("jobs.tasks")
+        render = addon_module("operators.render")
+        images = addon_module("importers.images")
+
+        def ask(self, method, **params):
+            """The core's own answer, past all operators."""
+            call = self.core.request(method, params)
+            assert self.pump.pump_until(lambda: call.done, 120) and call.error is None, call.error
+            return call
+
+    jobs = Jobs()
+    yield jobs
+    process = jobs.core.running()
+    jobs.core.leave(20)
+    if process is not None:
+        assert process_gone(process.pid)
+
+
+@pytest.fixture
+def scene(run):
+    scene = bpy.context.scene
+    scene.nerf.run_folder = str(run)
+    look_from(scene)
+    return scene
+
+
+def test_a_novel_view_has_the_core_s_pixels(jobs, scene, run):
+    assert bpy.ops.nerf.render_view() == {"FINISHED"}
+    image = bpy.data.images["Camera"]
+    assert bpy.path.abspath(image.filepath) == str(run / "renders" / "Camera.png")
+    camera = jobs.render.camera_at(scene, bpy.context.view_layer, scene.camera)
+    answer = jobs.ask("render", run=str(run), camera=camera.to_dict())
+    expected = np.round(jobs.images.straight(answer.arrays["rgba"]) * 255).astype(np.uint8)
+    np.testing.assert_array_equal(np.round(pixels(image) * 255).astype(np.uint8), expected)
+    assert expected.shape == (30, 40, 4) and expected[15, 20, 3] > 200 and expected[0, 0, 3] < 30
+    assert np.abs(expected[12:18, 16:24, 0].astype(int) - 170).max() < 80  # orange, as the sphere
+
+
+def test_the_view_is_the_one_that_blender_s_camera_sees(jobs, scene, run):
+    """The picture from a training camera's place agrees with that camera's training picture."""
+    scene.render.resolution_x = scene.render.resolution_y = 40
+    scene.camera.data.sensor_fit, scene.camera.data.sensor_width = "HORIZONTAL", 36.0
+    scene.camera.data.lens = 1.4 * 36.0
+    assert bpy.ops.nerf.render_view() == {"FINISHED"}
+    seen = pixels(bpy.data.images["Camera"])[..., 3] > 0.5
+    truth = sphere_image(small_camera(1, 16))[..., 3] > 127
+    assert (seen == truth).mean() > 0.97
+
+
+def test_all_cameras_and_the_frame_range(jobs, scene, run):
+    other = bpy.data.objects.new("Second / one", bpy.data.cameras.new("c"))
+    scene.collection.objects.link(other)
+    other.matrix_world = scene.camera.matrix_world
+    scene.nerf.render.views, scene.nerf.render.percentage = "ALL", 50
+    assert bpy.ops.nerf.render_view() == {"FINISHED"}
+    assert {"Camera.png", "Second _ one.png"} <= {path.name for path in (run / "renders").iterdir()}
+    assert tuple(bpy.data.images["Second _ one"].size) == (20, 15)
+
+    scene.camera.location = small_camera(1, 16).position
+    scene.camera.keyframe_insert("location", frame=1)
+    scene.camera.location = small_camera(1, 16).position + 2 * (small_camera(1, 16).position - CENTER)
+    scene.camera.keyframe_insert("location", frame=3)
+    scene.frame_start, scene.frame_end = 1, 3
+    scene.frame_set(2, subframe=0.5)
+    scene.nerf.render.views = "FRAMES"
+    assert bpy.ops.nerf.render_view() == {"FINISHED"}
+    assert (scene.frame_current, scene.frame_subframe) == (2, 0.5)
+    covered = [pixels(bpy.data.images[f"Camera_000{frame}"])[..., 3].sum() for frame in (1, 2, 3)]
+    assert covered[0] > 2 * covered[2] and covered[0] > covered[1] > covered[2]  # it moves away
+
+
+def test_points_are_the_core_s_and_lie_on_the_sphere(jobs, scene, run):
+    scene.nerf.points.count = 3000
+    assert bpy.ops.nerf.import_points() == {"FINISHED"}
+    item = scene.nerf.points.object
+    answer = jobs.ask("points", run=str(run), count=3000, threshold=None)
+    np.testing.assert_array_equal(positions(item.data), answer.arrays["position"])
+    np.testing.assert_array_equal(attribute(item.data, "density"), answer.arrays["density"])
+    assert scene.nerf.points.threshold == pytest.approx(answer.result["threshold"], rel=1e-6)
+    distance = np.abs(np.linalg.norm(positions(item.data) - CENTER, axis=1) - RADIUS)
+    assert np.median(distance) < 0.15 * RADIUS
+    assert "Cube" in scene.objects
+
+    scene.nerf.points.automatic, scene.nerf.points.threshold = False, 2 * answer.result["threshold"]
+    assert bpy.ops.nerf.import_points() == {"FINISHED"}
+    assert scene.nerf.points.object == item
+    assert attribute(item.data, "density").min() >= scene.nerf.points.threshold
+
+
+def test_a_threshold_that_nothing_reaches_is_one_sentence(jobs, scene):
+    scene.nerf.points.automatic, scene.nerf.points.threshold = False, 1e9
+    with pytest.raises(RuntimeError, match="lower the threshold"):
+        bpy.ops.nerf.import_points()
+    assert scene.nerf.points.object is None
+
+
+def test_samples_of_a_grid_are_the_core_s(jobs, scene, run):
+    scene.nerf.inspect.grid = (4, 3)
+    assert bpy.ops.nerf.inspect_samples() == {"FINISHED"}
+    item, rays = scene.nerf.inspect.object, scene.nerf.inspect.rays
+    camera = jobs.render.camera_at(scene, bpy.context.view_layer, scene.camera)
+    asked = [[x, y] for y in (5, 15, 25) for x in (5, 15, 25, 35)]
+    arrays = jobs.ask("trace", run=str(run), camera=camera.to_dict(), pixels=asked).arrays
+    np.testing.assert_array_equal(positions(item.data), arrays["position"])
+    for name in ("t", "density", "weight", "transmittance"):
+        np.testing.assert_array_equal(attribute(item.data, name), arrays[name])
+    np.testing.assert_array_equal(attribute(item.data, "stage", np.int32), arrays["stage"])
+    assert len(rays.data.edges) == 12
+    eye = np.array(scene.camera.matrix_world)[:3, 3]
+    np.testing.assert_allclose(positions(rays.data)[::2], np.tile(eye, (12, 1)), atol=1e-5)
+    # Every sample lies on its ray, t away from the eye.
+    ray = attribute(item.data, "ray", np.int32)
+    direction = camera.rays(np.array(asked, float))[1]
+    np.testing.assert_allclose(
+        positions(item.data), eye + direction[ray] * attribute(item.data, "t")[:, None], atol=1e-3
+    )
+
+
+def test_one_pixel_is_inspected_without_rays(jobs, scene):
+    settings = scene.nerf.inspect
+    bpy.ops.nerf.inspect_samples()
+    settings.pixels, settings.use_center, settings.show_rays = "PIXEL", True, False
+    assert bpy.ops.nerf.inspect_samples() == {"FINISHED"}
+    assert settings.rays is None and not [o for o in scene.objects if o.get("nerf_result") == "rays"]
+    weight = attribute(settings.object.data, "weight")
+    assert (attribute(settings.object.data, "ray", np.int32) == 0).all()
+    assert 0.5 < weight.sum() <= 1.001  # it meets the sphere
+    t = attribute(settings.object.data, "t")[np.argmax(weight)]
+    assert abs(t - (np.linalg.norm(small_camera(1, 16).position - CENTER) - RADIUS)) < 0.3
+    settings.use_center, settings.pixel = False, (40, 3)
+    with pytest.raises(RuntimeError, match=r"The pixel \(40, 3\) lies outside the picture, which has 40x30 pixels"):
+        bpy.ops.nerf.inspect_samples()
+
+
+def test_training_cameras_come_back_where_they_were(jobs, scene):
+    assert bpy.ops.nerf.import_cameras() == {"FINISHED"}
+    assert bpy.ops.nerf.import_cameras() == {"FINISHED"}  # again: the same ones, renewed
+    collection = bpy.data.collections["NeRF Cameras"]
+    found = sorted(collection.objects, key=lambda item: item.name)
+    assert len(found) == 14
+    for index, item in enumerate(found):
+        np.testing.assert_allclose(np.array(item.matrix_world), small_camera(index, 16).c2w, atol=1e-5)
+        assert item.data.lens / item.data.sensor_width == pytest.approx(1.4, rel=1e-6)
+
+
+def test_no_camera_is_one_sentence(jobs, scene):
+    bpy.data.objects.remove(scene.camera)
+    with pytest.raises(RuntimeError, match="There is no camera to render from"):
+        bpy.ops.nerf.render_view()
+    assert not bpy.ops.nerf.inspect_samples.poll()
+
+
+def test_a_core_killed_in_a_render_is_told_and_the_next_render_starts_another(jobs, scene):
+    scene.render.resolution_x = scene.render.resolution_y = 1500
+    steps = jobs.render.render_steps(scene, bpy.context.view_layer)
+    task = jobs.tasks.start("Render", steps, 1)
+    assert jobs.pump.pump_until(lambda: jobs.core.running().ready, 120)
+    first = jobs.core.running().pid
+    os.kill(first, signal.SIGKILL)
+    assert jobs.pump.pump_until(lambda: not task.running, 60)
+    assert task.phase == "failed" and "killed by the system" in task.text
+    assert jobs.core.status().kind == "failed"
+    look_from(scene)
+    assert bpy.ops.nerf.render_view() == {"FINISHED"}
+    assert jobs.core.running().pid != first
+
+
+def test_cancel_ends_a_render_and_keeps_what_is_finished(jobs, scene, run):
+    scene.frame_start, scene.frame_end = 11, 15
+    scene.nerf.render.views = "FRAMES"
+    task = jobs.tasks.start("Render", jobs.render.render_steps(scene, bpy.context.view_layer), 5)
+    assert jobs.pump.pump_until(lambda: task.done == 2, 120)
+    assert bpy.ops.nerf.task_cancel() == {"FINISHED"}
+    assert task.phase == "cancelled"
+    jobs.ask("status", run=str(run))
+    assert len(task.results) == 2
+    written = {path.name for path in (run / "renders").iterdir()}
+    assert {"Camera_0011.png", "Camera_0012.png"} <= written and "Camera_0015.png" not in written
+
+
+def test_buttons_are_off_while_nothing_is_trained(jobs, tmp_path):
+    bpy.context.scene.nerf.run_folder = str(tmp_path / "none")
+    for name in ("render_view", "import_points", "inspect_samples", "import_cameras"):
+        assert not getattr(bpy.ops.nerf, name).poll()
