@@ -5,7 +5,7 @@ from pathlib import Path
 from ..contract.errors import NerfError
 
 MARK = "made by NeRF Toolkit"
-_HEAD = 1 << 20  # marks lie before the pixels and points
+_HEAD = 1 << 23  # marks lie before pixels and points; before them a video has its index, some 20 bytes a picture
 
 
 def is_ours(path: Path) -> bool:

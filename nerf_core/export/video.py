@@ -7,7 +7,7 @@ import numpy as np
 
 from ..contract.errors import NerfError
 from ..contract.files import write_beside
-from .ownership import MARK
+from .ownership import MARK, is_ours
 
 
 def write_video(path: str | Path, pictures: Iterable[np.ndarray], fps: float = 24.0) -> int:
@@ -64,22 +64,28 @@ def write_video(path: str | Path, pictures: Iterable[np.ndarray], fps: float = 2
                     writer.send(None)
                 if even.shape != shape:
                     raise NerfError(f"All pictures of the video '{path}' must have one size.")
-                writer.send(even)
+                try:
+                    writer.send(even)
+                except OSError as error:  # imageio-ffmpeg puts the whole command line and log into it
+                    raise NerfError(
+                        f"ffmpeg stopped while it wrote the video '{path}'; free some disk space or choose another "
+                        "folder, and see nerf doctor."
+                    ) from error
                 count += 1
         finally:
             if writer is not None:
                 writer.close()
         if not count:
             raise NerfError(f"The video '{path}' has no pictures.")
-        if not temporary.stat().st_size:
-            raise NerfError(f"ffmpeg could not write the video '{path}'; write pictures to a folder instead.")
+        if not is_ours(temporary):  # the mark stands in the index, which ffmpeg moves to the front at the very end
+            raise NerfError(f"ffmpeg did not finish the video '{path}'; free some disk space, and see nerf doctor.")
 
     try:
         write_beside(path, write)
     except NerfError:
         raise
-    except (RuntimeError, BrokenPipeError) as error:  # imageio-ffmpeg: no executable, or it ended early
-        raise NerfError(f"ffmpeg could not write the video '{path}' ({error}); see nerf doctor.") from error
+    except RuntimeError as error:  # imageio-ffmpeg finds no executable
+        raise NerfError(f"There is no ffmpeg to write the video '{path}' with; see nerf doctor.") from error
     return count
 
 

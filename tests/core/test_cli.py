@@ -216,6 +216,19 @@ def test_ctrl_c_saves_and_is_130(nerf, ball_dataset, tmp_path):
     assert more["step"] == stopped["step"] + 2
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C cannot be sent to one process on Windows")
+def test_ctrl_c_in_a_video_is_130_and_leaves_nothing(nerf, trained_run, tmp_path):
+    process = nerf.start("render", trained_run, "--orbit", 5000, "--out", tmp_path / "a.mp4", "--device", "cpu")
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.iterdir()) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "nerf: stopped." in err and "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_doctor(nerf):
     found = one_json_line(nerf("doctor", "--json"))
     assert found["ready"] is True and found["device"] == found["devices"][0]["kind"]

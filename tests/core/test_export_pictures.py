@@ -1,5 +1,10 @@
 """Pictures, videos and whose files they may replace."""
 
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,6 +14,8 @@ from nerf_core.export.ownership import MARK, check_writable, is_ours
 from nerf_core.export.pictures import heat_map, side_by_side, to_picture, write_png
 from nerf_core.export.points import PointCloud, write_ply
 from nerf_core.export.video import write_video
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_frames_become_bytes_over_a_background_or_with_straight_alpha():
@@ -80,6 +87,29 @@ def test_a_video_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(NerfError, match="pictures a second"):
         write_video(tmp_path / "a.mp4", pictures(), fps=0)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on file sizes")
+def test_a_video_that_does_not_fit_is_one_sentence(tmp_path):
+    code = (
+        "import resource, sys, numpy as np\n"
+        "from nerf_core.export.video import write_video\n"
+        "from nerf_core.contract.errors import NerfError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
+        "noise = (np.random.default_rng(i).integers(0, 256, (256, 256, 3), dtype=np.uint8) for i in range(400))\n"
+        "try: write_video(sys.argv[1], noise)\n"
+        "except NerfError as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.mp4")],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=120,
+        check=False,
+    )
+    assert re.fullmatch(r"ffmpeg stopped while it wrote the video '.*a\.mp4'; free some disk space.*\n", done.stdout)
+    assert done.returncode == 0 and list(tmp_path.iterdir()) == []
 
 
 def test_only_our_own_files_may_be_replaced(tmp_path):
