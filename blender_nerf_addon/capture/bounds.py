@@ -94,19 +94,16 @@ def find_bounds(
         key = (item.as_pointer(), item.data.as_pointer() if item.data else 0)
         if key not in local:
             local[key] = _points(item)
-        points = local[key]
-        if len(points):
-            points = points @ np.array(matrix)[:3, :3].T + np.array(matrix)[:3, 3]
-            low, high = np.minimum(low, points.min(axis=0)), np.maximum(high, points.max(axis=0))
+        if len(local[key]):
+            near, far = _extent(local[key], matrix)
+            low, high = np.minimum(low, near), np.maximum(high, far)
     # What is switched off in the viewport is not evaluated there, yet it is rendered: its own box must do.
     for item in rendered - seen:
-        if (
-            item.type in GEOMETRY
-            and (subject is None or item in subject)
-            and not item.visible_get(view_layer=view_layer)
-        ):
-            points = _box(item) @ np.array(item.matrix_world)[:3, :3].T + np.array(item.matrix_world)[:3, 3]
-            low, high = np.minimum(low, points.min(axis=0)), np.maximum(high, points.max(axis=0))
+        if item.type not in GEOMETRY or (subject is not None and item not in subject):
+            continue
+        if not item.visible_get(view_layer=view_layer) and len(corners := _box(item)):
+            near, far = _extent(corners, item.matrix_world)
+            low, high = np.minimum(low, near), np.maximum(high, far)
     if not (low <= high).all():
         what = "The scene has" if subject is None else "The selected objects have"
         raise NerfError(f"{what} no geometry that is rendered: select or add an object, or enable it in renders.")
@@ -159,19 +156,28 @@ def _instances(
 
 
 def _points(item: bpy.types.Object) -> np.ndarray:
-    """(N, 3) local coordinates that span an evaluated object: its vertices, or its box's corners."""
+    """(N, 3) float32 local coordinates that span an evaluated object: its vertices, or its box's corners."""
     if item.type not in _MESHABLE:
         return _box(item)
-    mesh = item.to_mesh()
+    is_mesh = item.type == "MESH"
+    mesh = item.data if is_mesh else item.to_mesh()
     if mesh is None:
-        return np.empty((0, 3))
+        return np.empty((0, 3), dtype=np.float32)
     points = np.empty(len(mesh.vertices) * 3, dtype=np.float32)
-    mesh.vertices.foreach_get("co", points)
-    item.to_mesh_clear()
-    return points.reshape(-1, 3).astype(np.float64)
+    mesh.attributes["position"].data.foreach_get("vector", points)  # 20 times as fast as the vertices' `co`
+    if not is_mesh:
+        item.to_mesh_clear()
+    return points.reshape(-1, 3)
+
+
+def _extent(points: np.ndarray, matrix: Matrix) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest world corner of local points; turned in single precision, as they are stored."""
+    matrix = np.array(matrix, dtype=np.float64)
+    turned = matrix[:3, :3].astype(np.float32) @ points.T
+    return turned.min(axis=1) + matrix[:3, 3], turned.max(axis=1) + matrix[:3, 3]
 
 
 def _box(item: bpy.types.Object) -> np.ndarray:
-    corners = np.array([tuple(corner) for corner in item.bound_box], dtype=np.float64)
+    corners = np.array([tuple(corner) for corner in item.bound_box], dtype=np.float32)
     # Blender gives (-1 ...) three times for a box that it does not know.
-    return corners if (corners.max(axis=0) > corners.min(axis=0)).any() else np.empty((0, 3))
+    return corners if (corners.max(axis=0) > corners.min(axis=0)).any() else np.empty((0, 3), dtype=np.float32)
