@@ -19,6 +19,9 @@ from nerf_core.contract.messages import (
     PARSE_ERROR,
     PROTOCOL_VERSION,
     USER_ERROR,
+    encode,
+    read_message,
+    request,
 )
 from nerf_core.contract.run_folder import RunFolder
 from nerf_core.training.checkpoint import load_checkpoint
@@ -343,29 +346,38 @@ def test_a_core_that_hangs_ends_all_the_same(start, data, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there the end of stdin alone tells")
-def test_the_core_leaves_when_its_parent_is_gone_though_its_stdin_stays_open(tmp_path):
+def test_the_core_leaves_when_its_parent_is_gone_though_its_stdin_stays_open():
     read_end, write_end = os.pipe()
+    out_read, out_write = os.pipe()
     script = (
         "import subprocess, sys\n"
-        f"child = subprocess.Popen([sys.executable, '-m', 'nerf_core', 'serve'], stdin={read_end}, "
-        "stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
+        f"child = subprocess.Popen([sys.executable, '-m', 'nerf_core', 'serve'], stdin={read_end}, stdout={out_write}, "
+        "stderr=subprocess.DEVNULL)\n"
         "print(child.pid, flush=True)\n"
         "sys.stdin.read()"
     )
     parent = subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[read_end]
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        pass_fds=[read_end, out_write],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     os.close(read_end)
+    os.close(out_write)
     try:
         core = int(parent.stdout.readline())
-        time.sleep(1.0)  # let it start watching
-        parent.kill()
-        parent.wait()
-        deadline = time.monotonic() + 30
-        while is_alive(core) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not is_alive(core)
+        with open(out_read, "rb") as answers:
+            os.write(write_end, encode(request(1, "hello", protocol=PROTOCOL_VERSION, client="test")))
+            assert read_message(answers).id == 1
+            parent.kill()
+            parent.wait()
+            deadline = time.monotonic() + 30
+            while is_alive(core) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert not is_alive(core)
     finally:
+        parent.kill()
         os.close(write_end)
         parent.stdin.close()
         parent.stdout.close()
@@ -399,8 +411,7 @@ def test_kill_loses_no_more_than_since_the_last_checkpoint(start, data, tmp_path
     second = start()
     ident = begin_training(second, run, steps=5, more=True)
     assert second.wait(ident).result["step"] == kept + 5
-    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert steps[-1] == kept + 5
+    assert json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"] == kept + 5
 
 
 @pytest.mark.parametrize(
