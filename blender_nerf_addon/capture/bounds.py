@@ -161,7 +161,7 @@ def _points(item: bpy.types.Object) -> np.ndarray:
         return _box(item)
     is_mesh = item.type == "MESH"
     mesh = item.data if is_mesh else item.to_mesh()
-    if mesh is None:
+    if mesh is None or not len(mesh.vertices):
         return np.empty((0, 3), dtype=np.float32)
     points = np.empty(len(mesh.vertices) * 3, dtype=np.float32)
     mesh.attributes["position"].data.foreach_get("vector", points)  # 20 times as fast as the vertices' `co`
