@@ -170,7 +170,7 @@ class CaptureJob:
         picture.choose_quality(scene, self.plan.samples, self.plan.denoise)
         for other in scene.view_layers:
             other.use = other == layer
-        for marker in scene.timeline_markers:
+        for marker in scene.timeline_markers:  # rendering would switch to their cameras
             if marker.camera is not None:
                 guard.set(marker, "camera", None)
         if self.plan.only is not None:

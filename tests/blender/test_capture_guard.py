@@ -107,7 +107,7 @@ def test_after_errors_while_saving_and_rendering(scene, how, addon_module, tmp_p
     assert scenes.differences(before, scenes.dump()) == []
 
 
-def test_a_render_handler_that_raises_or_unlinks_changes_nothing_else(scene, tmp_path):
+def test_renders_use_our_camera_and_a_raising_handler_changes_nothing(scene, tmp_path):
     """A person's own script hooks into renders; what it raises is Blender's affair, the scene stays."""
     before = scenes.dump()
     seen = []
