@@ -105,9 +105,8 @@ class Looking:
         if self._running is not None and self._running.tag == tag:
             self._running.cancelled = True
 
-    def _render(self, entry: Waiting) -> Reply:
-        run, camera = entry.params.text("run"), entry.params.camera()
-        loaded = self.session.find(run)
+    def _watch(self, entry: Waiting, run: str, doing: str, **more: object) -> tuple[Callable, Callable]:
+        """What long work asks (whether to stop) and tells (its progress, now and then)."""
         told = time.perf_counter()
 
         def should_stop() -> bool:
@@ -119,9 +118,14 @@ class Looking:
             now = time.perf_counter()
             if now - told >= PROGRESS_SECONDS:
                 told = now
-                self.session.tell("render", run, done, 1.0, f"Rendering, {done:.0%}", tag=entry.tag)
+                self.session.tell(entry.kind, run, done, 1.0, f"{doing}, {done:.0%}", **more)
 
-        frame = loaded.render(camera, should_stop, on_progress)
+        return should_stop, on_progress
+
+    def _render(self, entry: Waiting) -> Reply:
+        run, camera = entry.params.text("run"), entry.params.camera()
+        loaded = self.session.find(run)
+        frame = loaded.render(camera, *self._watch(entry, run, "Rendering", tag=entry.tag))
         result = {"width": camera.width, "height": camera.height, "seconds": frame.seconds, "samples": frame.samples}
         return result, {"rgba": frame.rgba, "depth": frame.depth}
 
@@ -134,7 +138,8 @@ class Looking:
         loaded = self.session.find(run)
         self.session.tell("points", run, 0.0, 1.0, "Finding density points")
         seed = int(loaded.settings.get("seed") or 0)
-        cloud = extract_points(loaded.method, loaded.cameras, count, threshold, seed)
+        should_stop, on_progress = self._watch(entry, run, "Finding density points")
+        cloud = extract_points(loaded.method, loaded.cameras, count, threshold, seed, on_progress, should_stop)
         arrays = {"position": cloud.position, "density": cloud.density, "color": cloud.color}
         result = {"count": len(cloud.position), "threshold": cloud.threshold}
         return result, {name: np.asarray(array, dtype=np.float32) for name, array in arrays.items()}
