@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numba
 from numba.core import config as numba_config
@@ -76,7 +76,7 @@ def compiled_inside(function: Callable[..., Any]) -> Callable[..., Any]:
     return _compile(function, "always")
 
 
-def _compile(function: Callable[..., Any], inline: str) -> Callable[..., Any]:
+def _compile(function: Callable[..., Any], inline: Literal["never", "always"]) -> Callable[..., Any]:
     settings: Any = numba_config  # its names are set at run time
     before = settings.CACHE_DIR, settings.CACHE_LOCATOR_CLASSES
     settings.CACHE_DIR = str(_FOLDER)

@@ -11,8 +11,11 @@ import numpy as np
 from .compile import compiled
 
 TINY = np.float32(1e-9)
+ZERO, ONE = np.float32(0.0), np.float32(1.0)
 BLOCK = 4
 """Cells along a block's side."""
+SHIFT = 2
+"""A cell's index shifted right by this is its block's."""
 
 
 @compiled
@@ -32,17 +35,11 @@ def clip_to_box(origin, direction, box):
 
 
 @compiled
-def cell_exit(origin, direction, position, cells):
-    """Distance along the ray at which it leaves the cell (of a grid of `cells`^3) that holds `position`."""
-    scale = np.float32(cells)
-    leave = np.float32(1e9)
-    for axis in range(3):
-        d = direction[axis]
-        if abs(d) >= TINY:
-            index = np.float32(math.floor(position[axis] * scale))
-            wall = (index + np.float32(1.0) if d > np.float32(0.0) else index) / scale
-            leave = min(leave, (wall - origin[axis]) / d)
-    return leave
+def reciprocal(component):
+    """1 / a direction's component; a huge number of either sign where it is (nearly) zero."""
+    if abs(component) < TINY:
+        return ONE / TINY
+    return ONE / component
 
 
 @compiled
@@ -70,28 +67,46 @@ def march(origin, direction, start, step, far, lattice, limit, cells, blocks, po
         Where to go on.
     """
     side = cells.shape[0]
+    last = side - 1
     scale = np.float32(side)
+    fine, coarse = ONE / scale, np.float32(BLOCK) / scale
+    per_step = ONE / step
+    ox, oy, oz = origin[0], origin[1], origin[2]
+    dx, dy, dz = direction[0], direction[1], direction[2]
+    rx, ry, rz = reciprocal(dx), reciprocal(dy), reciprocal(dz)
+    # The wall through which a ray leaves a cell is the lower or the upper one.
+    wx, wy, wz = np.int64(rx > ZERO), np.int64(ry > ZERO), np.int64(rz > ZERO)
     found = 0
     while found < limit:
         t = start + np.float32(lattice) * step
         if t >= far:
             break
-        row = at + found
-        for axis in range(3):
-            positions[row, axis] = min(max(origin[axis] + t * direction[axis], np.float32(0.0)), np.float32(1.0))
-        ix = min(np.int64(positions[row, 0] * scale), side - 1)
-        iy = min(np.int64(positions[row, 1] * scale), side - 1)
-        iz = min(np.int64(positions[row, 2] * scale), side - 1)
-        if blocks[iz // BLOCK, iy // BLOCK, ix // BLOCK] == 0:
-            leave = cell_exit(origin, direction, positions[row], side // BLOCK)
-        elif cells[iz, iy, ix] == 0:
-            leave = cell_exit(origin, direction, positions[row], side)
-        else:
+        x = min(max(ox + t * dx, ZERO), ONE)
+        y = min(max(oy + t * dy, ZERO), ONE)
+        z = min(max(oz + t * dz, ZERO), ONE)
+        ix = min(np.int64(x * scale), last)
+        iy = min(np.int64(y * scale), last)
+        iz = min(np.int64(z * scale), last)
+        if cells[iz, iy, ix] != 0:
+            row = at + found
+            positions[row, 0] = x
+            positions[row, 1] = y
+            positions[row, 2] = z
             distances[row] = t
             found += 1
             lattice += 1
             continue
-        lattice = max(lattice + 1, np.int64(math.ceil(min(leave, far) / step - start / step)))
+        size = fine
+        if blocks[iz >> SHIFT, iy >> SHIFT, ix >> SHIFT] == 0:
+            size = coarse
+            ix >>= SHIFT
+            iy >>= SHIFT
+            iz >>= SHIFT
+        leave = min(
+            (np.float32(ix + wx) * size - ox) * rx,
+            min((np.float32(iy + wy) * size - oy) * ry, (np.float32(iz + wz) * size - oz) * rz),
+        )
+        lattice = max(lattice + 1, np.int64(math.ceil((min(leave, far) - start) * per_step)))
     return found, lattice
 
 

@@ -4,6 +4,7 @@ Everything takes addresses as integers: `address(array) + 4 * offset`. The calle
 can outlive them.
 """
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,9 @@ def emitted(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _has_avx512() -> bool:
+    told = os.environ.get("NUMBA_CPU_FEATURES")  # what numba is told to compile for, if not for this machine
+    if told is not None:
+        return "+avx512f" in told.split(",")
     return bool(llvm.get_host_cpu_features().get("avx512f", False))
 
 
