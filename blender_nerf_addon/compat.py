@@ -5,8 +5,6 @@ from typing import Any
 
 import bpy
 
-EEVEE_ENGINES = ("BLENDER_EEVEE_NEXT", "BLENDER_EEVEE")  # 4.2 to 4.5, and 5.0 on
-
 
 def eevee_engine() -> str:
     """The render engine id of EEVEE in this Blender."""

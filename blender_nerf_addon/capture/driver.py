@@ -222,18 +222,6 @@ def planned_run(scene: bpy.types.Scene, settings: Any) -> Path:
     return folders.runs_folder(settings.folder) / folders.run_name(settings.name, scene)
 
 
-def run_capture(job: CaptureJob, on_view: Any = None) -> None:
-    """Take all pictures at once, without a window; `on_view(job)` is called after each."""
-    try:
-        more = True
-        while more:
-            more = job.step()
-            if on_view is not None:
-                on_view(job)
-    finally:
-        job.close()
-
-
 def _put_camera(scene: bpy.types.Scene, camera: Camera, guard: SceneGuard) -> None:
     """A camera of our own looks: the person's keep their places, and depth of field does not blur the data set."""
     data = guard.temporary(bpy.data.cameras, bpy.data.cameras.new("NeRF Capture"))
