@@ -166,7 +166,7 @@ def script():
     cube.hide_set(False)
     scene.render.film_transparent = True
     scene.view_settings.view_transform = "Standard"
-    scene.cycles.samples = 16
+    scene.cycles.samples, scene.cycles.use_denoising = 16, False
     scene.render.filepath = str(FOLDER / "truth.png")
     bpy.ops.render.render(write_still=True)
     truth = bpy.data.images.load(scene.render.filepath)
