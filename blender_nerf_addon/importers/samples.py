@@ -35,7 +35,7 @@ def import_samples(
         What `trace` answers: `methods.base.Trace`'s arrays, all in world units.
     name : str
     radius : float
-        Of the sample with the largest weight, world units; 0 chooses one from the distance of samples.
+        Of the sample with the largest weight, world units; 0 chooses one from the samples' distance and extent.
     old : Object, optional
         The object of an earlier inspection.
 
@@ -48,7 +48,7 @@ def import_samples(
     weight = np.asarray(arrays["weight"], dtype=np.float32)
     largest = float(weight.max()) if weight.size else 1.0
     relative = weight / max(largest, 1e-8)
-    size = radius if radius > 0 else _radius(np.asarray(arrays["dt"]))
+    size = radius if radius > 0 else _radius(np.asarray(arrays["dt"]), np.asarray(arrays["position"]))
     attributes = {key: np.asarray(arrays[key]) for key in ("t", "dt", "density", "weight", "transmittance")}
     attributes["color"] = srgb_to_linear(arrays["color"])
     attributes["stage"] = np.asarray(arrays["stage"], dtype=np.int32)
@@ -114,5 +114,8 @@ def remove_rays(old: bpy.types.Object | None) -> None:
         bpy.data.meshes.remove(mesh)
 
 
-def _radius(dt: np.ndarray) -> float:
-    return 0.6 * float(np.median(dt)) if dt.size else 0.01
+def _radius(dt: np.ndarray, position: np.ndarray) -> float:
+    """So that neighbours on a ray nearly touch, but never too small to be seen from where all of them are seen."""
+    if not dt.size:
+        return 0.01
+    return max(0.6 * float(np.median(dt)), 0.005 * float(np.linalg.norm(np.ptp(position, axis=0))))
