@@ -12,7 +12,19 @@ ROOT = Path(__file__).resolve().parents[2]
 ADDON = ROOT / "blender_nerf_addon"
 CORE = ROOT / "nerf_core"
 # What Blender's Python brings beside the standard library, and nothing that has to be installed.
-BLENDER = {"bpy", "bpy_extras", "mathutils", "numpy", "gpu", "gpu_extras", "blf", "bmesh", "addon_utils", "bl_ui", "_cycles"}
+BLENDER = {
+    "bpy",
+    "bpy_extras",
+    "mathutils",
+    "numpy",
+    "gpu",
+    "gpu_extras",
+    "blf",
+    "bmesh",
+    "addon_utils",
+    "bl_ui",
+    "_cycles",
+}
 CONTRACT = ["vendor", "nerf_core", "contract"]
 
 
