@@ -3,6 +3,8 @@
 import json
 import os
 import stat
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -55,7 +57,43 @@ def test_a_file_in_the_way_of_a_folder(tmp_path):
         make_folder(tmp_path / "a" / "b")
 
 
-@pytest.mark.skipif(as_root, reason="root may write anywhere")
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 256 KiB; `small_disk("ro")` makes it read-only."""
+    point = tmp_path / "disk"
+    point.mkdir()
+
+    def mount(*options):
+        command = ["mount", "-t", "tmpfs", "-o", ",".join(("size=256k", *options)), "tmpfs", str(point)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"this user may not mount a small disk: {done.stderr.strip()}")
+        return point
+
+    if sys.platform != "linux":
+        pytest.skip("small disks are mounted on Linux alone")
+    mount()
+    yield lambda option: mount("remount", option) if option else point
+    subprocess.run(["umount", str(point)], check=True)
+
+
+def test_a_full_disk_keeps_the_old_file(small_disk):
+    path = small_disk("") / "checkpoint.bin"
+    write_bytes(path, b"old" * 1000)
+    with pytest.raises(NerfError, match=r"checkpoint\.bin.*No space left.*Free some disk space"):
+        write_bytes(path, bytes(1_000_000))
+    assert path.read_bytes() == b"old" * 1000 and list(path.parent.iterdir()) == [path]
+
+
+def test_a_read_only_disk(small_disk):
+    folder = small_disk("ro")
+    with pytest.raises(NerfError, match=r"a\.bin.*Read-only.*may write to"):
+        write_bytes(folder / "a.bin", b"x")
+    with pytest.raises(NerfError, match="may write to"):
+        claim_run_folder(folder / "run")
+
+
+@pytest.mark.skipif(as_root, reason="root may write anywhere; see test_a_read_only_disk")
 def test_a_folder_that_may_not_be_written(tmp_path):
     tmp_path.chmod(0o500)
     try:
