@@ -9,6 +9,7 @@ import bpy
 from bpy.props import BoolProperty
 
 from ..capture.cameras import Frame, camera_from_blender
+from ..capture.planner import scene_cameras
 from ..importers import images
 from ..jobs import runs, tasks
 from ..vendor.nerf_core.contract.camera import Camera
@@ -75,7 +76,8 @@ def render_steps(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> list[Any
     space = runs.color_space(folder)
     views = scene.nerf.render.views
     if views == "ALL":
-        cameras = [item for item in scene.objects if item.type == "CAMERA" and item.visible_get(view_layer=layer)]
+        own = scene_cameras(scene, scene.nerf.capture)
+        cameras = [item for item in own if item.visible_get(view_layer=layer)]
         shots: list[tuple[bpy.types.Object, int | None]] = [(item, None) for item in cameras]
     elif views == "FRAMES":
         frames = range(scene.frame_start, scene.frame_end + 1, scene.frame_step)
