@@ -62,3 +62,9 @@ def set_linear(image: bpy.types.Image) -> None:
         except TypeError:  # a colour configuration of the person's own names it otherwise
             continue
         return
+
+
+def use_nodes(material: bpy.types.Material) -> None:
+    """Give a material its node tree; from 5.0 on every material has one, and asking for it warns."""
+    if bpy.app.version < (5, 0, 0):
+        material.use_nodes = True

@@ -81,7 +81,7 @@ def show_preview(rgba: np.ndarray, color_space: str) -> bpy.types.Image:
         Premultiplied; row 0 is the top.
     color_space : {'srgb', 'linear'}
     """
-    image = next((image for image in bpy.data.images if image.get(PREVIEW_KEY)), None)
+    image = _preview()
     height, width = rgba.shape[:2]
     is_float = color_space == "linear"
     if image is not None and image.is_float != is_float:
@@ -95,6 +95,17 @@ def show_preview(rgba: np.ndarray, color_space: str) -> bpy.types.Image:
     _set_pixels(image, rgba, color_space)
     image.update()
     return image
+
+
+def keep_preview() -> None:
+    """Pack the preview into the .blend: an image that was painted and not kept makes Blender ask when it quits."""
+    image = _preview()
+    if image is not None and image.is_dirty:
+        image.pack()
+
+
+def _preview() -> bpy.types.Image | None:
+    return next((image for image in bpy.data.images if image.get(PREVIEW_KEY)), None)
 
 
 def _filled(name: str, rgba: np.ndarray, color_space: str) -> bpy.types.Image:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 import bpy
 import numpy as np
 
+from .. import compat
+
 KIND_KEY = "nerf_kind"  # marks what is ours: "points", "samples", "rays"
 RESULT_KEY = "nerf_result"  # on objects: captures leave them out
 
@@ -91,7 +93,7 @@ def emission_material(name: str, kind: str) -> bpy.types.Material:
         return found
     material = bpy.data.materials.new(name)
     material[KIND_KEY] = kind
-    material.use_nodes = True
+    compat.use_nodes(material)
     nodes, links = material.node_tree.nodes, material.node_tree.links
     nodes.clear()
     source = nodes.new("ShaderNodeAttribute")

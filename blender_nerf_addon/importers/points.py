@@ -56,9 +56,9 @@ def import_points(
 
 
 def _radius(position: np.ndarray) -> float:
-    """Half the distance of points spread evenly over the surface of their box."""
+    """So large that points spread evenly over the surface of their box overlap a little."""
     if len(position) < 2:
         return 0.01
     low, high = np.percentile(position, (1, 99), axis=0)
     a, b, c = np.maximum(high - low, 1e-6)
-    return float(0.5 * np.sqrt(2.0 * (a * b + b * c + c * a) / len(position)))
+    return float(0.75 * np.sqrt(2.0 * (a * b + b * c + c * a) / len(position)))

@@ -64,7 +64,9 @@ def describe(hello: Mapping[str, Any]) -> str:
     names = [d.get("name") for d in hello.get("devices") or () if isinstance(d, Mapping) and d.get("kind") == kind]
     versions = hello.get("versions") or {}
     shown = [f"{name} {versions[name]}" for name in ("torch", "numba") if versions.get(name)]
-    return ", ".join([str(names[0] if names and names[0] else kind or "CPU"), *shown])
+    # A processor's own name ("x86_64") tells a person less than this.
+    device = "CPU" if kind in (None, "", "cpu") else str(names[0] if names and names[0] else kind)
+    return ", ".join([device, *shown])
 
 
 def request(

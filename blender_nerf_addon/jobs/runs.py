@@ -1,6 +1,7 @@
 """Which run folder a scene works with: the chosen one, else one beside the .blend or in the default folder."""
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 import bpy
@@ -97,6 +98,23 @@ def has_result(scene: bpy.types.Scene) -> bool:
         return run_folder(scene).checkpoint.is_file()
     except (NerfError, OSError):
         return False
+
+
+def is_unfinished(scene: bpy.types.Scene) -> bool:
+    """Whether the run's training was stopped before its budget was spent; cheap enough for drawing."""
+    try:
+        folder = run_folder(scene)
+        return _is_unfinished(str(folder.root), folder.settings.stat().st_mtime_ns)
+    except (NerfError, OSError):
+        return False
+
+
+@lru_cache(maxsize=8)
+def _is_unfinished(root: str, _changed: int) -> bool:
+    known = RunFolder(Path(root)).read()
+    budget, spent = known.get("budget") or {}, known.get("spent") or {}
+    # The core takes what is within a hundredth of a second of its end as ended.
+    return any(spent.get(kind, 0) < amount - 0.01 for kind, amount in budget.items())
 
 
 def has_views(scene: bpy.types.Scene) -> bool:

@@ -261,5 +261,7 @@ def _pip_error(log: Path) -> str:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return "see the log"
+    if any("Could not fetch URL" in line or "NewConnectionError" in line for line in lines):
+        return "the package index cannot be reached"
     errors = [line.partition("ERROR:")[2].strip() for line in lines if line.startswith("ERROR:")]
     return (errors[0] if errors else last_line(log))[:200]

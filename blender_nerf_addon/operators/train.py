@@ -167,6 +167,7 @@ def _show_preview(message: Message) -> None:
 
 
 def _ended(ended: Training) -> None:
+    images.keep_preview()
     # Without a window whoever waits for the end tells it.
     if ended.phase in ("failed", "interrupted") and not bpy.app.background:
         common.show_error(ended.text)

@@ -63,8 +63,7 @@ class NERF_PT_train(_Sidebar, bpy.types.Panel):
         if current is not None and current.can_resume:
             row.operator("nerf.train_resume", icon="FILE_REFRESH")
         elif runs.has_result(context.scene):
-            stopped = current is not None and current.phase == "stopped"
-            if stopped:
+            if runs.is_unfinished(context.scene):
                 row.operator("nerf.train", text="Continue", icon="PLAY").more = False
             row.operator("nerf.train", text="Train More", icon="ADD").more = True
         else:

@@ -85,6 +85,9 @@ def test_preview_is_one_image_in_whatever_size_and_name(images, space):
         np.testing.assert_array_equal(np.round(pixels(second) * 255).astype(np.uint8)[:HEIGHT], straight)
     else:
         np.testing.assert_array_equal(pixels(second)[:HEIGHT], frame)
+    images.keep_preview()
+    assert second.packed_file is not None and not second.is_dirty
+    images.show_preview(np.tile(frame, (2, 1, 1)), space)  # and it can be shown on
     other = images.show_preview(frame, "srgb" if space == "linear" else "linear")
     assert len([image for image in bpy.data.images if image.get("nerf_preview")]) == 1
     assert other.is_float != (space == "linear")

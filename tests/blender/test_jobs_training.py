@@ -28,6 +28,7 @@ def jobs(addon_module, monkeypatch):
         training = addon_module("jobs.training")
         tasks = addon_module("jobs.tasks")
         train = addon_module("operators.train")
+        runs = addon_module("jobs.runs")
 
         def start(self, scene, steps=LONG, **options):
             """Start training and come back while it goes on, as a window does."""
@@ -85,6 +86,7 @@ def test_stop_keeps_what_was_learned_and_continue_goes_on(jobs, scene, tmp_path)
     assert started.phase == "stopped" and started.fraction < 1
     steps = run_json(tmp_path)["spent"]["steps"]
     assert steps == started.step > 0
+    assert jobs.runs.is_unfinished(scene)
     again = jobs.start(scene)
     jobs.until(lambda: again.step > steps)
     assert again.fraction < 1  # on the way to the whole of its budget
@@ -94,6 +96,7 @@ def test_stop_keeps_what_was_learned_and_continue_goes_on(jobs, scene, tmp_path)
     steps = run_json(tmp_path)["spent"]["steps"]
     assert bpy.ops.nerf.train(more=True) == {"FINISHED"}
     assert run_json(tmp_path)["spent"]["steps"] == steps + 20
+    assert not jobs.runs.is_unfinished(scene)
 
 
 def test_a_killed_core_is_told_and_its_training_taken_up_again(jobs, scene, tmp_path):
@@ -231,3 +234,19 @@ def test_a_checkpoint_of_another_version_is_refused_and_kept(jobs, tmp_path):
     with pytest.raises(RuntimeError, match=r"checkpoint.safetensors' is a checkpoint of version 9"):
         bpy.ops.nerf.import_cameras()
     assert checkpoint.read_bytes() == before
+
+
+def test_training_starts_by_itself_after_a_capture(jobs, tmp_path):
+    scene = bpy.context.scene
+    scene.render.engine = "BLENDER_WORKBENCH"
+    settings = scene.nerf.capture
+    settings.folder, settings.name = str(tmp_path), "captured"
+    settings.train_count, settings.val_count, settings.test_count = 5, 1, 0
+    settings.resolution_x = settings.resolution_y = 24
+    scene.nerf.training.budget, scene.nerf.training.steps, scene.nerf.training.device = "STEPS", 20, "CPU"
+    scene.nerf.training.data = str(tmp_path / "something else")  # what is captured is trained, not this
+    assert bpy.ops.nerf.capture(then_train=True) == {"FINISHED"}
+    assert jobs.training.current().phase == "finished"
+    assert jobs.runs.run_folder(scene).root == tmp_path / "captured"
+    known = json.loads((tmp_path / "captured" / "run.json").read_text())
+    assert known["data"] == "dataset" and known["spent"]["steps"] == 20
