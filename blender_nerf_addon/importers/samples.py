@@ -115,7 +115,7 @@ def remove_rays(old: bpy.types.Object | None) -> None:
 
 
 def _radius(dt: np.ndarray, position: np.ndarray) -> float:
-    """So that neighbours on a ray nearly touch, but never too small to be seen from where all of them are seen."""
+    """So that neighbours on a ray nearly touch, but large enough to be seen from where all of them are in view."""
     if not dt.size:
         return 0.01
-    return max(0.6 * float(np.median(dt)), 0.005 * float(np.linalg.norm(np.ptp(position, axis=0))))
+    return max(0.6 * float(np.median(dt)), 0.012 * float(np.linalg.norm(np.ptp(position, axis=0))))
