@@ -6,6 +6,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
+from ..importers.point_display import RESULT_KEY
 from ..vendor.nerf_core.contract.errors import NerfError
 
 GEOMETRY = {"MESH", "CURVE", "SURFACE", "META", "FONT", "CURVES", "POINTCLOUD", "VOLUME", "GPENCIL", "GREASEPENCIL"}
@@ -52,7 +53,7 @@ def rendered_objects(view_layer: bpy.types.ViewLayer) -> set[bpy.types.Object]:
         layer = pending.pop()
         if layer.exclude or layer.collection.hide_render:
             continue
-        found.update(item for item in layer.collection.objects if not item.hide_render)
+        found.update(item for item in layer.collection.objects if not item.hide_render and not item.get(RESULT_KEY))
         pending.extend(layer.children)
     return found
 
@@ -148,6 +149,8 @@ def _instances(
     for instance in depsgraph.object_instances:
         item = instance.object
         if item.type not in GEOMETRY or item.hide_render or not getattr(item, "visible_camera", True):
+            continue
+        if item.get(RESULT_KEY):  # what a NeRF gave back is no part of the scene to capture
             continue
         if instance.is_instance:
             yield item, instance.parent, instance.matrix_world

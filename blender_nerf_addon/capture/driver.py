@@ -6,6 +6,7 @@ from typing import Any
 
 import bpy
 
+from ..importers.point_display import RESULT_KEY
 from ..jobs import runs
 from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
@@ -173,6 +174,9 @@ class CaptureJob:
         for marker in scene.timeline_markers:  # rendering would switch to their cameras
             if marker.camera is not None:
                 guard.set(marker, "camera", None)
+        for item in layer.objects:
+            if item.get(RESULT_KEY):  # points and samples of an earlier NeRF
+                guard.set(item, "hide_render", True)
         if self.plan.only is not None:
             only = set(self.plan.only)
             keep = with_sources(item for item in layer.objects if item.name_full in only)
