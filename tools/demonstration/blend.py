@@ -43,6 +43,7 @@ def bring_back(blender: BlenderWithAddon, run: Path, out: Path, count: int) -> P
         _run("import_cameras")
         _run("import_points")
         _run("render_view")
+        bpy.context.preferences.filepaths.save_version = 0  # no demo.blend1 beside it
         target = out / "demo.blend"
         scene.nerf.run_folder = str(run)
         bpy.ops.wm.save_as_mainfile(filepath=str(target), check_existing=False)
