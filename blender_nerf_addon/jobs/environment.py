@@ -87,7 +87,7 @@ def find_interpreter() -> Interpreter:
     if state == "ready":
         return Interpreter(managed_python(), "managed")
     sentences = {
-        "absent": "The NeRF core is not set up yet; press Set Up Core in the add-on's preferences.",
+        "absent": "The NeRF core is not set up yet; press Set Up Core.",
         "interrupted": "Setting up the NeRF core was interrupted; press Set Up Core again.",
         "outdated": "The NeRF core belongs to another version of this add-on; press Set Up Core again.",
     }

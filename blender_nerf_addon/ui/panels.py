@@ -25,11 +25,14 @@ class NERF_PT_core(_Sidebar, bpy.types.Panel):
     """Shown while the core is not as it should be."""
 
     bl_label = "NeRF Core"
-    bl_order = 0
+    bl_order = -10  # in front of everything: without it nothing trains
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
-        """Only when there is something to say."""
+        """Only when there is something to say that the training's panel does not say already."""
+        current = training.current()
+        if current is not None and current.can_resume:
+            return False
         return core.status().kind in ("missing", "failed") or managed.running()
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -208,14 +211,16 @@ def _draw_outcome(layout: bpy.types.UILayout, current: Training, context: bpy.ty
     icon = "ERROR" if current.phase in ("failed", "interrupted") else "CHECKMARK"
     core_box.labels(layout, current.text, icon, characters(context))
     if current.step:
-        _draw_numbers(layout, current)
+        _draw_numbers(layout, current, quality=current.phase != "finished")
 
 
-def _draw_numbers(layout: bpy.types.UILayout, current: Training) -> None:
+def _draw_numbers(layout: bpy.types.UILayout, current: Training, quality: bool = True) -> None:
     rows = [("Step", f"{current.step:,}")]
     if current.loss is not None:
         rows.append(("Loss", f"{current.loss:.5f}"))
-    if current.val_psnr is not None:
+    if not quality:
+        pass  # the sentence above tells it
+    elif current.val_psnr is not None:
         rows.append(("Held-Out PSNR", f"{current.val_psnr:.2f} dB"))
     elif current.psnr is not None:
         rows.append(("Training PSNR", f"{current.psnr:.2f} dB"))
