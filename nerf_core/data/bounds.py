@@ -11,11 +11,12 @@ from ..contract.lens import Distortion
 from .views import View
 
 GRID = 32  # cells along the longest side to begin with
-FINEST = 1 / 200  # cells at the hull's faces are split until they are smaller than this part of its longest side
+FINEST = 1 / 120  # cells at the hull's faces are split until they are smaller than this part of its longest side
 MAX_ROUNDS = 400
 PADDING = 0.05
 SEEN_BY = 0.5
-MAX_VIEWS = 100
+MAX_VIEWS = 64
+MASK_SIDE = 200  # masks are shrunk to sides of this to twice this many pixels
 _CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], dtype=np.float64)
 
 
@@ -54,7 +55,8 @@ def visual_hull_box(views: Sequence[View], region: np.ndarray) -> np.ndarray | N
 
     Space carving on cubic cells, split only where they hold up the box. A cell goes when some view sees all of it and
     sees nothing there (alpha 0), or when less than `SEEN_BY` as many views see it as see the best seen cell: out there
-    few masks speak, and stray cones would stay. Masks are widened by the cell's size, so thin things stay.
+    few masks speak, and stray cones would stay. Masks are shrunk, a block being set where any pixel of it is, and
+    widened by the cell's size, so thin things stay.
 
     Parameters
     ----------
@@ -102,7 +104,7 @@ class _Hull:
     """The masks of some views, and which cubes of space they leave."""
 
     def __init__(self, views: Sequence[View]) -> None:
-        self.masks = [_summed_area(view.rgba[..., 3] > 0) for view in views]
+        self.masks = [_Mask.of(view.rgba[..., 3]) for view in views]
         self.lenses = [_Lens.of(view.camera) for view in views]
 
     def seen_by(self, centers: np.ndarray, size: float) -> np.ndarray:
@@ -110,21 +112,43 @@ class _Hull:
         radius = 0.5 * math.sqrt(3.0) * size
         seen = np.zeros(len(centers), np.int32)
         left = np.arange(len(centers))
-        for lens, table in zip(self.lenses, self.masks, strict=True):
-            pixels, per_unit, inside = lens.project(centers[left])
+        points = np.ascontiguousarray(centers.T)  # a row an axis: every step below runs along contiguous rows
+        for lens, mask in zip(self.lenses, self.masks, strict=True):
+            x, y, per_unit, inside = lens.project(points)
             seen[left] += inside
-            reach = np.minimum(radius * per_unit, 1e6)[:, None]
-            frame = np.array([table.shape[1] - 1, table.shape[0] - 1])
-            low = np.floor(np.where(inside[:, None], pixels - reach, 0))
-            high = np.ceil(np.where(inside[:, None], pixels + reach, 0))
-            whole = inside & (low >= 0).all(axis=-1) & (high <= frame).all(axis=-1)
-            x0, y0 = np.clip(low, 0, frame).astype(np.int64).T
-            x1, y1 = np.clip(high, 0, frame).astype(np.int64).T
-            count = table[y1, x1] - table[y0, x1] - table[y1, x0] + table[y0, x0]
-            carved = whole & (count == 0)
-            seen[left[carved]] = 0
-            left = left[~carved]
+            reach = radius * per_unit
+            x0, x1, y0, y1 = x - reach, x + reach, y - reach, y + reach
+            whole = inside & (x0 >= 0) & (y0 >= 0) & (x1 <= lens.camera.width) & (y1 <= lens.camera.height)
+            index = np.flatnonzero(whole)
+            carved = index[mask.is_empty(x0[index], x1[index], y0[index], y1[index])]
+            if len(carved):
+                seen[left[carved]] = 0
+                left, points = np.delete(left, carved), np.delete(points, carved, axis=1)
         return seen
+
+
+class _Mask:
+    """Where a picture is not wholly transparent, asked for rectangles at a time."""
+
+    def __init__(self, table: np.ndarray, step: int) -> None:
+        self.table, self.step = table, step
+
+    @classmethod
+    def of(cls, alpha: np.ndarray) -> "_Mask":
+        step = max(1, max(alpha.shape) // MASK_SIDE)
+        height, width = (-(-side // step) for side in alpha.shape)
+        seen = np.zeros((height * step, width * step), bool)
+        np.greater(alpha, 0, out=seen[: alpha.shape[0], : alpha.shape[1]])
+        # A block that holds anything counts as seen: nothing of what is in the picture gets lost.
+        rows = np.logical_or.reduce([seen[k::step] for k in range(step)])
+        return cls(_summed_area(np.logical_or.reduce([rows[:, k::step] for k in range(step)])), step)
+
+    def is_empty(self, x0: np.ndarray, x1: np.ndarray, y0: np.ndarray, y1: np.ndarray) -> np.ndarray:
+        """(N,) whether nothing is to be seen in rectangles inside the picture, in its pixels."""
+        left, top = (x0 / self.step).astype(np.int64), (y0 / self.step).astype(np.int64)
+        right, bottom = np.ceil(x1 / self.step).astype(np.int64), np.ceil(y1 / self.step).astype(np.int64)
+        table = self.table
+        return table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left] == 0
 
 
 class _Lens:
@@ -151,24 +175,32 @@ class _Lens:
         seen, _ = ideal.project(origins + directions)
         return cls(camera, ideal, np.stack([seen.min(axis=0), seen.max(axis=0)]))
 
-    def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Pixels (N, 2), pixels per world unit (N,) there, and whether each point is in the frame (N,)."""
-        flat, depth = self.ideal.project(points)
-        inside = (flat >= self.reach[0]).all(axis=-1) & (flat <= self.reach[1]).all(axis=-1)
-        pixels = flat if self.camera.distortion.is_identity else self.camera.project(points)[0]
-        size = (self.camera.width, self.camera.height)
-        inside &= (pixels >= 0).all(axis=-1) & (pixels < size).all(axis=-1)
-        focal = max(self.camera.fl_x, self.camera.fl_y)
-        if self.camera.kind == "orthographic":
-            return pixels, np.full(len(points), focal), inside & (depth > 0)
-        near = np.maximum(depth, 1e-9)
-        return pixels, focal / near, inside & (depth > 1e-9)
+    def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Pixels x and y of (3, N) points, pixels per world unit there, and whether each is in the frame; all (N,)."""
+        camera = self.camera
+        if camera.kind == "panoramic" or not camera.distortion.is_identity:
+            flat, depth = self.ideal.project(points.T)
+            inside = (flat >= self.reach[0]).all(axis=-1) & (flat <= self.reach[1]).all(axis=-1)
+            x, y = camera.project(points.T)[0].T
+        else:  # as Camera.project, without what only other lenses need
+            rotation = camera.c2w[:3, :3].T
+            right, up, depth = rotation @ points - (rotation @ camera.position)[:, None]
+            depth = -depth
+            inside = np.ones(len(depth), bool)
+            scale = 1.0 / np.maximum(depth, 1e-9) if camera.kind == "perspective" else 1.0
+            x, y = camera.fl_x * right * scale + camera.cx, camera.cy - camera.fl_y * up * scale
+        inside &= (x >= 0) & (y >= 0) & (x < camera.width) & (y < camera.height) & (depth > 1e-9)
+        focal = max(camera.fl_x, camera.fl_y)
+        if camera.kind == "orthographic":
+            return x, y, np.full(len(x), focal), inside
+        return x, y, focal / np.maximum(depth, 1e-9), inside
 
 
 def _summed_area(mask: np.ndarray) -> np.ndarray:
-    """(H + 1, W + 1) int64: how many pixels are set above and left of each corner (Crow 1984)."""
-    table = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int64)
-    table[1:, 1:] = mask.cumsum(axis=0).cumsum(axis=1)
+    """(H + 1, W + 1) int32: how many pixels are set above and left of each corner (Crow 1984)."""
+    table = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int32)
+    np.cumsum(mask, axis=0, dtype=np.int32, out=table[1:, 1:])
+    np.cumsum(table[1:, 1:], axis=1, out=table[1:, 1:])
     return table
 
 
