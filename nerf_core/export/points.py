@@ -93,7 +93,7 @@ def extract_points(
         raise NerfError("The run knows no training cameras to look for points with; train it again.")
     rng = np.random.default_rng(seed)
     if threshold is None:
-        threshold = choose_threshold(method, cameras, seed)
+        threshold = choose_threshold(method, cameras, seed, should_stop)
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     total = rays = 0
     while total < count and rays < MOST_RAYS_PER_POINT * max(count, RAYS_AT_ONCE):
@@ -117,15 +117,20 @@ def extract_points(
     return PointCloud(position, density, np.clip(color, 0.0, 1.0), float(threshold))
 
 
-def choose_threshold(method: Method, cameras: Sequence[Camera], seed: int = 0) -> float:
+def choose_threshold(
+    method: Method, cameras: Sequence[Camera], seed: int = 0, should_stop: Callable[[], bool] | None = None
+) -> float:
     """A density, per world unit, that surfaces reach and haze does not.
 
     At the density one hundredth of the visible scene's size stops half of the light: ``ln 2 / (0.01 L)``; less where a
-    field is soft: at least three quarters of all that cameras see stay.
+    field is soft: at least three quarters of all that cameras see stay. Raises `Cancelled` when `should_stop`, asked
+    between batches of rays, said so.
     """
     rng = np.random.default_rng(seed)
     positions, densities, weights = [], [], []
     for _ in range(PILOT_RAYS // RAYS_AT_ONCE):
+        if should_stop is not None and should_stop():
+            raise Cancelled("the points were stopped")
         trace = method.trace_rays(*random_rays(cameras, RAYS_AT_ONCE, rng))
         seen = (trace.stage == trace.stage.max(initial=0)) & (trace.weight > 1e-3)
         positions.append(trace.position[seen])

@@ -1,4 +1,4 @@
-"""Requests that look at a run: pictures, points, traces. The newest picture first, stale ones dropped by their tag."""
+"""Requests that look at a run: pictures, points, traces. The newest picture first; a tag names what to cancel."""
 
 import time
 from collections.abc import Callable
@@ -10,6 +10,7 @@ import numpy as np
 
 from ..contract.errors import Cancelled
 from ..contract.messages import CANCELLED, Message, failure
+from ..methods.base import Method, Trace
 from .params import MAX_POINTS, Params
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 Reply = tuple[dict[str, Any], dict[str, np.ndarray]]
 PROGRESS_SECONDS = 0.25
+TRACED_AT_ONCE = 512  # rays: what a cancelled trace has to wait for
 #: What is served first: a trace is quick, points take seconds.
 ORDER = ("trace", "render", "points")
 
@@ -60,17 +62,17 @@ class Looking:
         }
 
     def add(self, message: Message, params: Params) -> None:
-        """Put a request in line; a picture replaces those of the same tag."""
-        tag = params.values.get("tag") if message.method == "render" else None
-        if tag is not None:
-            self._drop(tag, "a newer picture was asked for")
+        """Put a request in line; a picture replaces the pictures of the same tag."""
+        tag = params.values.get("tag")
+        if tag is not None and message.method == "render":
+            self._drop(tag, "a newer picture was asked for", kind="render")
         self.waiting.append(Waiting(message, params, tag))
 
     def cancel(self, params: Params) -> Reply:
         """The `render.cancel` request."""
         tag = params.values.get("tag")
         if tag is not None:
-            self._drop(tag, "the picture was cancelled")
+            self._drop(tag, "the request was cancelled")
         return {}, {}
 
     def work(self) -> None:
@@ -96,13 +98,18 @@ class Looking:
                 self.session.channel.send(failure(entry.message.id, CANCELLED, "the core is leaving"))
         self.waiting = []
 
-    def _drop(self, tag: object, why: str) -> None:
-        stale = [entry for entry in self.waiting if entry.tag == tag]
-        self.waiting = [entry for entry in self.waiting if entry.tag != tag]
+    def _drop(self, tag: object, why: str, kind: str | None = None) -> None:
+        """Cancel what has the tag, waiting or being worked on; with `kind`, only requests of that method."""
+
+        def meant(entry: Waiting) -> bool:
+            return entry.tag == tag and kind in (None, entry.kind)
+
+        stale = [entry for entry in self.waiting if meant(entry)]
+        self.waiting = [entry for entry in self.waiting if not meant(entry)]
         for entry in stale:
             if entry.message.id is not None:
                 self.session.channel.send(failure(entry.message.id, CANCELLED, why))
-        if self._running is not None and self._running.tag == tag:
+        if self._running is not None and meant(self._running):
             self._running.cancelled = True
 
     def _watch(self, entry: Waiting, run: str, doing: str, **more: object) -> tuple[Callable, Callable]:
@@ -148,8 +155,26 @@ class Looking:
         run, camera, pixels = entry.params.text("run"), entry.params.camera(), entry.params.pixels()
         loaded = self.session.find(run)
         origins, directions = (rays.astype(np.float32) for rays in camera.rays(pixels))
-        if self.session.leaving.is_set():
-            raise Cancelled("the core is leaving")
-        trace = loaded.method.trace_rays(origins, directions)
+        trace = _trace_in_parts(loaded.method, origins, directions, *self._watch(entry, run, "Tracing rays"))
         arrays = {**vars(trace), "origin": origins, "direction": directions}
         return {"rays": len(pixels)}, arrays
+
+
+def _trace_in_parts(
+    method: Method,
+    origins: np.ndarray,
+    directions: np.ndarray,
+    should_stop: Callable[[], bool],
+    on_progress: Callable[[float], None],
+) -> Trace:
+    """All rays' samples, some rays at a time: what is sorted by ray stays so when parts are put behind each other."""
+    parts: dict[str, list[np.ndarray]] = {}
+    for start in range(0, len(origins), TRACED_AT_ONCE):
+        if should_stop():
+            raise Cancelled("the trace was stopped")
+        stop = start + TRACED_AT_ONCE
+        found = vars(method.trace_rays(origins[start:stop], directions[start:stop]))
+        for name, array in found.items():
+            parts.setdefault(name, []).append(array + np.int32(start) if name == "ray" else array)
+        on_progress(min(1.0, stop / len(origins)))
+    return Trace(**{name: np.concatenate(arrays) for name, arrays in parts.items()})

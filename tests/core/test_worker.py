@@ -226,6 +226,44 @@ def test_a_picture_can_be_cancelled(core, trained):
         assert caught.value.code == CANCELLED
 
 
+@pytest.mark.parametrize("kind", ["points", "trace"])
+def test_points_and_traces_can_be_cancelled(core, trained, kind):
+    asked = {
+        "points": {"count": 5_000_000, "threshold": None},
+        "trace": {
+            "camera": tiny_scene.camera(1, 7, 240).to_dict(),
+            "pixels": [[x, y] for x in range(240) for y in range(240)],
+        },
+    }[kind]
+    seen = len(core.notes)
+    running = core.send(kind, run=str(trained), tag="task", **asked)
+    core.wait_note("progress", lambda note: note.params["task"] == kind, after=seen)
+    behind = core.send(kind, run=str(trained), tag="task", **asked)
+    # A picture replaces the pictures of its tag, and nothing else: the points go on until they are cancelled.
+    picture = core.send("render", run=str(trained), camera=CAMERA, tag="task")
+    other = core.send("trace", run=str(trained), camera=CAMERA, pixels=[[10, 10]], tag="other")
+    core.call("status", run=str(trained))
+    assert not {running, behind} & core.answers.keys()
+    core.call("render.cancel", tag="task")
+    for ident in (running, behind, picture):
+        with pytest.raises(RemoteError) as caught:
+            core.wait(ident)
+        assert caught.value.code == CANCELLED
+    assert core.wait(other).result["rays"] == 1
+
+
+def test_a_trace_of_many_rays_is_whole(core, trained):
+    camera = tiny_scene.camera(1, 7, 40)
+    pixels = [[x + 0.5, y + 0.5] for y in range(40) for x in range(40)]
+    arrays = core.call("trace", run=str(trained), camera=camera.to_dict(), pixels=pixels).arrays
+    rays = [each.astype("f4") for each in camera.rays(np.array(pixels))]
+    expected = load_run(trained, "cpu").method.trace_rays(*rays)
+    np.testing.assert_array_equal(arrays["ray"], expected.ray)
+    assert arrays["ray"].max() > 1000
+    for name, array in vars(expected).items():
+        np.testing.assert_allclose(arrays[name], array, atol=1e-4, err_msg=name)
+
+
 def test_wrong_requests_are_told_and_leave_the_session_alone(core, trained, data, tmp_path):
     run = str(trained)
     cases = [
