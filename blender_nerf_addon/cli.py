@@ -1,6 +1,7 @@
 """``blender SCENE.blend --command nerf capture|train|render|points|inspect ...``: the same work without a window."""
 
 import argparse
+import math
 import os
 import re
 import sys
@@ -39,10 +40,13 @@ def main(arguments: Sequence[str]) -> int:
     progress = _Progress()
     training.on_progress.append(progress.training)
     tasks.on_progress.append(progress.task)
+    save = getattr(options, "save", None)
     try:
+        if save is not None:
+            _check_save(save)  # before the work, not after it
         options.execute(options, bpy.context.scene)
-        if getattr(options, "save", None):
-            _save(options.save)
+        if save is not None:
+            _save(save)
     except (NerfError, RuntimeError) as error:
         print(f"nerf: {_sentence(error)}", file=sys.stderr, flush=True)
         return EXIT_BAD
@@ -59,8 +63,10 @@ def main(arguments: Sequence[str]) -> int:
 def _capture(options: argparse.Namespace, scene: bpy.types.Scene) -> None:
     settings = scene.nerf.capture
     settings.folder, settings.name = str(options.run.parent), options.run.name
-    settings.rig = options.rig.upper()
     for name, value in (
+        ("rig", options.rig and options.rig.upper()),
+        ("subject", options.subject and options.subject.upper()),
+        ("elevation", None if options.elevation is None else math.radians(options.elevation)),
         ("train_count", options.train),
         ("val_count", options.val),
         ("test_count", options.test),
@@ -152,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     capture = _command(commands, "capture", _capture, "take pictures of the scene from many cameras")
+    capture.epilog = "What is not given stays as it is set in the .blend file."
     capture.add_argument("--train", type=_count, metavar="N", help="pictures to train on")
     capture.add_argument("--val", type=_natural, metavar="N", help="held-out pictures for validation")
     capture.add_argument("--test", type=_natural, metavar="N", help="held-out pictures for testing")
@@ -159,9 +166,10 @@ def _parser() -> argparse.ArgumentParser:
     capture.add_argument(
         "--rig",
         choices=("sphere", "hemisphere", "orbit", "cameras", "animation"),
-        default="sphere",
-        help="where the cameras stand (default: sphere)",
+        help="where the cameras stand",
     )
+    capture.add_argument("--subject", choices=("scene", "selected"), help="everything, or the selected objects")
+    capture.add_argument("--elevation", type=float, metavar="DEGREES", help="of the orbit's cameras above the horizon")
     capture.add_argument("--lens", type=float, metavar="MM", help="focal length of the rig's cameras")
     capture.add_argument("--radius", type=float, metavar="R", help="their distance; fitted to the subject by default")
     capture.add_argument("--frame-step", type=_count, metavar="N", help="of the camera animation, every Nth frame")
@@ -233,9 +241,15 @@ def _natural(text: str) -> int:
     return value
 
 
-def _save(path: Path) -> None:
+def _check_save(path: Path) -> None:
+    if path.suffix.lower() != ".blend":
+        raise NerfError(f"--save writes a Blender file: '{path}' must end in .blend.")
     if path.exists():
         raise NerfError(f"'{path}' exists already and is not overwritten; choose another name.")
+
+
+def _save(path: Path) -> None:
+    _check_save(path)
     _run(bpy.ops.wm.save_as_mainfile, filepath=str(path), copy=True)
     print(path, flush=True)
 

@@ -5,6 +5,7 @@ from typing import Any
 import bpy
 import numpy as np
 
+from ..importers.point_display import RESULT_KEY
 from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
 from . import bounds as bounds_module
@@ -100,9 +101,10 @@ def output_frame(scene: bpy.types.Scene, settings: Any) -> Frame:
 
 
 def scene_cameras(scene: bpy.types.Scene, settings: Any) -> list[bpy.types.Object]:
-    """The scene's own cameras, by name; those of a preview are not counted."""
+    """The scene's own cameras, by name; neither those of a preview nor those that an import brought back."""
     preview = set(settings.preview_collection.all_objects) if settings.preview_collection else set()
-    found = [item for item in scene.objects if item.type == "CAMERA" and item not in preview]
+    cameras = [item for item in scene.objects if item.type == "CAMERA" and not item.get(RESULT_KEY)]
+    found = [item for item in cameras if item not in preview]
     return sorted(found, key=lambda item: item.name)
 
 

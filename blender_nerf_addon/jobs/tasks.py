@@ -1,5 +1,7 @@
 """Short work for the core, one piece after another: pictures, density points, traces. One task at a time."""
 
+import queue
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +11,7 @@ from ..vendor.nerf_core.contract.errors import NerfError
 from . import core, pump
 from .calls import CoreError
 
-TAG = "task"  # of its pictures, for cancelling them
+TAG = "task"  # of its requests, for cancelling them
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,16 @@ class Step:
         Makes Blender's data of the result and its arrays; what it returns joins the task's results.
     label : str
         What a person calls it.
+    prepare : callable, optional
+        What takes long and needs nothing of Blender: called in a thread with the result's arrays, before `handle`,
+        which gets what it returned in their place.
     """
 
     method: str
     params: Mapping[str, Any]
-    handle: Callable[[dict[str, Any], dict[str, Any]], Any]
+    handle: Callable[[dict[str, Any], Any], Any]
     label: str = ""
+    prepare: Callable[[dict[str, Any]], Any] | None = None
 
 
 @dataclass
@@ -68,6 +74,8 @@ on_progress: list[Callable[[Task], None]] = []
 
 _current: Task | None = None
 _steps: Iterator[Callable[[], Step]] = iter(())
+_preparing = 0  # threads under way
+_prepared: "queue.SimpleQueue[Callable[[], None]]" = queue.SimpleQueue()
 
 
 def current() -> Task | None:
@@ -107,6 +115,7 @@ def start(
     task = Task(title, total, on_end=on_end)
     _current, _steps = task, iter(steps)
     pump.before_leaving(_leave)
+    pump.add_source(_collect)
     _next(task)
     return task
 
@@ -131,34 +140,77 @@ def _next(task: Task) -> None:
     try:
         step = make()
         task.text = step.label or task.title
-        params = {**step.params, **({"tag": TAG} if step.method == "render" else {})}
         core.request(
             step.method,
-            params,
+            {**step.params, "tag": TAG},
             on_result=lambda result, arrays: _arrived(task, step, result, arrays),
             on_error=lambda error: _failed(task, error),
             on_progress=lambda told: _progress(task, told),
         )
-    except NerfError as error:
-        _end(task, "failed", str(error))
+    except Exception as error:
+        _fail(task, error)
+        return
     _tell(task)
 
 
 def _arrived(task: Task, step: Step, result: dict[str, Any], arrays: dict[str, Any]) -> None:
+    global _preparing
+    if not task.running:
+        return
+    if step.prepare is None:
+        _handle(task, step, result, arrays)
+        return
+
+    def work() -> None:
+        try:
+            made = step.prepare(arrays)
+        except Exception as error:
+            # The name of an exception ends with its block.
+            _prepared.put(lambda error=error: _fail(task, error))
+        else:
+            _prepared.put(lambda: _handle(task, step, result, made))
+
+    # Not a daemon: Blender, as it quits, waits for the file to be whole.
+    _preparing += 1
+    threading.Thread(target=work, name="NeRF Toolkit result").start()
+    pump.redraw()
+
+
+def _collect(_seconds: float) -> int:
+    global _preparing
+    try:
+        finish = _prepared.get_nowait()
+    except queue.Empty:
+        if _preparing:
+            pump.redraw()  # keeps the timer's short interval
+        return 0
+    _preparing -= 1
+    finish()
+    return 1
+
+
+def _handle(task: Task, step: Step, result: dict[str, Any], made: Any) -> None:
     if not task.running:
         return
     try:
-        task.results.append(step.handle(result, arrays))
-    except NerfError as error:
-        _end(task, "failed", str(error))
-        return
+        task.results.append(step.handle(result, made))
     except Exception as error:
-        traceback.print_exc()
-        _end(task, "failed", f"{task.title} failed: {error}")
+        _fail(task, error)
         return
     task.done += 1
     task.fraction = task.done / max(task.total, 1)
     _next(task)
+
+
+def _fail(task: Task, error: Exception) -> None:
+    """End with an error: ours is a sentence already, any other is a bug and leaves its traceback in the terminal."""
+    if not task.running:
+        return
+    if isinstance(error, NerfError):
+        _end(task, "failed", str(error))
+        return
+    traceback.print_exception(error)
+    _end(task, "failed", f"{task.title} failed: {type(error).__name__}: {error}")
 
 
 def _failed(task: Task, error: CoreError) -> None:
@@ -173,7 +225,7 @@ def _failed(task: Task, error: CoreError) -> None:
 def _progress(task: Task, told: Mapping[str, Any]) -> None:
     if not task.running:
         return
-    if told.get("task") in ("render", "points"):
+    if told.get("task") in ("render", "points", "trace"):
         part = (told.get("done") or 0.0) / (told.get("total") or 1.0)
         task.fraction = (task.done + min(1.0, max(0.0, part))) / max(task.total, 1)
     elif told.get("text"):

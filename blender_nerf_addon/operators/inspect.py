@@ -20,7 +20,8 @@ class NERF_OT_inspect_samples(bpy.types.Operator):
     bl_idname = "nerf.inspect_samples"
     bl_label = "Inspect Samples"
     bl_description = "Show every sample along the rays of the chosen pixels, as points with all their values"
-    bl_options = {"REGISTER", "UNDO"}
+    # Not REGISTER: its redo panel would start the core again while the first answer is still on its way.
+    bl_options = {"UNDO"}
 
     wait: BoolProperty(
         name="Wait", description="Return when the samples are there; always so without a window", options={"SKIP_SAVE"}

@@ -16,7 +16,8 @@ class NERF_OT_import_points(bpy.types.Operator):
     bl_idname = "nerf.import_points"
     bl_label = "Import Density Points"
     bl_description = "Bring the dense parts of the trained NeRF in as coloured points, beside the original objects"
-    bl_options = {"REGISTER", "UNDO"}
+    # Not REGISTER: its redo panel would start the core again while the first answer is still on its way.
+    bl_options = {"UNDO"}
 
     wait: BoolProperty(
         name="Wait", description="Return when the points are there; always so without a window", options={"SKIP_SAVE"}

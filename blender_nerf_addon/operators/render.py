@@ -10,7 +10,8 @@ from bpy.props import BoolProperty
 
 from ..capture.cameras import Frame, camera_from_blender
 from ..capture.planner import scene_cameras
-from ..importers import images
+from ..capture.scene_guard import SceneGuard
+from ..importers import encode, images
 from ..jobs import runs, tasks
 from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
@@ -74,82 +75,87 @@ def render_steps(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> list[Any
     """
     folder = runs.trained_run(scene)
     space = runs.color_space(folder)
-    views = scene.nerf.render.views
-    if views == "ALL":
-        own = scene_cameras(scene, scene.nerf.capture)
-        cameras = [item for item in own if item.visible_get(view_layer=layer)]
-        shots: list[tuple[bpy.types.Object, int | None]] = [(item, None) for item in cameras]
-    elif views == "FRAMES":
-        frames = range(scene.frame_start, scene.frame_end + 1, scene.frame_step)
-        shots = [(scene.camera, frame) for frame in frames]
-    else:
-        shots = [(scene.camera, None)]
-    if not shots or shots[0][0] is None:
-        raise NerfError("There is no camera to render from: add one, and make it the scene's camera.")
     taken: set[str] = set()
     steps = []
-    for item, frame in shots:
-        name = _file_name(item.name, frame, taken)
-        path = folder.renders / f"{name}{images.suffix(space)}"
-        place = (scene.session_uid, layer.name, item.session_uid, frame)
-        steps.append(partial(_step, place, str(folder.root), space, path))
+    # Every camera is read before the first picture is asked for: meanwhile the person works on, and may change them.
+    for name, frame, camera in chosen_cameras(scene, layer):
+        path = _free_path(folder.renders, name, frame, images.suffix(space), taken)
+        steps.append(partial(_step, str(folder.root), space, path, camera))
     return steps
 
 
-def _step(place: tuple[int, str, int, int | None], run: str, space: str, path: Path) -> tasks.Step:
-    scene_uid, layer_name, camera_uid, frame = place
-    # Looked up when its turn comes: an undo since would have made references invalid.
-    scene = runs.scene_again(scene_uid)
-    layer = scene.view_layers.get(layer_name) or scene.view_layers[0]
-    item = next((item for item in scene.objects if item.session_uid == camera_uid), None)
-    if item is None:
-        raise NerfError(f"The camera of '{path.stem}' is gone from the scene; render again.")
-    camera = camera_at(scene, layer, item, frame)
+def chosen_cameras(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> list[tuple[str, int | None, Camera]]:
+    """Name, frame (None: the current one) and camera of each view that `scene.nerf.render` says.
 
-    def handle(_result: dict[str, Any], arrays: dict[str, Any]) -> bpy.types.Image:
-        return images.save_frame(arrays["rgba"], space, path)
+    Raises
+    ------
+    NerfError
+        When there is no camera.
+    """
+    views = scene.nerf.render.views
+    if views == "FRAMES":
+        found = _cameras_of_frames(scene, layer)
+    else:
+        items = [scene.camera]
+        if views == "ALL":
+            own = scene_cameras(scene, scene.nerf.capture)
+            items = [item for item in own if item.visible_get(view_layer=layer)]
+        found = [(item.name, None, camera_at(scene, layer, item)) for item in items if item is not None]
+    if not found:
+        raise NerfError("There is no camera to render from: add one, and make it the scene's camera.")
+    return found
 
-    return tasks.Step("render", {"run": run, "camera": camera.to_dict()}, handle, f"Rendering {path.stem}")
+
+def _step(run: str, space: str, path: Path, camera: Camera) -> tasks.Step:
+    return tasks.Step(
+        "render",
+        {"run": run, "camera": camera.to_dict()},
+        lambda _result, written: images.show_file(written, space),
+        f"Rendering {path.stem}",
+        prepare=lambda arrays: images.write_frame(arrays["rgba"], space, path),
+    )
 
 
-def camera_at(
-    scene: bpy.types.Scene, layer: bpy.types.ViewLayer, item: bpy.types.Object, frame: int | None = None
-) -> Camera:
-    """The contract's camera of a camera object, at the current or another frame, in the size to render.
+def camera_at(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, item: bpy.types.Object) -> Camera:
+    """The contract's camera of a camera object as it is now, in the size to render.
 
     Parameters
     ----------
     scene : Scene
-        Its output size and `scene.nerf.render.percentage` decide the size; its frame is put back.
+        Its output size and `scene.nerf.render.percentage` decide the size.
     layer : ViewLayer
     item : Object
-    frame : int, optional
     """
-    before = scene.frame_current_final
-    moved = frame is not None and frame != before
-    if moved:
-        scene.frame_set(frame)
-    try:
-        layer.update()
-        depsgraph = layer.depsgraph or bpy.context.evaluated_depsgraph_get()
-        camera = camera_from_blender(item, depsgraph, Frame.of_render(scene.render))
-    finally:
-        if moved:
-            scene.frame_set(int(before // 1), subframe=before % 1)
+    layer.update()
+    depsgraph = layer.depsgraph or bpy.context.evaluated_depsgraph_get()
+    camera = camera_from_blender(item, depsgraph, Frame.of_render(scene.render))
     factor = scene.nerf.render.percentage / 100.0
     if factor == 1.0:
         return camera
     return camera.resized(max(1, round(camera.width * factor)), max(1, round(camera.height * factor)))
 
 
-def _file_name(name: str, frame: int | None, taken: set[str]) -> str:
+def _cameras_of_frames(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> list[tuple[str, int | None, Camera]]:
+    """Each frame's camera, which markers may switch; the scene is as it was afterwards."""
+    found: list[tuple[str, int | None, Camera]] = []
+    with SceneGuard(scene):
+        for frame in range(scene.frame_start, scene.frame_end + 1, scene.frame_step):
+            scene.frame_set(frame)
+            if scene.camera is None:
+                raise NerfError(f"The scene has no camera at frame {frame}: make one the scene's camera.")
+            found.append((scene.camera.name, frame, camera_at(scene, layer, scene.camera)))
+    return found
+
+
+def _free_path(folder: Path, name: str, frame: int | None, suffix: str, taken: set[str]) -> Path:
+    """Where a picture goes: not where another one of this rendering does, and over no file that is not ours."""
     safe = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name).strip(" .") or "camera"
     stem = safe if frame is None else f"{safe}_{frame:04d}"
-    unique, number = stem, 2
-    while unique.lower() in taken:
-        unique, number = f"{stem}-{number}", number + 1
-    taken.add(unique.lower())
-    return unique
+    path, number = folder / f"{stem}{suffix}", 2
+    while path.name.lower() in taken or (path.exists() and not encode.is_ours(path)):
+        path, number = folder / f"{stem}-{number}{suffix}", number + 1
+    taken.add(path.name.lower())
+    return path
 
 
 CLASSES = (NERF_OT_render_view, NERF_OT_task_cancel)

@@ -1,5 +1,7 @@
 """`blender --command nerf`: arguments, what it prints, exit codes, files; with the real core where one is needed."""
 
+import json
+
 import bpy
 import numpy as np
 import pytest
@@ -37,6 +39,9 @@ def test_help_says_how(cli, capsys, command):
         (["render", "--run", "{tmp}/none"], "'{tmp}/none' is not a run folder"),
         (["points", "--run", "{tmp}/none"], "'{tmp}/none' is not a run folder"),
         (["inspect", "--run", "{tmp}/none"], "'{tmp}/none' is not a run folder"),
+        (["points", "--run", "{tmp}/none", "--save", "{tmp}/a.png"], "'{tmp}/a.png' must end in .blend"),
+        (["capture", "--run", "{tmp}/r", "--subject", "everything"], "argument --subject: invalid choice"),
+        (["capture", "--run", "{tmp}/r", "--rig", "orbit", "--elevation", "high"], "argument --elevation: invalid"),
     ],
 )
 def test_what_is_wrong_is_told_and_gives_code_2(cli, capsys, tmp_path, arguments, expected):
@@ -75,7 +80,6 @@ def test_points_and_samples_are_saved_into_a_new_file(cli, capsys, tmp_path):
     assert len(positions(item.data)) == 500 and np.isfinite(positions(item.data)).all()
 
 
-@needs_core
 def test_captures_into_the_named_folder(cli, capsys, tmp_path):
     scene = bpy.context.scene
     scene.render.engine = "BLENDER_WORKBENCH"
@@ -86,3 +90,29 @@ def test_captures_into_the_named_folder(cli, capsys, tmp_path):
     pictures = sorted(path.relative_to(run).as_posix() for path in run.rglob("*.png"))
     assert len(pictures) == 4
     assert Image.open(run / pictures[0]).size == (16, 12)
+
+
+def test_capture_keeps_the_file_s_settings_and_takes_those_that_are_given(cli, capsys, tmp_path):
+    scene = bpy.context.scene
+    scene.render.engine = "BLENDER_WORKBENCH"
+    bpy.ops.mesh.primitive_cube_add(location=(10, 0, 0))
+    for item in scene.objects:
+        item.select_set(item.name == "Cube")
+    settings = scene.nerf.capture
+    settings.rig, settings.train_count, settings.val_count, settings.test_count = "ORBIT", 3, 0, 0
+    size = ["--resolution", "16"]
+    assert cli(["capture", "--run", str(tmp_path / "kept"), *size]) == 0
+    assert (settings.rig, settings.subject) == ("ORBIT", "SCENE")
+    assert heights(tmp_path / "kept", [5, 0, 0]) == pytest.approx([np.sin(np.radians(25))] * 3, abs=1e-4)
+    given = ["--elevation", "-40", "--subject", "selected"]
+    assert cli(["capture", "--run", str(tmp_path / "given"), *size, *given]) == 0
+    assert heights(tmp_path / "given", [0, 0, 0]) == pytest.approx([np.sin(np.radians(-40))] * 3, abs=1e-4)
+    assert cli(["capture", "--run", str(tmp_path / "sphere"), *size, "--rig", "sphere"]) == 0
+    assert np.ptp(heights(tmp_path / "sphere", [0, 0, 0])) > 0.5
+
+
+def heights(run, center):
+    """The sine of each captured camera's elevation, seen from `center`."""
+    frames = json.loads((run / "dataset" / "transforms.json").read_text(encoding="utf-8"))["frames"]
+    away = np.array([frame["transform_matrix"] for frame in frames])[:, :3, 3] - center
+    return away[:, 2] / np.linalg.norm(away, axis=1)

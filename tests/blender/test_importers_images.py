@@ -26,6 +26,10 @@ def premultiplied(seed=0):
     return frame, straight
 
 
+def save(images, frame, space, path):
+    return images.show_file(images.write_frame(frame, space, path), space)
+
+
 def pixels(image):
     values = np.empty(4 * image.size[0] * image.size[1], dtype=np.float32)
     image.pixels.foreach_get(values)
@@ -34,7 +38,7 @@ def pixels(image):
 
 def test_srgb_frame_keeps_its_bytes_in_the_image_and_in_the_file(images, tmp_path):
     frame, straight = premultiplied()
-    image = images.save_frame(frame, "srgb", tmp_path / "renders" / "Würfel 1.png")
+    image = save(images, frame, "srgb", tmp_path / "renders" / "Würfel 1.png")
     assert image.name == "Würfel 1" and image.colorspace_settings.name == "sRGB" and image.alpha_mode == "STRAIGHT"
     np.testing.assert_array_equal(np.round(pixels(image) * 255).astype(np.uint8), straight)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "renders" / "Würfel 1.png")), straight)
@@ -42,35 +46,46 @@ def test_srgb_frame_keeps_its_bytes_in_the_image_and_in_the_file(images, tmp_pat
     assert [path.name for path in (tmp_path / "renders").iterdir()] == ["Würfel 1.png"]
 
 
-def test_linear_frame_keeps_its_floats(images, tmp_path):
+@pytest.mark.parametrize("height", [1, 16, 45])
+def test_linear_frame_keeps_its_floats(images, tmp_path, height):
     rng = np.random.default_rng(1)
-    frame = (rng.random((HEIGHT, WIDTH, 4), dtype=np.float32) * 4).astype(np.float32)
+    frame = (rng.random((height, WIDTH, 4), dtype=np.float32) * 4).astype(np.float32)
     frame[..., 3] /= 4
-    image = images.save_frame(frame, "linear", tmp_path / "a.exr")
+    frame[:20] = 0.5  # so that some blocks are shorter for being deflated, and others are not
+    image = save(images, frame, "linear", tmp_path / "a.exr")
     assert image.is_float and image.alpha_mode == "PREMUL"
     assert image.colorspace_settings.name == "Linear Rec.709"
     np.testing.assert_array_equal(pixels(image), frame)
     image.reload()
     np.testing.assert_array_equal(pixels(image), frame)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.exr"]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.exr"])
+def test_a_picture_of_ours_is_known_by_its_mark(images, addon_module, tmp_path, name):
+    is_ours = addon_module("importers.encode").is_ours
+    assert not is_ours(tmp_path / name)
+    save(images, premultiplied()[0], "linear" if name.endswith("exr") else "srgb", tmp_path / name)
+    assert is_ours(tmp_path / name)
+    Image.new("RGBA", (2, 2)).save(tmp_path / "theirs.png")
+    assert not is_ours(tmp_path / "theirs.png")
 
 
 def test_saving_again_renews_the_same_image_also_in_another_size(images, tmp_path):
-    first = images.save_frame(premultiplied(0)[0], "srgb", tmp_path / "a.png")
+    first = save(images, premultiplied(0)[0], "srgb", tmp_path / "a.png")
     other, straight = premultiplied(1)
-    second = images.save_frame(other, "srgb", tmp_path / "a.png")
+    second = save(images, other, "srgb", tmp_path / "a.png")
     assert second == first
     np.testing.assert_array_equal(np.round(pixels(second) * 255).astype(np.uint8), straight)
-    third = images.save_frame(np.tile(other, (2, 2, 1)), "srgb", tmp_path / "a.png")
+    third = save(images, np.tile(other, (2, 2, 1)), "srgb", tmp_path / "a.png")
     assert third == first and tuple(third.size) == (2 * WIDTH, 2 * HEIGHT)
-    assert not [image for image in bpy.data.images if image.name.startswith("NeRF scratch")]
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(images, tmp_path, addon_module):
     error = addon_module("vendor.nerf_core.contract.errors").NerfError
     (tmp_path / "renders").write_text("a file in the way")
     with pytest.raises(error, match="Cannot make the folder .*renders.* in the way"):
-        images.save_frame(premultiplied()[0], "srgb", tmp_path / "renders" / "a.png")
-    assert not [image for image in bpy.data.images if image.name.startswith("NeRF scratch")]
+        save(images, premultiplied()[0], "srgb", tmp_path / "renders" / "a.png")
 
 
 @pytest.mark.parametrize("space", ["srgb", "linear"])
