@@ -8,7 +8,7 @@ from . import cli, preferences, properties
 from .capture import settings as capture_settings
 from .jobs import core, managed, pump, tasks, training
 from .jobs import settings as job_settings
-from .operators import cameras, capture, inspect, points, render, train
+from .operators import cameras, capture, inspect, live_preview, points, render, train
 from .operators import core as core_operators
 from .ui import capture_panel, panels
 
@@ -26,6 +26,7 @@ MODULES: tuple[ModuleType, ...] = (
     pump,
     core_operators,
     capture,
+    live_preview,
     train,
     render,
     points,

@@ -119,7 +119,7 @@ class CaptureJob:
             return False
         started = time.monotonic()
         view = self._pending[0]
-        scene = self._scene()
+        scene = self.scene
         scene.render.use_persistent_data = True
         layer = scene.view_layers.get(self._layer_name)
         if layer is None:
@@ -141,7 +141,9 @@ class CaptureJob:
             if scene.session_uid == self._scene_uid and scene.render.use_persistent_data != self._kept_data:
                 scene.render.use_persistent_data = self._kept_data
 
-    def _scene(self) -> bpy.types.Scene:
+    @property
+    def scene(self) -> bpy.types.Scene:
+        """What is captured; a NerfError when it was removed meanwhile."""
         for scene in bpy.data.scenes:
             if scene.session_uid == self._scene_uid:
                 return scene

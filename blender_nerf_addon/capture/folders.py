@@ -104,6 +104,20 @@ def choose_run(wanted: Path, fingerprint: dict[str, Any]) -> ChosenRun:
     raise NerfError(f"'{wanted}' and {MAX_TRIES} numbered folders beside it are taken; choose another run folder.")
 
 
+def free_run(wanted: Path) -> Path:
+    """`wanted`, or the first NAME-002, NAME-003 ... beside it that holds nothing yet.
+
+    Raises
+    ------
+    NerfError
+        When a folder cannot be read, or none is free.
+    """
+    for root in _candidates(wanted):
+        if _is_free(root):
+            return root
+    raise NerfError(f"'{wanted}' and {MAX_TRIES} numbered folders beside it are taken; choose another run folder.")
+
+
 def _candidates(wanted: Path) -> Iterator[Path]:
     yield wanted
     # A numbered folder is one of a row: NAME-002 is followed by NAME-003, not by NAME-002-002.

@@ -40,6 +40,29 @@ def process_options() -> dict[str, Any]:
     return {"start_new_session": True}
 
 
+def end_group(child: subprocess.Popen, hard: bool) -> None:
+    """Ask a child and all that it started to end, or have them ended; returns at once, also when they are gone.
+
+    Parameters
+    ----------
+    child : Popen
+        Started with :func:`process_options`.
+    hard : bool
+        Whether they are not asked. On Windows they never are: nothing there asks a program without a window.
+    """
+    if child.poll() is not None:
+        return
+    try:
+        if sys.platform == "win32":
+            tree = ["taskkill", "/F", "/T", "/PID", str(child.pid)]
+            quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            subprocess.Popen(tree, creationflags=subprocess.CREATE_NO_WINDOW, **quiet)
+        else:
+            os.killpg(child.pid, signal.SIGKILL if hard else signal.SIGTERM)
+    except OSError:
+        pass  # it went by itself, or there is no taskkill
+
+
 def obituary(command: str, log: Path, exit_code: int | None, silent: bool, fault: str | None) -> str:
     """One sentence about why the core is gone.
 

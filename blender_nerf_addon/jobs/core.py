@@ -1,12 +1,16 @@
 """The session's one core: started when first asked for something, restarted after a death, ended with Blender."""
 
+import json
 import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ..vendor.nerf_core.contract.errors import NerfError
+from ..vendor.nerf_core.contract.files import write_json
 from ..vendor.nerf_core.contract.messages import Message
 from . import pump
 from .calls import Call, CoreError, ProgressCallback, ResultCallback
@@ -52,8 +56,9 @@ def status() -> Status:
         interpreter = find_interpreter()
     except CoreError as error:
         return Status("missing", str(error))
-    if _known and _known_python == str(interpreter.path):
-        return Status("idle", describe(_known))
+    known = (_known if _known_python == str(interpreter.path) else {}) or _remembered(interpreter.path)
+    if known:
+        return Status("idle", f"Found: {describe(known)}")
     return Status("idle", f"Found: {interpreter.path}")
 
 
@@ -95,6 +100,8 @@ def start() -> CoreProcess:
         When there is no core or it cannot be started.
     """
     global _process, _trouble, _known_python
+    if _process is not None and _process.alive and _process.exited:
+        _process.hear_out()  # it died while nobody listened, such as during a long render
     if _process is not None and _process.alive:
         return _process
     interpreter = find_interpreter()
@@ -185,7 +192,41 @@ def _notify(message: Message) -> None:
 def _greeted(hello: dict[str, Any]) -> None:
     _known.clear()
     _known.update(hello)
+    _remember(hello)
     pump.redraw()
+
+
+def _remember(hello: Mapping[str, Any]) -> None:
+    """Keep what the core found, so that the preferences can say it before the core runs again."""
+    try:
+        user_folder("core", create=True)
+        write_json(_memory(), {"interpreter": _known_python, "hello": dict(hello)})
+    except (NerfError, OSError, ValueError):
+        pass  # a full disk, say; the core itself runs
+
+
+def _remembered(interpreter: Path) -> dict[str, Any]:
+    """What the core said when it last ran with this Python; empty when that is not known."""
+    try:
+        return _read_memory(str(interpreter), _memory().stat().st_mtime_ns)
+    except OSError:
+        return {}
+
+
+@lru_cache(maxsize=4)
+def _read_memory(interpreter: str, _changed: int) -> dict[str, Any]:
+    try:
+        kept = json.loads(_memory().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(kept, dict) or kept.get("interpreter") != interpreter:
+        return {}
+    hello = kept.get("hello")
+    return hello if isinstance(hello, dict) else {}
+
+
+def _memory() -> Path:
+    return user_folder("core") / "hello.json"
 
 
 def _ended(sentence: str) -> None:

@@ -72,13 +72,13 @@ def find_interpreter() -> Interpreter:
     """
     own = preferences().interpreter.strip()
     if own:
-        path = Path(os.path.normpath(bpy.path.abspath(own)))
+        path = Path(os.path.normpath(os.path.expanduser(bpy.path.abspath(own))))
         if not path.is_file():
             raise CoreError(
                 f"The Python '{path}' named in the preferences does not exist; correct it or clear the field."
             )
         return Interpreter(path, "preferences")
-    named = os.environ.get(VARIABLE, "").strip()
+    named = os.path.expanduser(os.environ.get(VARIABLE, "").strip())
     if named:
         if not Path(named).is_file():
             raise CoreError(f"The Python '{named}' named by {VARIABLE} does not exist; correct that variable.")

@@ -6,7 +6,16 @@ import bpy
 
 from ..vendor.nerf_core.contract.errors import NerfError
 from . import core, pump
-from .environment import VARIABLE, VENDOR, fingerprint, managed_folder, setup_state_file, user_folder
+from .calls import CoreError
+from .environment import (
+    VARIABLE,
+    VENDOR,
+    find_interpreter,
+    fingerprint,
+    managed_folder,
+    setup_state_file,
+    user_folder,
+)
 from .runs import preferences
 from .setup import Places, Setup, find_pythons
 
@@ -74,9 +83,19 @@ def _watch(_seconds: float) -> int:
         _told = state
         if _current.phase == "ready":
             core.forget_trouble()
+            _greet()
         pump.redraw()
         return 1
     return 0
+
+
+def _greet() -> None:
+    """Start what was made, so that the preferences show what it found."""
+    try:
+        if find_interpreter().source == "managed":
+            core.start()
+    except CoreError as error:
+        print(f"NeRF Toolkit: {error}")  # the core's state says it, too
 
 
 def unregister() -> None:

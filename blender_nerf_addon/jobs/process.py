@@ -102,7 +102,7 @@ class CoreProcess:
                 "Python in the add-on's preferences, or set the core up there."
             ) from error
         atexit.register(self._at_exit)
-        self._thread(self._read, self._popen.stdout)
+        self._reader = self._thread(self._read, self._popen.stdout)
         self._thread(self._write, self._popen.stdin)
         self.request(
             "hello",
@@ -198,6 +198,19 @@ class CoreProcess:
         self._outbox.put(messages.encode(messages.request(ident, "shutdown")))
         self._outbox.put(None)
         self._start_reaper(SHUTDOWN_SECONDS)
+
+    @property
+    def exited(self) -> bool:
+        """Whether the process is gone, though nobody may have been told yet."""
+        return self._popen.poll() is not None
+
+    def hear_out(self, seconds: float = 1.0) -> None:
+        """Handle all that a process that has exited still said, and its end, which fails what it was asked for."""
+        self._reader.join(seconds)
+        while self.drain(seconds):
+            pass
+        if self.alive:  # a process of its own may hold its pipe open
+            self._ended(_Ended(self._popen.poll(), None))
 
     def wait(self, seconds: float) -> bool:
         """Wait until the process is gone; for tests and for the end of Blender. Returns whether it is."""

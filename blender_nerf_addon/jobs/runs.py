@@ -3,6 +3,7 @@
 import os
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import bpy
 
@@ -28,7 +29,7 @@ def run_folder(scene: bpy.types.Scene) -> RunFolder:
             f"The run folder '{chosen}' is relative to the .blend file, which is not saved yet; save it, or choose "
             "another folder."
         )
-    return RunFolder(Path(os.path.abspath(bpy.path.abspath(chosen))))
+    return RunFolder(Path(os.path.abspath(os.path.expanduser(bpy.path.abspath(chosen)))))
 
 
 def default_run_root(scene: bpy.types.Scene) -> Path:
@@ -111,7 +112,11 @@ def is_unfinished(scene: bpy.types.Scene) -> bool:
 
 @lru_cache(maxsize=8)
 def _is_unfinished(root: str, _changed: int) -> bool:
-    known = RunFolder(Path(root)).read()
+    return unfinished(RunFolder(Path(root)).read())
+
+
+def unfinished(known: dict[str, Any]) -> bool:
+    """Whether a `run.json` with this content has budget left."""
     budget, spent = known.get("budget") or {}, known.get("spent") or {}
     # The core takes what is within a hundredth of a second of its end as ended.
     return any(spent.get(kind, 0) < amount - 0.01 for kind, amount in budget.items())

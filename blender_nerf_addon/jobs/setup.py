@@ -6,10 +6,9 @@ interrupted from one that is ready.
 """
 
 import atexit
-import os
+import errno
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -20,13 +19,14 @@ from pathlib import Path
 
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.files import make_folder, write_json
-from .child import core_environment, last_line, process_options
+from .child import core_environment, end_group, last_line, process_options
 
 # Blender's own Python comes without some system libraries of a full one; what is asked for here is all that is needed.
 PROBE = "import sys, venv, ensurepip; sys.exit(0 if (3, 11) <= sys.version_info[:2] < (3, 14) else 3)"
 PYTHON_NAMES = ("python3.13", "python3.12", "python3.11", "python3", "python")
 PIP_STEPS = 60  # lines such as "Collecting numpy" that an installation gives, roughly
-WAIT_SECONDS = 5.0
+END_SECONDS = 2.0
+DISK_FULL = "Free some disk space (the core's packages take about 2 GB), then press Set Up Core again."
 
 
 class Cancelled(Exception):  # noqa: N818 - a signal, not a mistake
@@ -99,18 +99,15 @@ class Setup:
 
     def start(self) -> None:
         """Begin on a thread of its own."""
-        atexit.register(self.cancel)
+        atexit.register(self._at_exit)
         self._thread.start()
 
     def cancel(self) -> None:
-        """End it soon; what was downloaded so far is cleared by the next set-up."""
+        """End it soon, without waiting; what was downloaded so far is cleared by the next set-up."""
+        first = not self._cancelled.is_set()
         self._cancelled.set()
-        child = self._child
-        if child is not None and child.poll() is None:
-            try:
-                child.terminate() if sys.platform == "win32" else os.killpg(child.pid, signal.SIGTERM)
-            except (ProcessLookupError, PermissionError):
-                pass
+        if first and self.running:
+            threading.Thread(target=self._end_child, daemon=True, name="nerf-setup-end").start()
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait for its end; returns whether it ended."""
@@ -126,9 +123,13 @@ class Setup:
             self.phase, self.text = "cancelled", "Setting up was cancelled"
         except NerfError as error:
             self.phase, self.text = "failed", str(error)
+        except OSError as error:
+            advice = DISK_FULL if error.errno == errno.ENOSPC else "Press Set Up Core again."
+            place = error.filename or self.places.log
+            self.phase, self.text = "failed", f"Cannot write '{place}': {error.strerror or error}. {advice}"
         except Exception as error:
             self.phase, self.text = "failed", f"Setting up failed: {error}; the log is '{self.places.log}'."
-        atexit.unregister(self.cancel)
+        atexit.unregister(self._at_exit)
         self._on_change()
 
     def _make(self) -> None:
@@ -170,6 +171,8 @@ class Setup:
         command = [str(places.python), "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
         command += ["--progress-bar", "off", "-c", str(places.vendor / "constraints.txt"), *requirements(places.vendor)]
         if self._child_says(command, on_line) != 0:
+            if _disk_was_full(places.log):
+                raise NerfError(f"Installing the core's packages failed: the disk is full. {DISK_FULL}")
             raise NerfError(
                 f"Installing the core's packages failed ({_pip_error(places.log)}); check the network connection, then "
                 f"press Set Up Core again. The log is '{places.log}'."
@@ -210,18 +213,41 @@ class Setup:
                 log.write(f"{error}\n")
                 return -1
             self._child = child
-            if self._cancelled.is_set():
-                self.cancel()
-            for line in child.stdout or ():
-                log.write(line)
-                log.flush()
-                if line.strip():
-                    on_line(line.strip())
-            code = child.wait()
-            self._child = None
+            try:
+                if self._cancelled.is_set():
+                    raise Cancelled
+                for line in child.stdout or ():
+                    log.write(line)
+                    log.flush()
+                    if line.strip():
+                        on_line(line.strip())
+                code = child.wait()
+            finally:
+                self._end_child()  # it still runs when its output could not be handled: the disk is full, say
+                self._child = None
+                if child.stdout is not None:
+                    child.stdout.close()
         if self._cancelled.is_set():
             raise Cancelled
         return code
+
+    def _end_child(self) -> None:
+        """Have the child that runs, if any, end: asked first, forced soon after. Not on the main thread: it waits."""
+        child = self._child
+        if child is None:
+            return
+        for hard in (False, True):
+            end_group(child, hard)
+            try:
+                child.wait(END_SECONDS)
+                return
+            except subprocess.TimeoutExpired:
+                pass
+
+    def _at_exit(self) -> None:
+        # Blender ends, and no thread can be started any more: here waiting is right.
+        self._cancelled.set()
+        self._end_child()
 
     def _say(self, text: str, fraction: float) -> None:
         self.text, self.fraction = text, max(self.fraction, fraction)
@@ -254,6 +280,14 @@ def _pip_says(line: str) -> str | None:
     if match := re.match(r"Installing collected packages: (.+)", line):
         return f"Unpacking {len(match.group(1).split(','))} packages"
     return None
+
+
+def _disk_was_full(log: Path) -> bool:
+    try:
+        said = log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return "No space left on device" in said or "not enough space on the disk" in said
 
 
 def _pip_error(log: Path) -> str:

@@ -1,5 +1,6 @@
 """The one training of a session: asked for, followed, stopped, continued, and taken up again when the core died."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.messages import Message
 from ..vendor.nerf_core.contract.run_folder import RunFolder
-from . import core, pump
+from . import core, pump, runs
 from .calls import CoreError
 
 UNDER_WAY = ("starting", "training", "stopping")
@@ -47,6 +48,8 @@ class Training:
     val_psnr: float | None = None
     seconds_left: float | None = None
     elapsed: float | None = None
+    accepted: bool = field(default=False, repr=False)  # the core took the budget: what is left of it is on disk
+    stored_budget: Any = field(default=None, repr=False)  # run.json's, before this was asked for
     on_end: Callable[["Training"], None] | None = field(default=None, repr=False)
 
     @property
@@ -120,16 +123,20 @@ def start(
     Raises
     ------
     NerfError
-        When something is being trained already, there is nothing to train on, or there is no core.
+        When something is being trained already, there is nothing to train on, the run was trained on or with something
+        else than is asked for, or there is no core.
     """
     global _current
     if under_way():
         raise NerfError("A training is under way already; stop it first.")
+    known = folder.read() if folder.settings.exists() else {}
     params: dict[str, Any] = {"run": str(folder.root), **budget, "more": more, "device": device, "settings": {}}
-    if not _known(folder):
-        params.update(data=str(_data(folder, data)), method=method, seed=seed)
+    if folder.checkpoint.is_file() and known.get("method"):
+        _refuse_changes(folder, known, data, method, seed)
+    else:
+        params.update(data=_data(folder, known, data), method=method, seed=seed)
     params["preview"] = dict(preview) if preview else None
-    training = Training(folder.root, params, on_end=on_end)
+    training = Training(folder.root, params, stored_budget=known.get("budget"), on_end=on_end)
     _ask(training)
     _current = training
     return training
@@ -157,12 +164,21 @@ def resume() -> Training:
     training = _current
     if training is None or not training.can_resume:
         raise NerfError("There is no interrupted training to take up again.")
-    params = dict(training.params)
-    # What was trained before is on disk and counts: only the rest of the budget is asked for.
-    if _known(RunFolder(training.run)):
+    folder, params = RunFolder(training.run), dict(training.params)
+    known = folder.read() if folder.settings.exists() else {}
+    if folder.checkpoint.is_file() and known.get("method"):
         for name in ("data", "method", "seed"):
             params.pop(name, None)
-        if RunFolder(training.run).checkpoint.is_file():
+        # What was trained before is on disk and counts: only the rest of the budget is asked for. A core that died
+        # before it wrote the new budget left the old one there: then all is asked for again.
+        if training.accepted or known.get("budget") != training.stored_budget:
+            training.accepted = True
+            if not runs.unfinished(known):  # it died after the last step was saved, before it could say so
+                core.forget_trouble()
+                training.phase, training.fraction = "finished", 1.0
+                training.text = "Trained; the NeRF core died only after it had saved that"
+                pump.redraw()
+                return training
             params["more"] = False
             for name in ("seconds", "steps"):
                 params.pop(name, None)
@@ -205,6 +221,7 @@ def _progress(training: Training, params: Mapping[str, Any]) -> None:
     if not training.under_way:
         return
     if params.get("task") == "train":
+        training.accepted = True
         if training.phase == "starting":
             training.phase = "training"
         for name in ("step", "loss", "psnr", "val_psnr", "elapsed"):
@@ -252,18 +269,46 @@ def _end(training: Training, phase: str, text: str) -> None:
         training.on_end(training)
 
 
-def _known(folder: RunFolder) -> bool:
-    """Whether `run.json` says what the run is trained with, so that it need not be told again."""
-    return folder.settings.exists() and bool(folder.read().get("method"))
+def trained_data(folder: RunFolder, known: Mapping[str, Any]) -> Path | None:
+    """The data set that `run.json` names, with an absolute path; None when it names none."""
+    stored = known.get("data")
+    return Path(os.path.abspath(folder.root / stored)) if isinstance(stored, str) and stored else None
 
 
-def _data(folder: RunFolder, elsewhere: Path | None) -> Path:
+def _refuse_changes(
+    folder: RunFolder, known: Mapping[str, Any], data: Path | None, method: str | None, seed: int | None
+) -> None:
+    """A trained run keeps its data set, method and seed: another choice is told, not passed over."""
+    names = {"fast": "Fast", "classic": "Classic"}
+    before = trained_data(folder, known)
+    change = ""
+    if data is not None and before is not None and _place(data) != _place(before):
+        change = f"was trained on '{before}': clear Data Set to go on with it"
+    elif method is not None and method != known["method"]:
+        told = names.get(known["method"], known["method"])
+        change = f"was trained with the method {told}: choose {told} to go on with it"
+    elif seed is not None and known.get("seed") is not None and seed != known["seed"]:
+        change = f"was started with the seed {known['seed']}: set Seed to {known['seed']} to go on with it"
+    if change:
+        raise NerfError(f"The run '{folder.root}' {change}, or press Train Anew for a run of its own.")
+
+
+def _place(data: Path) -> str:
+    """The same for a data set's folder and its `transforms.json`, and for whatever links lead there."""
+    folder = data.parent if data.name == "transforms.json" else data
+    return os.path.normcase(os.path.realpath(folder))
+
+
+def _data(folder: RunFolder, known: Mapping[str, Any], elsewhere: Path | None) -> str | None:
+    """What to train on; None leaves it to what the run knows already."""
     if elsewhere is not None:
         if not elsewhere.exists():
             raise NerfError(f"The data set '{elsewhere}' does not exist; choose another one.")
-        return elsewhere
+        return str(elsewhere)
     if (folder.dataset / "transforms.json").is_file():
-        return folder.dataset
+        return str(folder.dataset)
+    if known.get("data"):
+        return None
     raise NerfError(f"There is nothing to train on in '{folder.root}': capture views first, or choose a data set.")
 
 

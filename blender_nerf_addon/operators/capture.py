@@ -8,6 +8,8 @@ from bpy.props import BoolProperty
 
 from ..capture import bounds, planner, preview
 from ..capture.driver import CaptureJob
+from ..jobs import pump, training
+from ..jobs.environment import find_interpreter
 from ..vendor.nerf_core.contract.errors import NerfError
 
 TICK = 0.01  # seconds between a view's end and the next one's start, in which Blender handles events
@@ -71,11 +73,12 @@ class NERF_OT_capture(bpy.types.Operator):
         try:
             while job.step():
                 print(f"Capture: {job.text}", flush=True)
+                pump.tick(0.0)  # no timer fires meanwhile, and a training may be going on
         except NerfError as error:
             return self._fail(error)
         finally:
             _end()
-        return self._succeed(context, job)
+        return self._succeed(job)
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
         """Take one picture per tick, so that the person can watch and stop."""
@@ -102,7 +105,9 @@ class NERF_OT_capture(bpy.types.Operator):
             return {"RUNNING_MODAL"}
         if event.type == "Z" and (event.ctrl or event.oskey):
             return {"RUNNING_MODAL"}  # an undo would take the scene from under the capture
-        if event.type != "TIMER":
+        if event.type == "F12":
+            return {"RUNNING_MODAL"}  # a render of the person's and the next view would fight over the scene
+        if event.type != "TIMER" or bpy.app.is_job_running("RENDER"):
             return {"PASS_THROUGH"}
         if _stop_asked:
             self._leave(context)
@@ -120,7 +125,7 @@ class NERF_OT_capture(bpy.types.Operator):
             self._show(context)
             return {"PASS_THROUGH"}
         self._leave(context)
-        return self._succeed(context, job)
+        return self._succeed(job)
 
     def cancel(self, context: bpy.types.Context) -> None:
         """Blender ends the operator: the window closes or another file is loaded."""
@@ -130,6 +135,8 @@ class NERF_OT_capture(bpy.types.Operator):
         global _active, _stop_asked
         scene, layer = context.scene, context.view_layer
         try:
+            if self.then_train:
+                _check_training()
             plan = planner.make_plan(scene, layer, scene.nerf.capture)
             job = CaptureJob(scene, layer, scene.nerf.capture, plan)
         except NerfError as error:
@@ -144,11 +151,11 @@ class NERF_OT_capture(bpy.types.Operator):
         self.report({"ERROR"}, str(error))
         return {"CANCELLED"}
 
-    def _succeed(self, context: bpy.types.Context, job: CaptureJob) -> set[str]:
+    def _succeed(self, job: CaptureJob) -> set[str]:
         self.report({"INFO"}, f"Captured {job.total} views into '{job.run.root}'")
         for hook in list(on_captured):
             try:
-                hook(context.scene, job.run.root, self.then_train)
+                hook(job.scene, job.run.root, self.then_train)
             except NerfError as error:
                 self.report({"ERROR"}, str(error))
         return {"FINISHED"}
@@ -257,6 +264,19 @@ class NERF_OT_make_bounds(bpy.types.Operator):
         for item in sorted(subject or (), key=lambda item: item.name):
             settings.bounds_subject.add().object = item
         return {"FINISHED"}
+
+
+def _check_training() -> None:
+    """Say before the first picture is taken that training could not start after the last.
+
+    Raises
+    ------
+    NerfError
+        When something is trained already, or there is no core.
+    """
+    if training.under_way():
+        raise NerfError("A training is under way: stop it first, or press Capture Only.")
+    find_interpreter()
 
 
 def _end() -> None:

@@ -64,7 +64,7 @@ class NERF_OT_restart_core(bpy.types.Operator):
 
     bl_idname = "nerf.restart_core"
     bl_label = "Start Core"
-    bl_description = "Start the NeRF core (again) and show what it finds"
+    bl_description = "Start the NeRF core (again) and show which device and versions it finds"
 
     wait: BoolProperty(name="Wait", options={"SKIP_SAVE"})
 

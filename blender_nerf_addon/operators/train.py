@@ -1,11 +1,13 @@
 """Train, stop, train more, and take a training up again whose core died."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import bpy
 from bpy.props import BoolProperty
 
+from ..capture import folders
 from ..capture.cameras import Frame, camera_from_blender
 from ..importers import images
 from ..jobs import runs, training
@@ -13,7 +15,7 @@ from ..jobs.training import Training
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.messages import Message
 from ..vendor.nerf_core.contract.run_folder import RunFolder
-from . import capture, common
+from . import capture, common, live_preview
 
 
 class NERF_OT_train(bpy.types.Operator):
@@ -26,6 +28,11 @@ class NERF_OT_train(bpy.types.Operator):
     more: BoolProperty(
         name="More", description="Train for the chosen time or steps on top of what is trained", default=False
     )
+    anew: BoolProperty(
+        name="Anew",
+        description="Leave the run as it is, and train in a new run folder on the same data set",
+        options={"SKIP_SAVE"},
+    )
     wait: BoolProperty(
         name="Wait", description="Return when training has ended; always so without a window", options={"SKIP_SAVE"}
     )
@@ -33,6 +40,8 @@ class NERF_OT_train(bpy.types.Operator):
     @classmethod
     def description(cls, _context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
         """Say what the button does in either of its uses."""
+        if properties.anew:
+            return "Keep this run, and train with the settings below in a new run folder on the same data set"
         return "Train for the chosen time or steps on top of what is trained" if properties.more else cls.bl_description
 
     @classmethod
@@ -49,7 +58,8 @@ class NERF_OT_train(bpy.types.Operator):
     @common.tells_errors
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Start; wait for the end where nobody watches."""
-        started = start_training(context.scene, more=self.more)
+        scene = context.scene
+        started = start_anew(scene) if self.anew else start_training(scene, more=self.more)
         return _outcome(self, started)
 
 
@@ -102,7 +112,7 @@ def start_training(scene: bpy.types.Scene, more: bool = False, **overrides: Any)
     more : bool
         On top of what is spent.
     **overrides
-        Of `jobs.training.start`, such as ``budget={"steps": 100}``.
+        Of `jobs.training.start`, such as ``budget={"steps": 100}`` or ``folder=RunFolder(...)``.
 
     Raises
     ------
@@ -111,7 +121,7 @@ def start_training(scene: bpy.types.Scene, more: bool = False, **overrides: Any)
     """
     settings = scene.nerf.training
     data = _path(settings.data)
-    folder = runs.run_folder(scene)
+    folder = overrides.pop("folder", None) or runs.run_folder(scene)
     device = settings.device if settings.device != "PREFERENCES" else runs.preferences().device
     budget = {"seconds": settings.seconds} if settings.budget == "SECONDS" else {"steps": settings.steps}
     arguments: dict[str, Any] = {
@@ -130,6 +140,22 @@ def start_training(scene: bpy.types.Scene, more: bool = False, **overrides: Any)
     return started
 
 
+def start_anew(scene: bpy.types.Scene) -> Training:
+    """Train in a new run folder beside the scene's, on the chosen data set or that of the scene's run.
+
+    Raises
+    ------
+    NerfError
+        As `jobs.training.start` does, or when no folder is free.
+    """
+    before = runs.run_folder(scene)
+    known = before.read() if before.settings.exists() else {}
+    data = _path(scene.nerf.training.data) or training.trained_data(before, known)
+    if data is None and (before.dataset / "transforms.json").is_file():
+        data = before.dataset
+    return start_training(scene, folder=RunFolder(folders.free_run(before.root)), data=data)
+
+
 def train_captured(scene: bpy.types.Scene, folder: Path, then_train: bool) -> None:
     """After a finished capture: the scene works with its run, and trains it when that was asked for."""
     runs.set_run_folder(scene, folder)
@@ -143,7 +169,7 @@ def train_captured(scene: bpy.types.Scene, folder: Path, then_train: bool) -> No
 
 
 def _path(text: str) -> Path | None:
-    return Path(bpy.path.abspath(text.strip())).absolute() if text.strip() else None
+    return Path(os.path.expanduser(bpy.path.abspath(text.strip()))).absolute() if text.strip() else None
 
 
 def _preview_request(scene: bpy.types.Scene) -> dict[str, Any] | None:
@@ -151,7 +177,10 @@ def _preview_request(scene: bpy.types.Scene) -> dict[str, Any] | None:
     # A scene's camera is what is looked through; without one, or with a lens that NeRF has none for, no preview.
     if not settings.preview or bpy.app.background or scene.camera is None:
         return None
-    depsgraph = bpy.context.evaluated_depsgraph_get()
+    # After a capture the window may show another scene than the one that is trained.
+    layer = bpy.context.view_layer if scene == bpy.context.scene else scene.view_layers[0]
+    layer.update()
+    depsgraph = layer.depsgraph or bpy.context.evaluated_depsgraph_get()
     try:
         camera = camera_from_blender(scene.camera, depsgraph, Frame.of_render(scene.render))
     except NerfError:
@@ -163,7 +192,8 @@ def _preview_request(scene: bpy.types.Scene) -> dict[str, Any] | None:
 
 def _show_preview(message: Message) -> None:
     space = runs.color_space(RunFolder(Path(message.params["run"])))
-    images.show_preview(message.arrays["rgba"], space)
+    image = images.show_preview(message.arrays["rgba"], space)
+    live_preview.show_once(image, training.current())
 
 
 def _ended(ended: Training) -> None:

@@ -38,7 +38,7 @@ def draw(layout: bpy.types.UILayout, width: int = 90) -> None:
         row.scale_y = 1.4
         row.operator("nerf.setup_core", icon="IMPORT")
     elif not training.under_way():
-        text = "Start Core Again" if status.kind in ("ready", "failed") else "Start Core"
+        text = "Start Core Again" if status.kind in ("ready", "failed") else "Check"
         row.operator("nerf.restart_core", text=text, icon="FILE_REFRESH")
     row.operator("nerf.open_place", text="Log", icon="TEXT").place = (
         "SETUP_LOG" if setup is not None and setup.phase == "failed" else "CORE_LOG"

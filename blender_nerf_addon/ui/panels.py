@@ -69,6 +69,8 @@ class NERF_PT_train(_Sidebar, bpy.types.Panel):
             if runs.is_unfinished(context.scene):
                 row.operator("nerf.train", text="Continue", icon="PLAY").more = False
             row.operator("nerf.train", text="Train More", icon="ADD").more = True
+            anew = layout.operator("nerf.train", text="Train Anew", icon="FILE_NEW")
+            anew.more, anew.anew = False, True
         else:
             row.operator("nerf.train", icon="PLAY").more = False
 
@@ -204,7 +206,10 @@ def _draw_progress(layout: bpy.types.UILayout, current: Training, context: bpy.t
         _draw_numbers(layout, current)
     else:
         core_box.labels(layout, current.text, "SORTTIME", characters(context))
-    layout.operator("nerf.train_stop", icon="PAUSE", text="Stopping" if current.phase == "stopping" else "Stop")
+    row = layout.row(align=True)
+    row.operator("nerf.train_stop", icon="PAUSE", text="Stopping" if current.phase == "stopping" else "Stop")
+    if current.params.get("preview"):
+        row.operator("nerf.open_preview", icon="IMAGE_DATA", text="Open Preview")
 
 
 def _draw_outcome(layout: bpy.types.UILayout, current: Training, context: bpy.types.Context) -> None:

@@ -1,5 +1,7 @@
 """The operators of the capture: what they report, the hook for training, the camera preview."""
 
+import sys
+
 import bpy
 import numpy as np
 import pytest
@@ -15,7 +17,8 @@ def scene(tmp_path):
     return scene
 
 
-def test_the_hook_is_told_where_and_whether_to_train(scene, addon_module, tmp_path):
+def test_the_hook_is_told_where_and_whether_to_train(scene, addon_module, tmp_path, monkeypatch):
+    monkeypatch.setenv("NERF_CORE_PYTHON", sys.executable)  # there must be one, or nothing is captured to train on
     hooks = addon_module("operators.capture").on_captured
     told = []
     before = list(hooks)

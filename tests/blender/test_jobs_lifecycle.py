@@ -63,7 +63,7 @@ def test_the_core_saves_and_leaves_when_blender_ends(tmp_path, manner):
         if manner == "killed":
             blender.send_signal(signal.SIGKILL)
         blender.wait(60)
-        assert process_gone(pid, 6)
+        assert process_gone(pid, 5)
     finally:
         blender.kill()
         blender.stdout.close()

@@ -1,12 +1,16 @@
 """The managed environment as Blender sees it: refused offline, recognised when interrupted, used when ready."""
 
+import errno
 import json
 import os
+import sys
+from pathlib import Path
 
 import bpy
 import pytest
 
 from .conftest import MODULE
+from .small_run import process_gone
 
 
 @pytest.fixture
@@ -92,3 +96,70 @@ def test_registering_starts_and_writes_nothing(environment, addon_module):
     bpy.ops.preferences.addon_enable(module=MODULE)
     assert (sorted(os.listdir(folder)) if os.path.isdir(folder) else None) == before
     assert addon_module("jobs.core").running() is None
+
+
+def test_a_home_folder_may_be_written_as_a_tilde(environment, addon_module, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "python").write_text("")
+    preferences = bpy.context.preferences.addons[MODULE].preferences
+    preferences.interpreter = "~/python"
+    try:
+        assert environment.find_interpreter().path == tmp_path / "python"
+    finally:
+        preferences.interpreter = ""
+    bpy.context.scene.nerf.run_folder = "~/runs/one"
+    assert addon_module("jobs.runs").run_folder(bpy.context.scene).root == tmp_path / "runs" / "one"
+
+
+STUBBORN = """#!/bin/sh
+trap '' TERM
+echo $$ > "{pid}"
+while :; do echo working; sleep 0.1; done
+"""
+
+
+@pytest.fixture
+def stubborn(addon_module, tmp_path):
+    """A set-up whose Python never ends by itself, nor when it is asked to; and where that one writes its id."""
+    setup = addon_module("jobs.setup")
+    python, pid = tmp_path / "python", tmp_path / "pid"
+    python.write_text(STUBBORN.format(pid=pid))
+    python.chmod(0o755)
+    vendor = addon_module("jobs.environment").VENDOR
+    places = setup.Places(tmp_path / "environment", tmp_path / "setup.json", tmp_path / "setup.log", vendor, "")
+    return setup.Setup(places, [str(python)]), pid
+
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="the pretended Python is a shell script")
+
+
+@posix
+def test_cancel_ends_a_child_that_does_not_listen(stubborn, addon_module):
+    setup, pid = stubborn
+    setup.start()
+    assert addon_module("jobs.pump").pump_until(lambda: pid.exists() and pid.read_text().strip() != "", 30)
+    setup.cancel()
+    assert setup.wait(30) and setup.phase == "cancelled"
+    assert process_gone(int(pid.read_text()))
+
+
+@posix
+def test_a_log_that_cannot_be_written_leaves_no_child(stubborn):
+    setup, pid = stubborn
+
+    def disk_full(_line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="No space left"):
+        setup._child_says([setup.candidates[0]], disk_full)
+    assert process_gone(int(pid.read_text()))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_one_sentence(stubborn):
+    setup, _pid = stubborn
+    setup.places.log.symlink_to("/dev/full")
+    setup.start()
+    assert setup.wait(30) and setup.phase == "failed"
+    assert setup.text.startswith("Cannot write") and "Free some disk space" in setup.text

@@ -124,6 +124,68 @@ def test_a_core_killed_while_it_starts_is_taken_up_again(jobs, scene, tmp_path):
     assert run_json(tmp_path)["spent"]["steps"] == 40
 
 
+def test_more_is_still_more_when_the_core_died_before_it_took_it(jobs, scene, tmp_path):
+    assert bpy.ops.nerf.train() == {"FINISHED"}
+    scene.nerf.training.steps = 30
+    for spent in (90, 120):  # of a core that was found running, and of one that was just started
+        if spent == 120:
+            jobs.core.leave(20)
+        started = jobs.train.start_training(scene, more=True)
+        os.kill(jobs.core.running().pid, signal.SIGKILL)
+        jobs.until(lambda started=started: not started.under_way)
+        assert started.phase == "interrupted" and run_json(tmp_path)["budget"] == {"steps": spent - 30}
+        assert bpy.ops.nerf.train_resume() == {"FINISHED"}
+        assert run_json(tmp_path)["spent"]["steps"] == spent
+
+
+def test_a_core_that_died_unheard_is_not_asked(jobs, scene, tmp_path):
+    process = jobs.core.start()
+    jobs.until(lambda: process.ready)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process_gone(process.pid)
+    assert bpy.ops.nerf.train() == {"FINISHED"}  # nothing was drained since
+    assert run_json(tmp_path)["spent"]["steps"] == 60
+    assert jobs.core.running().pid != process.pid
+
+
+@pytest.mark.parametrize("choice", ["method", "data", "seed"])
+def test_another_choice_for_a_trained_run_is_told_and_trained_anew(jobs, tmp_path, choice):
+    run = trained_run(tmp_path)
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    known = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    scene = prepare_scene(run, "", steps=3)
+    if choice == "method":
+        scene.nerf.training.method, sentence = "CLASSIC", "with the method Fast: choose Fast to go on with it"
+    elif choice == "data":
+        scene.nerf.training.data, sentence = str(tmp_path / "data"), r"was trained on '.*data': clear Data Set"
+    else:
+        scene.nerf.training.seed, sentence = 7, "with the seed 0: set Seed to 0 to go on with it"
+    with pytest.raises(RuntimeError, match=f"{sentence}.* or press Train Anew"):
+        bpy.ops.nerf.train(more=True)
+    assert jobs.core.running() is None
+    assert bpy.ops.nerf.train(anew=True) == {"FINISHED"}
+    assert jobs.runs.run_folder(scene).root == tmp_path / "run-002"
+    anew = json.loads((tmp_path / "run-002" / "run.json").read_text(encoding="utf-8"))
+    assert anew["spent"]["steps"] == 3
+    assert anew["method"] == ("classic" if choice == "method" else "fast") and anew["seed"] == scene.nerf.training.seed
+    assert anew["data"] == (str(tmp_path / "data") if choice == "data" else known["data"])
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+
+
+def test_what_the_core_found_is_remembered_without_it(jobs, scene, monkeypatch, tmp_path):
+    assert bpy.ops.nerf.restart_core() == {"FINISHED"}
+    said = jobs.core.status().text
+    jobs.core.leave(20)
+    jobs.core._known.clear()  # as in the next session
+    jobs.core._known_python = ""
+    assert (jobs.core.status().kind, jobs.core.status().text) == ("idle", f"Found: {said}")
+    assert "torch" in said and jobs.core.running() is None
+    other = tmp_path / "python"
+    other.write_text("")
+    monkeypatch.setenv("NERF_CORE_PYTHON", str(other))
+    assert jobs.core.status().text == f"Found: {other}"
+
+
 def test_previews_arrive_in_the_image(jobs, scene):
     scene.nerf.training.preview_size, scene.nerf.training.preview_seconds = 24, 0.5
     camera = jobs.train.camera_from_blender(
@@ -228,6 +290,7 @@ def test_a_checkpoint_of_another_version_is_refused_and_kept(jobs, tmp_path):
     checkpoint.write_bytes(checkpoint.read_bytes().replace(b'"version":"1"', b'"version":"9"'))
     before = checkpoint.read_bytes()
     prepare_scene(run, tmp_path / "data")
+    bpy.context.scene.nerf.training.data = ""
     for operator in (bpy.ops.nerf.train, bpy.ops.nerf.render_view, bpy.ops.nerf.import_points):
         with pytest.raises(RuntimeError, match=r"checkpoint.safetensors' is a checkpoint of version 9"):
             operator(**({"more": True} if operator == bpy.ops.nerf.train else {}))
@@ -236,7 +299,7 @@ def test_a_checkpoint_of_another_version_is_refused_and_kept(jobs, tmp_path):
     assert checkpoint.read_bytes() == before
 
 
-def test_training_starts_by_itself_after_a_capture(jobs, tmp_path):
+def prepare_capture(tmp_path):
     scene = bpy.context.scene
     scene.render.engine = "BLENDER_WORKBENCH"
     settings = scene.nerf.capture
@@ -244,6 +307,66 @@ def test_training_starts_by_itself_after_a_capture(jobs, tmp_path):
     settings.train_count, settings.val_count, settings.test_count = 5, 1, 0
     settings.resolution_x = settings.resolution_y = 24
     scene.nerf.training.budget, scene.nerf.training.steps, scene.nerf.training.device = "STEPS", 20, "CPU"
+    return scene
+
+
+def test_a_core_killed_during_a_capture_harms_neither_capture_nor_training(jobs, tmp_path):
+    prepare_capture(tmp_path)
+    process = jobs.core.start()
+    jobs.until(lambda: process.ready)
+    seen = []
+
+    def kill(*_arguments):
+        if not seen:
+            os.kill(process.pid, signal.SIGKILL)
+        seen.append(process.exited)
+
+    bpy.app.handlers.render_post.append(kill)
+    try:
+        assert bpy.ops.nerf.capture(then_train=True) == {"FINISHED"}
+    finally:
+        bpy.app.handlers.render_post.remove(kill)
+    assert len(seen) == 6 and seen[-1]
+    assert len(list((tmp_path / "captured" / "dataset").glob("*/*.png"))) == 6
+    assert jobs.training.current().phase == "finished" and jobs.training.current().step == 20
+    assert jobs.core.running().pid != process.pid
+
+
+@pytest.mark.parametrize("reason", ["no core", "busy"])
+def test_capture_and_train_says_at_once_that_it_cannot_train(jobs, tmp_path, monkeypatch, reason):
+    if reason == "busy":
+        jobs.start(prepare_scene(tmp_path / "run", write_small_dataset(tmp_path / "data", 8)), steps=LONG)
+    prepare_capture(tmp_path)
+    if reason == "no core":
+        monkeypatch.delenv("NERF_CORE_PYTHON")
+    with pytest.raises(RuntimeError, match={"no core": "press Set Up Core", "busy": "stop it first"}[reason]):
+        bpy.ops.nerf.capture(then_train=True)
+    assert not (tmp_path / "captured").exists()
+    assert bpy.ops.nerf.capture() == {"FINISHED"}  # only the training could not be
+
+
+def test_the_scene_that_was_captured_is_trained_whatever_the_window_shows(jobs, addon_module, tmp_path):
+    scene = prepare_capture(tmp_path)
+    capture = addon_module("operators.capture")
+    told = []
+    before = list(capture.on_captured)
+    capture.on_captured[:] = [lambda *arguments: told.append(arguments)]
+    other = bpy.data.scenes.new("Other")
+
+    def switch(*_arguments):
+        bpy.context.window.scene = other
+
+    bpy.app.handlers.render_complete.append(switch)
+    try:
+        assert bpy.ops.nerf.capture() == {"FINISHED"}
+    finally:
+        bpy.app.handlers.render_complete.remove(switch)
+        capture.on_captured[:] = before
+    assert bpy.context.scene == other and told == [(scene, tmp_path / "captured", False)]
+
+
+def test_training_starts_by_itself_after_a_capture(jobs, tmp_path):
+    scene = prepare_capture(tmp_path)
     scene.nerf.training.data = str(tmp_path / "something else")  # what is captured is trained, not this
     assert bpy.ops.nerf.capture(then_train=True) == {"FINISHED"}
     assert jobs.training.current().phase == "finished"
