@@ -11,10 +11,10 @@ import numpy as np
 from ..capture.cameras import new_camera
 from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import CheckpointError, DataError
+from ..vendor.nerf_core.contract.run_folder import CHECKPOINT_FORMAT, CHECKPOINT_VERSION
 from .point_display import KIND_KEY, RESULT_KEY
 
 COLLECTION = "NeRF Cameras"
-CHECKPOINT_VERSION = "1"
 MAX_HEADER = 256 * 1024 * 1024
 
 
@@ -31,18 +31,21 @@ def checkpoint_cameras(path: Path) -> list[tuple[str, Camera]]:
             (length,) = struct.unpack("<Q", stream.read(8))
             header = json.loads(stream.read(length)) if length <= MAX_HEADER else {}
         metadata = header.get("__metadata__", {})
-        version = metadata.get("version")
+        # Before the facts: another version may hold others.
+        version = metadata.get("version") if metadata.get("format") == CHECKPOINT_FORMAT else None
+        if version not in (None, str(CHECKPOINT_VERSION)):
+            raise CheckpointError(
+                f"'{path}' is a checkpoint of version {version}, this NeRF Toolkit reads version "
+                f"{CHECKPOINT_VERSION}; use the version that made it, or train again."
+            )
         facts = json.loads(metadata["facts"])
         cameras = [Camera.from_dict(entry) for entry in facts["cameras"]]
     except OSError as error:
         raise CheckpointError(f"Cannot read '{path}': {error.strerror or error}.") from error
     except (struct.error, ValueError, KeyError, TypeError, AttributeError, DataError) as error:
         raise CheckpointError(f"'{path}' is not a checkpoint of NeRF Toolkit, or is broken; train again.") from error
-    if version != CHECKPOINT_VERSION:
-        raise CheckpointError(
-            f"'{path}' is a checkpoint of version {version}, this NeRF Toolkit reads version {CHECKPOINT_VERSION}; "
-            "use the version that made it, or train again."
-        )
+    if version is None:
+        raise CheckpointError(f"'{path}' is not a checkpoint of NeRF Toolkit; choose another run.")
     return [(f"train {index:04d}", camera) for index, camera in enumerate(cameras)]
 
 

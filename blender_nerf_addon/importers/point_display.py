@@ -2,7 +2,7 @@
 
 A mesh with attributes can be filled in every version, keeps its values exactly and shows them in the Spreadsheet. A
 geometry-nodes modifier turns the vertices into points for renders. Solid mode knows no colours of points, so that in
-the viewport each becomes a small octahedron, which has them.
+the viewport each becomes a small octahedron, which has them; so many that Blender would stall over them stay points.
 """
 
 from collections.abc import Mapping
@@ -16,6 +16,8 @@ KIND_KEY = "nerf_kind"  # marks what is ours: "points", "samples", "rays"
 RESULT_KEY = "nerf_result"  # on objects: captures leave them out
 
 SHOWN = "shown_color"  # what materials read; made by the modifier
+
+MOST_BODIES = 200_000  # points that become octahedra in the viewport: Blender waits about 0.6 s for a million
 
 _TYPES = {"FLOAT": ("value", 1), "INT": ("value", 1), "FLOAT_COLOR": ("color", 4)}
 
@@ -189,7 +191,18 @@ def _group(kind: str, material: bpy.types.Material, attribute: str) -> bpy.types
     viewport = node("GeometryNodeIsViewport", 50, 300)
     switch = node("GeometryNodeSwitch", 250, 0)
     switch.input_type = "GEOMETRY"
-    links(viewport.outputs[0], switch.inputs["Switch"])
+    size_of = node("GeometryNodeAttributeDomainSize", -350, 450)
+    size_of.component = "MESH"
+    links(source.outputs["Geometry"], size_of.inputs["Geometry"])
+    few = node("FunctionNodeCompare", -150, 450)
+    few.data_type, few.operation = "INT", "LESS_EQUAL"
+    count, most = (item for item in few.inputs if item.enabled and item.type == "INT")
+    links(size_of.outputs["Point Count"], count)
+    most.default_value = MOST_BODIES
+    both = node("FunctionNodeBooleanMath", 150, 400)
+    links(viewport.outputs[0], both.inputs[0])
+    links(few.outputs[0], both.inputs[1])
+    links(both.outputs[0], switch.inputs["Switch"])
     links(points.outputs[0], switch.inputs["False"])
     links(realize.outputs["Geometry"], switch.inputs["True"])
     # Cycles takes the names "color" and "density" for a volume's grids: its material reads a copy.

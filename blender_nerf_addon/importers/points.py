@@ -1,5 +1,7 @@
 """Density points of a trained run as an object in world space, with attributes `density` and `color`."""
 
+from typing import Any
+
 import bpy
 import numpy as np
 
@@ -14,13 +16,33 @@ from .point_display import (
 )
 
 
+def prepare(position: np.ndarray, density: np.ndarray, color: np.ndarray, radius: float = 0.0) -> dict[str, np.ndarray]:
+    """What a mesh of points holds; touches nothing of Blender, to be called in a thread.
+
+    Parameters
+    ----------
+    position : (N, 3) float32 array
+        World space.
+    density : (N,) float32 array
+        Per world unit.
+    color : (N, 3) float32 array
+        Straight sRGB.
+    radius : float
+        Of each point, world units; 0 chooses one from the points' number and extent.
+    """
+    size = radius if radius > 0 else _radius(position)
+    return {
+        "position": position,
+        "density": np.asarray(density, dtype=np.float32),
+        "color": srgb_to_linear(color),
+        "radius": np.full(len(position), size, dtype=np.float32),
+    }
+
+
 def import_points(
     scene: bpy.types.Scene,
-    position: np.ndarray,
-    density: np.ndarray,
-    color: np.ndarray,
+    prepared: dict[str, Any],
     name: str = "NeRF Points",
-    radius: float = 0.0,
     old: bpy.types.Object | None = None,
 ) -> bpy.types.Object:
     """Make the object, or renew the one of an earlier import.
@@ -29,25 +51,14 @@ def import_points(
     ----------
     scene : Scene
         Where it goes.
-    position : (N, 3) float32 array
-        World space.
-    density : (N,) float32 array
-        Per world unit.
-    color : (N, 3) float32 array
-        Straight sRGB.
+    prepared : dict
+        Of :func:`prepare`.
     name : str
-    radius : float
-        Of each point, world units; 0 chooses one from the points' number and extent.
     old : Object, optional
         The object of an earlier import.
     """
-    size = radius if radius > 0 else _radius(position)
-    attributes = {
-        "density": np.asarray(density, dtype=np.float32),
-        "color": srgb_to_linear(color),
-        "radius": np.full(len(position), size, dtype=np.float32),
-    }
-    mesh = point_mesh(name, position, attributes)
+    attributes = {key: values for key, values in prepared.items() if key != "position"}
+    mesh = point_mesh(name, prepared["position"], attributes)
     show_color(mesh, "color")
     item = place(scene, old, mesh, name, "points")
     give_body(item, "points", emission_material("NeRF Points", "points"), "color")

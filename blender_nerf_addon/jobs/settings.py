@@ -85,7 +85,13 @@ class NERF_PG_points(bpy.types.PropertyGroup):
     """Which density points to import."""
 
     count: IntProperty(
-        name="Count", description="Number of points", default=100_000, min=1, max=20_000_000, soft_max=2_000_000
+        name="Count",
+        description="Number of points. More than 100,000 make Blender pause as they arrive; more than 200,000 are "
+        "drawn as plain points, whose colours Material Preview and renders show, but Solid mode does not",
+        default=100_000,
+        min=1,
+        max=20_000_000,
+        soft_max=500_000,
     )
     automatic: BoolProperty(name="Automatic Threshold", description="Let the core choose the density", default=True)
     threshold: FloatProperty(

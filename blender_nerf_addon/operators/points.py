@@ -44,21 +44,22 @@ def points_step(scene: bpy.types.Scene) -> tasks.Step:
     settings = scene.nerf.points
     folder = runs.trained_run(scene)
     threshold = None if settings.automatic else settings.threshold
-    uid = scene.session_uid
+    uid, radius = scene.session_uid, settings.size
 
-    def handle(result: dict[str, Any], arrays: dict[str, Any]) -> bpy.types.Object:
+    def prepare(arrays: dict[str, Any]) -> dict[str, Any]:
+        return points.prepare(arrays["position"], arrays["density"], arrays["color"], radius)
+
+    def handle(result: dict[str, Any], prepared: dict[str, Any]) -> bpy.types.Object:
         scene = runs.scene_again(uid)
         settings = scene.nerf.points
-        item = points.import_points(
-            scene, arrays["position"], arrays["density"], arrays["color"], radius=settings.size, old=settings.object
-        )
+        item = points.import_points(scene, prepared, old=settings.object)
         settings.object = item
         if settings.automatic and result.get("threshold") is not None:
             settings.threshold = result["threshold"]
         return item
 
     params = {"run": str(folder.root), "count": settings.count, "threshold": threshold}
-    return tasks.Step("points", params, handle, "Finding density points")
+    return tasks.Step("points", params, handle, "Finding density points", prepare)
 
 
 CLASSES = (NERF_OT_import_points,)

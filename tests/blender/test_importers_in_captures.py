@@ -20,7 +20,8 @@ def capture(tmp_path, name):
 
 def test_points_are_neither_captured_nor_part_of_the_bounds(addon_module, tmp_path):
     before = capture(tmp_path, "before")
-    item = addon_module("importers.points").import_points(bpy.context.scene, *cloud(center=(0, 0, 3)), radius=0.3)
+    points = addon_module("importers.points")
+    item = points.import_points(bpy.context.scene, points.prepare(*cloud(center=(0, 0, 3)), radius=0.3))
     after = capture(tmp_path, "after")
     assert before[0][..., 3].max() > 250
     for first, second in zip(before, after, strict=True):

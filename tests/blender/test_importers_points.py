@@ -42,7 +42,7 @@ def cloud(seed=0, center=(3, -2, 1)):
 
 def test_points_hold_the_core_s_values_in_world_space(points):
     position, density, color = cloud()
-    item = points.import_points(bpy.context.scene, position, density, color)
+    item = points.import_points(bpy.context.scene, points.prepare(position, density, color))
     assert item.name in bpy.context.scene.objects and np.array_equal(np.array(item.matrix_world), np.eye(4))
     mesh = item.data
     np.testing.assert_array_equal(positions(mesh), position)
@@ -55,13 +55,24 @@ def test_points_hold_the_core_s_values_in_world_space(points):
 
 def test_points_have_body_and_active_colour_in_the_viewport(points):
     position, density, color = cloud()
-    item = points.import_points(bpy.context.scene, position, density, color, radius=0.05)
+    item = points.import_points(bpy.context.scene, points.prepare(position, density, color, radius=0.05))
     shown = item.evaluated_get(bpy.context.evaluated_depsgraph_get()).data
     assert shown.color_attributes[shown.color_attributes.active_color_index].name == "color"
     assert shown.materials[0].name == item.data.materials[0].name == "NeRF Points"
     assert len(shown.polygons) == 8 * N
     reach = np.linalg.norm(positions(shown)[N:].reshape(N, -1, 3) - position[:, None], axis=-1)
     np.testing.assert_allclose(reach, 1.3 * 0.05, rtol=1e-3)
+
+
+def test_very_many_points_stay_points_in_the_viewport(points, addon_module):
+    most = addon_module("importers.point_display").MOST_BODIES
+    few, many = (np.random.default_rng(0).random((count, 3), dtype=np.float32) for count in (most, most + 1))
+    item = None
+    for position, bodies in ((few, True), (many, False), (few, True)):
+        ones = np.ones(len(position), np.float32)
+        item = points.import_points(bpy.context.scene, points.prepare(position, ones, position, 0.01), old=item)
+        shown = item.evaluated_get(bpy.context.evaluated_depsgraph_get())
+        assert (len(shown.data.polygons) if shown.type == "MESH" else 0) == (8 * most if bodies else 0)
 
 
 @pytest.mark.parametrize("kind", ["points", "samples"])
@@ -73,9 +84,8 @@ def test_cycles_renders_their_colours(points, samples, kind, tmp_path):
     scene.world.color = (0, 0, 0)
     position = (np.array(scene.camera.matrix_world)[:3] @ [0, 0, -5, 1]).astype(np.float32)[None]
     if kind == "points":
-        points.import_points(
-            scene, position, np.ones(1, np.float32), np.array([[0.2, 0.8, 0.4]], np.float32), radius=1.5
-        )
+        color = np.array([[0.2, 0.8, 0.4]], np.float32)
+        points.import_points(scene, points.prepare(position, np.ones(1, np.float32), color, radius=1.5))
         expected = (51, 204, 102)
     else:
         samples.import_samples(scene, trace(position), radius=1.5)
@@ -142,15 +152,15 @@ def test_rays_are_edges_from_the_eye_to_the_last_sample(samples):
 
 def test_importing_again_renews_the_object_and_leaves_nothing_behind(points, samples):
     scene = bpy.context.scene
-    first = points.import_points(scene, *cloud(0))
+    first = points.import_points(scene, points.prepare(*cloud(0)))
     first.location = (1, 2, 3)
-    again = points.import_points(scene, *cloud(1), old=first)
+    again = points.import_points(scene, points.prepare(*cloud(1)), old=first)
     assert again == first and tuple(first.location) == (1, 2, 3) and len(first.modifiers) == 1
     np.testing.assert_array_equal(positions(first.data), cloud(1)[0])
     assert len([mesh for mesh in bpy.data.meshes if mesh.name.startswith("NeRF Points")]) == 1
     assert len([group for group in bpy.data.node_groups if group.get("nerf_kind")]) == 1
     bpy.data.objects.remove(first)
-    fresh = points.import_points(scene, *cloud(0), old=None)
+    fresh = points.import_points(scene, points.prepare(*cloud(0)), old=None)
     assert fresh.name in scene.objects
     item = samples.import_samples(scene, trace())
     rays = samples.import_rays(scene, trace(), item)
@@ -161,5 +171,5 @@ def test_importing_again_renews_the_object_and_leaves_nothing_behind(points, sam
 def test_a_user_s_own_object_is_never_taken_over(points):
     scene = bpy.context.scene
     cube = scene.objects["Cube"]
-    item = points.import_points(scene, *cloud(), old=cube)
+    item = points.import_points(scene, points.prepare(*cloud()), old=cube)
     assert item != cube and len(cube.data.vertices) == 8

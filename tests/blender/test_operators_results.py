@@ -6,7 +6,9 @@ import signal
 import bpy
 import numpy as np
 import pytest
+from mathutils import Matrix
 
+from . import capture_scenes as scenes
 from .small_run import (
     CENTER,
     RADIUS,
@@ -39,6 +41,7 @@ def jobs(addon_module, monkeypatch):
         tasks = addon_module("jobs.tasks")
         render = addon_module("operators.render")
         images = addon_module("importers.images")
+        planner = addon_module("capture.planner")
 
         def ask(self, method, **params):
             """The core's own answer, past all operators."""
@@ -105,6 +108,80 @@ def test_all_cameras_and_the_frame_range(jobs, scene, run):
     assert (scene.frame_current, scene.frame_subframe) == (2, 0.5)
     covered = [pixels(bpy.data.images[f"Camera_000{frame}"])[..., 3].sum() for frame in (1, 2, 3)]
     assert covered[0] > 2 * covered[2] and covered[0] > covered[1] > covered[2]  # it moves away
+
+
+def test_a_frame_range_follows_markers_and_leaves_the_scene_as_it_was(jobs, scene, run):
+    other = bpy.data.objects.new("Other", bpy.data.cameras.new("Other"))
+    scene.collection.objects.link(other)
+    other.matrix_world = Matrix(small_camera(5, 16).c2w.tolist())
+    scene.timeline_markers.new("cut", frame=21).camera = scene.camera
+    scene.timeline_markers.new("other", frame=22).camera = other
+    cube = scene.objects["Cube"]
+    for frame, x in ((20, 0.0), (30, 2.0)):
+        cube.location.x = x
+        cube.keyframe_insert("location", index=0, frame=frame)
+    scene.frame_start, scene.frame_end = 21, 23
+    scene.frame_set(5, subframe=0.25)
+    cube.location.x = -0.5  # changed, not keyed: a frame change overwrites it
+    scene.nerf.render.views = "FRAMES"
+    bpy.context.view_layer.update()
+    before = scenes.dump()
+    found = jobs.render.chosen_cameras(scene, bpy.context.view_layer)
+    steps = jobs.render.render_steps(scene, bpy.context.view_layer)
+    assert scenes.differences(before, scenes.dump()) == []
+    assert [(name, frame) for name, frame, _ in found] == [("Camera", 21), ("Other", 22), ("Other", 23)]
+    np.testing.assert_allclose(found[0][2].c2w, small_camera(1, 16).c2w, atol=1e-5)
+    np.testing.assert_allclose(found[2][2].c2w, small_camera(5, 16).c2w, atol=1e-5)
+    # What the person does meanwhile changes nothing about the pictures, and no picture moves the frame.
+    other.location.x += 10
+    scene.frame_set(7)
+    moved = []
+    bpy.app.handlers.frame_change_pre.append(lambda *_: moved.append(1))
+    task = jobs.tasks.start("Render", steps, len(steps))
+    assert jobs.pump.pump_until(lambda: not task.running, 120) and task.phase == "done", task.text
+    bpy.app.handlers.frame_change_pre.pop()
+    assert not moved and [image.name for image in task.results] == ["Camera_0021", "Other_0022", "Other_0023"]
+    answer = jobs.ask("render", run=str(run), camera=found[2][2].to_dict())
+    expected = np.round(jobs.images.straight(answer.arrays["rgba"]) * 255)
+    np.testing.assert_array_equal(np.round(pixels(task.results[2]) * 255), expected)
+
+
+def test_a_picture_of_somebody_else_is_not_written_over(jobs, scene, run):
+    scene.camera.name = "Mine"
+    (run / "renders").mkdir(exist_ok=True)
+    (run / "renders" / "Mine.png").write_bytes(b"a picture of the person's own")
+    for _ in range(2):  # the second time over our own
+        assert bpy.ops.nerf.render_view() == {"FINISHED"}
+    assert (run / "renders" / "Mine.png").read_bytes() == b"a picture of the person's own"
+    assert sorted(path.name for path in (run / "renders").glob("Mine*")) == ["Mine-2.png", "Mine.png"]
+    assert bpy.path.abspath(bpy.data.images["Mine-2"].filepath) == str(run / "renders" / "Mine-2.png")
+
+
+@pytest.mark.parametrize("where", ["make", "prepare", "handle"])
+def test_a_bug_of_ours_ends_the_task_with_its_traceback(jobs, scene, run, where, capfd):
+    def broken(*_arguments):
+        raise ZeroDivisionError("oh")
+
+    camera = jobs.render.camera_at(scene, bpy.context.view_layer, scene.camera)
+    params = {"run": str(run), "camera": camera.to_dict()}
+    prepare = broken if where == "prepare" else lambda arrays: arrays["rgba"]
+    step = jobs.tasks.Step("render", params, broken, prepare=prepare)
+    ended = []
+    task = jobs.tasks.start("Render", [broken if where == "make" else lambda: step], 1, on_end=ended.append)
+    assert jobs.pump.pump_until(lambda: not task.running, 120)
+    assert (task.phase, task.text, ended) == ("failed", "Render failed: ZeroDivisionError: oh", [task])
+    assert "in broken" in capfd.readouterr().err
+    assert bpy.ops.nerf.render_view() == {"FINISHED"}
+
+
+def test_cancel_ends_points_in_the_core(jobs, scene, run):
+    params = {"run": str(run), "count": 20_000_000, "threshold": None}
+    step = jobs.tasks.Step("points", params, lambda *_: None)
+    task = jobs.tasks.start("Points", [lambda: step], 1)
+    assert jobs.pump.pump_until(lambda: task.fraction > 0, 120)
+    call = next(iter(jobs.core.running()._calls.values()))
+    assert bpy.ops.nerf.task_cancel() == {"FINISHED"} and task.phase == "cancelled"
+    assert jobs.pump.pump_until(lambda: call.done, 60) and call.error.cancelled
 
 
 def test_points_are_the_core_s_and_lie_on_the_sphere(jobs, scene, run):
@@ -179,6 +256,10 @@ def test_training_cameras_come_back_where_they_were(jobs, scene):
     for index, item in enumerate(found):
         np.testing.assert_allclose(np.array(item.matrix_world), small_camera(index, 16).c2w, atol=1e-5)
         assert item.data.lens / item.data.sensor_width == pytest.approx(1.4, rel=1e-6)
+    # They came back: they are none of the scene's own, to capture from or to render "All Cameras" from.
+    assert jobs.planner.scene_cameras(scene, scene.nerf.capture) == [scene.camera]
+    scene.nerf.render.views = "ALL"
+    assert [name for name, _, _ in jobs.render.chosen_cameras(scene, bpy.context.view_layer)] == ["Camera"]
 
 
 def test_no_camera_is_one_sentence(jobs, scene):
