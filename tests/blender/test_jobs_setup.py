@@ -115,7 +115,8 @@ def test_a_home_folder_may_be_written_as_a_tilde(environment, addon_module, monk
 STUBBORN = """#!/bin/sh
 trap '' TERM
 echo $$ > "{pid}"
-while :; do echo working; sleep 0.1; done
+echo working
+while :; do sleep 0.1; done
 """
 
 
