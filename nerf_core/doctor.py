@@ -17,6 +17,7 @@ PACKAGES = (
     ("safetensors", "safetensors", "checkpoints"),
     ("pillow", "PIL", "PNG and JPEG images"),
     ("OpenEXR", "OpenEXR", "EXR images"),
+    ("imageio", "imageio", "videos"),
     ("imageio-ffmpeg", "imageio_ffmpeg", "videos"),
     ("scikit-image", "skimage", "SSIM"),
     ("tqdm", "tqdm", "progress bars"),

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from .. import __version__
-from ..contract.errors import Cancelled, NerfError
+from ..contract.errors import Cancelled, NerfError, error_sentence
 
 COMMANDS = ("train", "evaluate", "render", "points", "doctor", "warm-up", "serve")
 USER_ERROR, INTERRUPTED = 2, 130
@@ -55,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # such as `nerf evaluate ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # such as a path that is too long: whatever no nearer place has a better sentence for
+        print(f"nerf: {error_sentence(error)}", file=sys.stderr)
+        return USER_ERROR
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith(__package__.partition(".")[0]):
             raise

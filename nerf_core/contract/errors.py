@@ -23,3 +23,9 @@ class ProtocolError(NerfError):
 
 class Cancelled(Exception):  # noqa: N818 - it is a signal, not a mistake
     """The person pressed Stop; raised by long work to unwind to where it was started."""
+
+
+def error_sentence(error: OSError) -> str:
+    """What the system says about a file, as a sentence for a person."""
+    reason = (error.strerror or str(error) or type(error).__name__).rstrip(".")
+    return f"{reason}." if error.filename is None else f"Cannot use '{error.filename}': {reason}."

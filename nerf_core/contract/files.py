@@ -1,13 +1,28 @@
 """Files that are never half written: everything goes to a neighbour first and is renamed over."""
 
+import contextlib
 import json
 import os
+import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from .errors import NerfError
+
+REPLACE_SECONDS = 2.0  # on Windows, while another process (a virus scanner, a reader of ours) has the file open
+
+
+def _read_umask() -> int:
+    value = os.umask(0)
+    os.umask(value)
+    return value
+
+
+# The system tells it only by setting it, for all threads at once: once, before there are any.
+_UMASK = _read_umask()
 
 
 def write_beside(path: str | Path, write: Callable[[Path], None]) -> None:
@@ -34,13 +49,14 @@ def write_beside(path: str | Path, write: Callable[[Path], None]) -> None:
         write(temporary)
         with open(temporary, "r+b") as stream:  # Windows only syncs what is open for writing
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes private files; these are ordinary ones
-        os.replace(temporary, path)
+        os.chmod(temporary, 0o666 & ~_UMASK)  # mkstemp makes private files; these are ordinary ones
+        _replace(temporary, path)
     except OSError as error:
         raise NerfError(f"Cannot write '{path}': {error.strerror or error}. {_advice(error)}") from error
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what went wrong before matters more than a file left over
+                temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -67,6 +83,19 @@ def make_folder(path: str | Path) -> Path:
     return path
 
 
+def _replace(temporary: Path, path: Path) -> None:
+    """Rename over; on Windows that fails for as long as anybody has the old file open."""
+    give_up = time.monotonic() + REPLACE_SECONDS
+    while True:
+        try:
+            os.replace(temporary, path)
+            return
+        except PermissionError:
+            if sys.platform != "win32" or time.monotonic() >= give_up:
+                raise
+        time.sleep(0.05)
+
+
 def _fill(path: Path, data: bytes) -> None:
     with open(path, "wb") as stream:
         stream.write(data)
@@ -82,9 +111,3 @@ def _advice(error: OSError) -> str:
     if error.errno in (errno.EEXIST, errno.ENOTDIR):
         return "A file of that name is in the way; choose another folder."
     return "Choose another folder."
-
-
-def _umask() -> int:
-    value = os.umask(0)
-    os.umask(value)
-    return value

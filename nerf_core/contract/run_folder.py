@@ -6,7 +6,7 @@
     RUN/dataset/                 the captured views (or absent, when run.json points at a data set elsewhere)
     RUN/checkpoint.safetensors   parameters, optimiser state and metadata
     RUN/metrics.jsonl            one JSON object a line
-    RUN/core.log                 what the core printed
+    RUN/core.log                 what each training of the run began with, saved, warned of and ended in
     RUN/renders/                 rendered views
 """
 
@@ -21,7 +21,9 @@ from .files import make_folder, write_json
 
 RUN_FORMAT = "nerf_toolkit.run"
 RUN_VERSION = 1
-# core.log is opened for the process's stderr before the run is claimed; the others are left by file managers.
+CHECKPOINT_FORMAT = "nerf_toolkit.checkpoint"
+CHECKPOINT_VERSION = 1  # in a checkpoint's metadata, which holds words only: "1"
+# A log may be all that is left of a run; the others are left by file managers.
 NOT_STRANGERS = ("core.log", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 

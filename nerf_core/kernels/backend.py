@@ -6,7 +6,7 @@ length.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -120,6 +120,10 @@ class FastBackend(ABC):
         """Take the training pixels."""
 
     @abstractmethod
+    def drop_views(self) -> None:
+        """Let go of the training pixels, and of what only training needs."""
+
+    @abstractmethod
     def train_step(self, progress: float) -> BatchStats:
         """One optimisation step; keeps up the occupancy grid, the counters and the number of rays."""
 
@@ -168,5 +172,5 @@ class FastBackend(ABC):
         self.step = int(counters.get("step", 0))
         self.rays = int(counters.get("rays", FIRST_RAYS))
 
-    def warm_up(self) -> None:  # noqa: B027 - only compiled backends have anything to do
-        """Compile whatever would be compiled later."""
+    def warm_up(self, should_stop: Callable[[], bool] | None = None) -> None:  # noqa: B027 - most compile nothing
+        """Compile whatever would be compiled later; `Cancelled` when `should_stop` says so between two kernels."""

@@ -8,6 +8,7 @@ Space. Everything that crosses this boundary is in WORLD space and scene units; 
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -191,5 +192,11 @@ class Method(ABC):
     def load_state(self, state: MethodState) -> None:
         """Take over what :meth:`state` gave; raises `CheckpointError` where arrays do not fit."""
 
-    def warm_up(self) -> None:  # noqa: B027 - most methods have nothing to compile
-        """Compile whatever the first step and render would compile."""
+    def drop_views(self) -> None:  # noqa: B027 - a method may have nothing to let go of
+        """Let go of the training images and of what only training needs: the method is looked at from now on."""
+
+    def warm_up(self, should_stop: Callable[[], bool] | None = None) -> None:  # noqa: B027 - most have no kernels
+        """Compile whatever the first step and render would compile.
+
+        `should_stop` is asked between kernels; `Cancelled` is raised when it says so.
+        """

@@ -108,6 +108,10 @@ class ClassicMethod(Method):
         self._source = PixelSource(views)
         self._has_alpha = views.has_alpha
 
+    def drop_views(self) -> None:
+        """See `Method.drop_views`."""
+        self._source = None
+
     def train_step(self, progress: float) -> StepStats:
         """One Adam step over `rays_per_step` random pixels; the learning rate decays exponentially with progress.
 

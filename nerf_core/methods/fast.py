@@ -1,6 +1,6 @@
 """The fast method: a hash grid, two small networks and an occupancy grid, trained by fused kernels."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -164,6 +164,12 @@ class FastMethod(Method):
         made.load_counters(state.settings)
         self._made = made
 
-    def warm_up(self) -> None:
+    def drop_views(self) -> None:
+        """Let go of the training pixels and the batch's buffers; see `Method`."""
+        self._views = None
+        if self._made is not None:
+            self._made.drop_views()
+
+    def warm_up(self, should_stop: Callable[[], bool] | None = None) -> None:
         """Compile every kernel (or find it compiled)."""
-        self.field.warm_up()
+        self.field.warm_up(should_stop)

@@ -1,6 +1,9 @@
 """Which methods there are, which devices, and how a method is made."""
 
+import ctypes
+import sys
 from collections.abc import Mapping
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from ..contract.errors import NerfError
@@ -39,6 +42,8 @@ def resolve_device(device: str = "auto") -> str:
     """
     if device not in DEVICES:
         raise NerfError(f"The device '{device}' is not known; use one of {', '.join(DEVICES)}.")
+    if device == "cpu" or (device == "auto" and not _may_have_gpu()):  # without importing torch, which takes seconds
+        return "cpu"
     kinds = [found["kind"] for found in available_devices()]
     if device == "auto":
         return kinds[0]
@@ -48,6 +53,23 @@ def resolve_device(device: str = "auto") -> str:
             f"use auto or {' or '.join(dict.fromkeys(kinds))}."
         )
     return device
+
+
+def _may_have_gpu() -> bool:
+    """Whether torch is worth asking: False only where neither its build nor the system can have a GPU."""
+    try:
+        version = metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        return True  # importing it says what is missing
+    if sys.platform == "darwin" or "+rocm" in version:
+        return True
+    if "+cpu" in version:
+        return False
+    try:  # NVIDIA's driver, by the name that torch loads it by
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def check_method(name: str) -> str:

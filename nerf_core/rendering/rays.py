@@ -1,17 +1,19 @@
 """Rays: where they meet the scene's box, and random training pixels turned into them."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..contract.camera import Camera
 from ..contract.lens import undistort
 from ..data.views import Views
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def intersect_box(origins: Tensor, directions: Tensor, bounds: Tensor) -> tuple[Tensor, Tensor]:
+
+def intersect_box(origins: "Tensor", directions: "Tensor", bounds: "Tensor") -> tuple["Tensor", "Tensor"]:
     """Where rays enter and leave an axis-aligned box (the slab method).
 
     Parameters
@@ -25,6 +27,8 @@ def intersect_box(origins: Tensor, directions: Tensor, bounds: Tensor) -> tuple[
     t_near, t_far : (R,) tensors
         In units of `directions`' length; ``t_near >= 0``; a ray that misses has ``t_far <= t_near``.
     """
+    import torch  # the fast method on the CPU uses this module without it, and starts seconds sooner
+
     tiny = torch.finfo(directions.dtype).tiny
     safe = torch.where(directions.abs() < 1e-12, torch.full_like(directions, 1e-12), directions)
     first, second = (bounds[0] - origins) / safe, (bounds[1] - origins) / safe

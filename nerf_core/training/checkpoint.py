@@ -16,12 +16,11 @@ import numpy as np
 from ..contract.camera import Camera
 from ..contract.errors import CheckpointError, DataError, NerfError
 from ..contract.files import write_bytes
+from ..contract.run_folder import CHECKPOINT_FORMAT, CHECKPOINT_VERSION
 from ..contract.transforms import ColorSpace
 from ..methods.base import MethodState
 from .budget import Spent
 
-FORMAT = "nerf_toolkit.checkpoint"
-VERSION = 1
 MAX_SEED = 2**32
 
 
@@ -109,7 +108,11 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
         "crc32": _checksum(arrays),
     }
     # safetensors keeps its metadata as words only.
-    metadata = {"format": FORMAT, "version": str(VERSION), "facts": json.dumps(facts, allow_nan=False)}
+    metadata = {
+        "format": CHECKPOINT_FORMAT,
+        "version": str(CHECKPOINT_VERSION),
+        "facts": json.dumps(facts, allow_nan=False),
+    }
     # Through bytes: safetensors' own writing tells a full disk as an error of its own kind.
     write_bytes(path, save(arrays, metadata=metadata))
 
@@ -126,12 +129,12 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     if not path.exists():
         raise CheckpointError(f"There is no checkpoint '{path}': the run has not trained long enough to save one.")
     metadata, arrays = _read(path)
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") != CHECKPOINT_FORMAT:
         raise CheckpointError(f"'{path}' is not a checkpoint of NeRF Toolkit; choose another run.")
-    if metadata.get("version") != str(VERSION):
+    if metadata.get("version") != str(CHECKPOINT_VERSION):
         raise CheckpointError(
             f"'{path}' is a checkpoint of version {metadata.get('version')}, this NeRF Toolkit reads version "
-            f"{VERSION}; use the version that made it, or train again."
+            f"{CHECKPOINT_VERSION}; use the version that made it, or train again."
         )
     try:
         facts = json.loads(metadata["facts"])
@@ -150,7 +153,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
         with safe_open(path, framework="numpy") as opened:
             metadata = opened.metadata() or {}
             # Before the arrays: another version may hold types that this one cannot even name.
-            ours = metadata.get("format") == FORMAT and metadata.get("version") == str(VERSION)
+            ours = metadata.get("format") == CHECKPOINT_FORMAT and metadata.get("version") == str(CHECKPOINT_VERSION)
             arrays = {name: opened.get_tensor(name) for name in opened.keys()} if ours else {}  # noqa: SIM118
     except OSError as error:
         raise CheckpointError(f"Cannot read '{path}': {error.strerror or error}.") from error

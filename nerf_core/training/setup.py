@@ -1,11 +1,15 @@
 """From what a person asks for to a method that is ready to train: a new run, or one that is continued."""
 
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..contract.camera import Camera
 from ..contract.errors import DataError, NerfError
@@ -18,9 +22,11 @@ from .checkpoint import MAX_SEED, Checkpoint, Scene, load_checkpoint
 from .events import TrainEvents
 from .held_out import HeldOut
 from .load import restore_method
+from .run_log import RunLog
 from .versions import versions
 
 DEFAULT_METHOD = "fast"
+SAME_POSE = 1e-6  # of the numbers of a camera-to-world matrix
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ class Prepared:
     continued: bool
 
 
-def prepare(request: TrainRequest, events: TrainEvents) -> Prepared:
+def prepare(request: TrainRequest, events: TrainEvents, log: RunLog) -> Prepared:
     """Check what is asked, take the folder, read the data set, make or restore the method, and warm it up.
 
     Raises
@@ -88,7 +94,7 @@ def prepare(request: TrainRequest, events: TrainEvents) -> Prepared:
     NerfError
         One sentence that names the setting or file; nothing of the person's has been touched.
     Cancelled
-        When `events.should_stop` said so while images were read.
+        When `events.should_stop` said so while images were read or kernels compiled.
     """
     asked = asked_budget(request.seconds, request.steps)
     if request.method is not None:
@@ -105,18 +111,24 @@ def prepare(request: TrainRequest, events: TrainEvents) -> Prepared:
     if not data.exists():
         raise DataError(f"There is no data set '{data}'; give the folder or transforms.json of one.")
     folder = claim_run_folder(folder.root)
+    log.open()
     _sweep(folder)
 
     downscale = int(known.get("downscale", 1) if request.downscale is None else request.downscale)
+    name = checkpoint.method if checkpoint else request.method or known.get("method") or DEFAULT_METHOD
+    imports = threading.Thread(target=_import_ahead, args=(name, device), name="nerf-imports", daemon=True)
+    imports.start()
     dataset = load_dataset(
         data, downscale, splits=("train", "val"), progress=events.loading, should_stop=events.should_stop
     )
+    if checkpoint is not None:
+        _refuse_other_data(dataset, checkpoint, data, folder)
+    imports.join()
     scene = checkpoint.scene if checkpoint else _scene(dataset)
     if checkpoint is not None:
         method = restore_method(checkpoint, folder.checkpoint, device)
-        name, seed, settings = checkpoint.method, checkpoint.seed, checkpoint.settings
+        seed, settings = checkpoint.seed, checkpoint.settings
     else:
-        name = request.method or known.get("method") or DEFAULT_METHOD
         seed = _seed(known.get("seed", 0) if request.seed is None else request.seed)
         settings = dict(request.settings or known.get("settings") or {})
         method = create(name, Normalisation(scene.bounds), device, seed, settings)
@@ -140,8 +152,9 @@ def prepare(request: TrainRequest, events: TrainEvents) -> Prepared:
         "created": known.get("created") or datetime.now(UTC).isoformat(timespec="seconds"),
     }
     folder.write(facts)
+    _log_start(log, facts, data, len(dataset.splits["train"]))
     events.warming_up()
-    method.warm_up()
+    method.warm_up(events.should_stop)
     held_out = HeldOut(dataset.splits.get("val"), scene.background, seed)
     return Prepared(folder, facts, method, scene, held_out, budget, spent, continued=checkpoint is not None)
 
@@ -159,6 +172,40 @@ def _refuse_changes(request: TrainRequest, checkpoint: Checkpoint, folder: RunFo
             f"The run '{folder.root}' was trained with the settings {checkpoint.settings}; "
             "choose another run folder for other settings."
         )
+
+
+def _refuse_other_data(dataset: Dataset, checkpoint: Checkpoint, data: Path, folder: RunFolder) -> None:
+    """A run keeps its box and cameras: it takes its data set from another place, but no other data set.
+
+    Only poses are compared: a downscale changes the rest.
+    """
+    known = np.array([camera.c2w for camera in checkpoint.scene.cameras])
+    found = np.array([view.camera.c2w for view in dataset.splits["train"].views])
+    if known.shape != found.shape or not np.allclose(known, found, rtol=SAME_POSE, atol=SAME_POSE):
+        raise NerfError(
+            f"The data set '{data}' is not the one that the run '{folder.root}' was trained on: its training cameras "
+            f"differ ({len(found)} now, {len(known)} then, or other poses); choose another run folder for it."
+        )
+
+
+def _import_ahead(method: str, device: str) -> None:
+    """Import what takes long while images are read; whatever is wrong with it is told where it is needed."""
+    try:
+        if method == "classic":
+            import_module("..methods.classic", __package__)
+        else:
+            import_module(f"..kernels.{'cpu' if device == 'cpu' else 'reference'}.backend", __package__)
+    except Exception:
+        return
+
+
+def _log_start(log: RunLog, facts: Mapping[str, Any], data: Path, images: int) -> None:
+    log.write(
+        f"Training '{facts['method']}' on {facts['device']} ({facts['backend']} kernels) with {images} images of "
+        f"'{data}': downscale {facts['downscale']}, seed {facts['seed']}, settings {facts['settings']}, bounds "
+        f"{facts['bounds']}, budget {facts['budget']}, spent {facts['spent']}; "
+        + ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    )
 
 
 def _seed(value: Any) -> int:

@@ -15,6 +15,7 @@ from .events import Progress, TrainEvents
 from .held_out import psnr
 from .load import LoadedRun
 from .metrics import MetricsLog
+from .run_log import RunLog
 from .setup import Prepared, TrainRequest, prepare
 
 CHECKPOINT_SECONDS = 15.0  # of wall time; with the slowest step on top still well under the promised 30 s
@@ -67,6 +68,7 @@ class Trainer:
         self.prepared: Prepared | None = None
         self.spent = Spent()
         self._running = _Running()
+        self._log = RunLog(RunFolder(Path(request.run)).log)
 
     @property
     def method(self) -> Method | None:
@@ -88,22 +90,35 @@ class Trainer:
             checkpoint stays.
         """
         try:
-            self.prepared = run = prepare(self.request, self.events)
+            return self._run()
+        except BaseException as error:
+            self._log.failure(error)
+            raise
+        finally:
+            if self.prepared is not None:
+                self.prepared.method.drop_views()
+
+    def _run(self) -> TrainResult:
+        try:
+            self.prepared = run = prepare(self.request, self.events, self._log)
         except Cancelled:
             spent = self._known_spent()
+            self._log.write("Stopped before the first step.")
             return TrainResult(spent.steps, spent.seconds, None, None, None, stopped=True)
         self.spent = run.spent
         log = MetricsLog(run.folder.metrics)
         if run.continued:
-            self.events.log(
-                "info", f"Continuing at step {self.spent.steps}, {self.spent.seconds:.1f} s, up to {run.budget}."
-            )
+            self._tell(f"Continuing at step {self.spent.steps}, {self.spent.seconds:.1f} s, up to {run.budget}.")
             log.append(event="continued", step=self.spent.steps, seconds=self.spent.seconds)
         stopped = self._loop(run, log)
         if run.held_out.pixels and not stopped:
             run.held_out.measure(run.method, self.spent.seconds)
         self._save(run)
         log.append(event="stopped" if stopped else "ended", **self._running.line(self.spent, run.held_out.value))
+        held_out = "" if run.held_out.value is None else f", held-out PSNR {run.held_out.value:.2f} dB"
+        self._log.write(
+            f"{'Stopped' if stopped else 'Ended'} at step {self.spent.steps}, {self.spent.seconds:.1f} s{held_out}."
+        )
         progress = self._progress(run)
         self.events.progress(progress)
         return TrainResult(
@@ -195,7 +210,13 @@ class Trainer:
         save_checkpoint(run.folder.checkpoint, checkpoint)
         run.facts["spent"] = {"seconds": self.spent.seconds, "steps": self.spent.steps}
         run.folder.write(run.facts)
+        self._log.write(f"Saved a checkpoint at step {self.spent.steps}, {self.spent.seconds:.1f} s.")
         self.events.saved(self.spent.steps)
+
+    def _tell(self, text: str, level: str = "info") -> None:
+        """To the person and to the run's log."""
+        self._log.write(text, level)
+        self.events.log(level, text)
 
     def _progress(self, run: Prepared) -> Progress:
         running = self._running

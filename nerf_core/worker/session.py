@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..contract.errors import Cancelled, NerfError
+from ..contract.errors import Cancelled, NerfError, error_sentence
 from ..contract.messages import (
     CANCELLED,
     INTERNAL_ERROR,
@@ -122,6 +122,10 @@ class Session:
             reply = failure(message.id, INVALID_PARAMS, str(error))
         except NerfError as error:
             reply = failure(message.id, USER_ERROR, str(error))
+        except OSError as error:  # such as a path that is too long
+            trace = traceback.format_exc()
+            reply = failure(message.id, USER_ERROR, error_sentence(error), trace)
+            print(trace, flush=True)
         except Exception as error:  # a bug of ours must not end the session
             trace = traceback.format_exc()
             if _is_out_of_memory(error):

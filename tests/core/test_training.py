@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,69 +10,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nerf_core.contract.errors import CheckpointError, DataError, NerfError
+from nerf_core.contract.errors import CheckpointError, NerfError
 from nerf_core.contract.run_folder import RunFolder
 from nerf_core.data.dataset import load_dataset
 from nerf_core.methods.base import StepStats
 from nerf_core.methods.classic import ClassicMethod
-from nerf_core.rendering.frame import Frame
 from nerf_core.training import trainer as trainer_module
 from nerf_core.training.budget import Budget, Spent, asked_budget, plan, stored_budget
 from nerf_core.training.checkpoint import load_checkpoint
-from nerf_core.training.events import Progress, TrainEvents
 from nerf_core.training.held_out import HeldOut, psnr
 from nerf_core.training.interrupt import stop_on_interrupt
-from nerf_core.training.load import load_run
 from nerf_core.training.metrics import MetricsLog
-from nerf_core.training.setup import TrainRequest
-from nerf_core.training.trainer import Trainer, TrainResult
 
 from . import tiny_scene
-
-SETTINGS = {"depth": 1, "width": 16, "coarse_samples": 8, "fine_samples": 8, "rays_per_step": 64}
-
-
-class Recorder(TrainEvents):
-    """Keeps what it is told, and stops after so many steps."""
-
-    def __init__(self, stop_at: int | None = None) -> None:
-        self.stop_at, self.steps = stop_at, 0
-        self.seen: list[Progress] = []
-        self.previews: list[tuple[int, Frame]] = []
-        self.saves: list[int] = []
-        self.logs: list[str] = []
-        self.loads: list[tuple[int, int]] = []
-
-    def loading(self, done: int, total: int) -> None:
-        self.loads.append((done, total))
-
-    def progress(self, progress: Progress) -> None:
-        self.seen.append(progress)
-
-    def preview(self, step: int, frame: Frame) -> None:
-        self.previews.append((step, frame))
-
-    def saved(self, step: int) -> None:
-        self.saves.append(step)
-
-    def log(self, level: str, text: str) -> None:
-        self.logs.append(text)
-
-    def between_steps(self) -> None:
-        self.steps += 1
-
-    def should_stop(self) -> bool:
-        return self.stop_at is not None and self.steps >= self.stop_at
+from .small_training import SETTINGS, Recorder, train
 
 
 @pytest.fixture
 def data(tmp_path) -> Path:
     return tiny_scene.write_dataset(tmp_path / "data", size=16)
-
-
-def train(run: Path, data: Path | None = None, events: TrainEvents | None = None, **asked) -> TrainResult:
-    asked = {"method": "classic", "device": "cpu", "settings": SETTINGS, **asked}
-    return Trainer(TrainRequest(run, data, **asked), events).run()
 
 
 def lines(run: Path) -> list[dict]:
@@ -130,7 +85,8 @@ def test_a_new_run_leaves_everything_it_should(tmp_path, data):
     run, events = tmp_path / "run", Recorder()
     result = train(run, data, events, steps=30, seed=5)
     assert (result.step, result.stopped) == (30, False) and result.seconds > 0
-    assert sorted(path.name for path in run.iterdir()) == ["checkpoint.safetensors", "metrics.jsonl", "run.json"]
+    files = ["checkpoint.safetensors", "core.log", "metrics.jsonl", "run.json"]
+    assert sorted(path.name for path in run.iterdir()) == files
     facts = RunFolder(run).read()
     assert facts["data"] == str(data) and facts["method"] == "classic" and facts["settings"] == SETTINGS
     assert (facts["seed"], facts["device"], facts["backend"]) == (5, "cpu", "reference")
@@ -244,103 +200,6 @@ def test_parameters_that_are_no_numbers_are_not_saved(tmp_path, data, monkeypatc
     with pytest.raises(NerfError, match="diverged"):
         train(run, data, steps=1)
     assert (run / "checkpoint.safetensors").read_bytes() == before
-
-
-def test_a_folder_of_somebody_else_is_not_touched(tmp_path, data):
-    run = tmp_path / "holiday"
-    run.mkdir()
-    (run / "photo.txt").write_text("mine")
-    with pytest.raises(NerfError, match="already holds other files"):
-        train(run, data, steps=1)
-    assert [path.name for path in run.iterdir()] == ["photo.txt"]
-
-
-def test_wrong_requests_are_told_before_anything_is_made(tmp_path, data):
-    run = tmp_path / "run"
-    for words, asked in (
-        ("no data set", {"data": tmp_path / "nowhere", "steps": 1}),
-        ("which data set", {"steps": 1}),
-        ("how many seconds", {"data": data}),
-        ("not both", {"data": data, "steps": 1, "seconds": 1.0}),
-        ("'slow' is not known", {"data": data, "steps": 1, "method": "slow"}),
-        ("'tpu' is not known", {"data": data, "steps": 1, "device": "tpu"}),
-    ):
-        with pytest.raises(NerfError, match=words):
-            train(run, **asked)
-        assert not run.exists(), words
-    with pytest.raises(NerfError, match="whole number from 0"):
-        train(run, data, steps=1, seed=-1)
-    with pytest.raises(NerfError, match="no setting 'size'"):
-        train(run, data, steps=1, settings={"size": 3})
-    assert train(run, data, steps=1).step == 1  # what the failures left does not stand in the way
-
-
-def test_a_run_keeps_its_method_and_settings(tmp_path, data):
-    run = tmp_path / "run"
-    train(run, data, steps=1)
-    with pytest.raises(NerfError, match="was trained with the method 'classic'"):
-        train(run, data, steps=1, method="fast", settings={})
-    with pytest.raises(NerfError, match="was trained with the settings"):
-        train(run, data, steps=1, settings={**SETTINGS, "width": 8})
-
-
-def test_a_damaged_checkpoint_is_not_trained_over(tmp_path, data):
-    run = tmp_path / "run"
-    train(run, data, steps=2)
-    checkpoint = run / "checkpoint.safetensors"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:-40])
-    damaged = checkpoint.read_bytes()
-    with pytest.raises(CheckpointError, match="checkpoint.safetensors' is not a whole"):
-        train(run, data, steps=2)
-    assert checkpoint.read_bytes() == damaged
-
-
-def test_what_a_killed_process_was_writing_is_removed(tmp_path, data):
-    run = tmp_path / "run"
-    train(run, data, steps=1)
-    (run / ".checkpoint-x7f3.safetensors").write_bytes(b"half")
-    (run / ".checkpoint-notes.txt").write_text("mine")
-    train(run, data, steps=1)
-    assert sorted(path.name for path in run.glob(".*")) == [".checkpoint-notes.txt"]
-
-
-def test_a_run_with_its_data_set_inside_can_move(tmp_path):
-    run = tmp_path / "first place ö"
-    train_first = run / "dataset"
-    run.mkdir()
-    RunFolder(run).write({})
-    tiny_scene.write_dataset(train_first, size=8)
-    train(run, train_first, steps=2)
-    assert RunFolder(run).read()["data"] == "dataset"
-    moved = tmp_path / "second"
-    run.rename(moved)
-    assert train(moved, None, steps=2).step == 4
-
-
-def test_a_run_renders_without_its_data_set(tmp_path, data):
-    run = tmp_path / "run"
-    request = TrainRequest(run, data, "classic", steps=10, device="cpu", settings=SETTINGS)
-    trainer = Trainer(request)
-    trainer.run()
-    shutil.rmtree(data)
-    loaded = load_run(run, "cpu")
-    camera = tiny_scene.camera(0, 5, 10)
-    live = trainer.loaded()
-    assert live is not None
-    np.testing.assert_array_equal(loaded.render(camera).rgba, live.render(camera).rgba)
-    assert loaded.spent.steps == 10 and loaded.background == (1, 1, 1) and loaded.color_space == "srgb"
-    assert len(loaded.cameras) == 8 and loaded.data == data
-    np.testing.assert_allclose(loaded.cameras[3].c2w, tiny_scene.camera(3, 8, 16).c2w)
-    with pytest.raises(DataError, match="no data set"):
-        train(run, None, steps=1)
-
-
-def test_loading_what_is_no_run(tmp_path, data):
-    with pytest.raises(CheckpointError, match="is not a run folder"):
-        load_run(tmp_path)
-    RunFolder(tmp_path).write({})
-    with pytest.raises(CheckpointError, match="There is no checkpoint"):
-        load_run(tmp_path)
 
 
 def test_a_stop_while_images_are_read(tmp_path, data):

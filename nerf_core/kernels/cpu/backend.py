@@ -1,10 +1,10 @@
 """The fast method on the CPU: holds the arrays and sends threads through the fused kernels."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from ...contract.errors import NerfError
+from ...contract.errors import Cancelled, NerfError
 from ...fields.hash_grid import FastSettings
 from ..backend import BatchStats, FastBackend, OccupancyUpdate
 from ..views import ViewArrays
@@ -101,6 +101,10 @@ class CpuBackend(FastBackend):
         """Take the training pixels."""
         self._views = views
         self._random_background = random_background
+
+    def drop_views(self) -> None:
+        """Let go of the training pixels and the batch's buffers."""
+        self._views = self._batch = None
 
     def gradients(self, rays: int) -> BatchStats:
         """Run the fused forward and backward pass of this step's batch without updating anything."""
@@ -247,8 +251,13 @@ class CpuBackend(FastBackend):
         )
         return density, color
 
-    def warm_up(self) -> None:
+    def warm_up(self, should_stop: Callable[[], bool] | None = None) -> None:
         """Compile every kernel, or find it compiled, on a field and an image of a few rows."""
+
+        def go_on() -> None:
+            if should_stop is not None and should_stop():
+                raise Cancelled
+
         small = FastSettings(
             log2_table_size=10, occupancy_resolution=8, base_resolution=4, max_resolution=8, ray_steps=16
         )
@@ -263,10 +272,15 @@ class CpuBackend(FastBackend):
             lens=np.zeros((1, 3), np.float32),
         )
         backend.load_views(views, True)
+        backend.gradients(backend.rays)
+        go_on()
         backend.train_step(0.0)
+        go_on()
         backend.update_occupancy(OccupancyUpdate(1, 0, 0.5))
+        go_on()
         origins, directions = np.array([[0.5, 0.5, 2.0]], np.float32), np.array([[0.0, 0.0, -1.0]], np.float32)
         backend.render(origins, directions)
+        go_on()
         _, positions, _ = backend.march(origins, directions)
         backend.query(positions, np.broadcast_to(directions, positions.shape))
 

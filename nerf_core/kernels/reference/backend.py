@@ -65,6 +65,10 @@ class ReferenceBackend(FastBackend):
         """Take the training pixels."""
         self._pixels = Pixels(views, random_background, self.device)
 
+    def drop_views(self) -> None:
+        """Let go of the training pixels."""
+        self._pixels = None
+
     def _generator(self, purpose: int) -> torch.Generator:
         """Random numbers of this step alone, so that a continued run draws what an uninterrupted one would."""
         seed = np.random.SeedSequence([self.seed, self.step, purpose]).generate_state(1, np.uint64)[0]
