@@ -81,7 +81,9 @@ def _run(options: argparse.Namespace, began: float) -> int:
             core.turntable(run, turntable, TURNTABLE_VIEWS, TURNTABLE_SIZE)
         with stages.stage("Bring cameras, a view and density points into Blender") as stage:
             points = core.points(run, out.path / "points.ply", POINTS)
-            picture = blend.bring_back(blender, run, out.path, POINTS)
+            blend_file, picture = out.place_for("demo.blend"), out.path / "blender.png"
+            blend.bring_back(blender, run, blend_file, picture, POINTS)
+            out.wrote(blend_file)
             stage.outcome = f"{points['count']} points"
         with stages.stage("Write the report"):
             rows = stages.rows()
@@ -103,14 +105,14 @@ def _run(options: argparse.Namespace, began: float) -> int:
             out.write_text("report.html", report.render(content))
     finally:
         blender.close()
-    _sum_up(stages, out.path, run, evaluation)
+    _sum_up(stages, out.path, run, blend_file, evaluation)
     # Blender as a module may crash when the interpreter ends; everything is written.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
-def _sum_up(stages, out: Path, run: Path, evaluation: dict) -> None:  # noqa: ANN001 - imported inside .venv only
+def _sum_up(stages, out: Path, run: Path, blend_file: Path, evaluation: dict) -> None:  # noqa: ANN001 - imported inside .venv only
     print("\nTimes:")
     for row in stages.rows():
         before = "  (by an earlier run)" if row["before"] else ""
@@ -121,7 +123,7 @@ def _sum_up(stages, out: Path, run: Path, evaluation: dict) -> None:  # noqa: AN
     )
     for name, words in (
         ("report.html", "everything on one page: open it in a browser"),
-        ("demo.blend", "the scene with the NeRF's cameras, view and points in it"),
+        (blend_file.name, "the scene with the NeRF's cameras, view and points in it"),
         ("turntable.mp4", "a turn around the scene, rendered from the NeRF"),
         ("held-out", "truth | NeRF | error of each held-out view"),
         ("points.ply", "the density points"),

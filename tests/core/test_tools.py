@@ -171,6 +171,21 @@ def test_demo_knows_its_own_folder_again(tool, tmp_path):
     assert later.rows()[0] == {"title": "Work", "seconds": again.seconds["Work"], "before": True}
 
 
+def test_demo_keeps_a_file_that_somebody_changed(tool, tmp_path):
+    tool("environment")
+    from demonstration.stages import OutputFolder
+
+    folder = OutputFolder(tmp_path / "demo")
+    first = folder.place_for("demo.blend")
+    first.write_bytes(b"ours")
+    folder.wrote(first)
+    again = OutputFolder(tmp_path / "demo")
+    assert again.place_for("demo.blend") == first
+    first.write_bytes(b"theirs")
+    assert again.place_for("demo.blend").name == "demo-002.blend"
+    assert first.read_bytes() == b"theirs"
+
+
 def test_demo_checks_its_options():
     answer = run_tool("demo.py", "--resolution", "7")
     assert answer.returncode == 2

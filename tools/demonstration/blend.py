@@ -12,23 +12,20 @@ PICTURE_SIZE = (900, 420)
 PICTURE_SAMPLES = 10
 
 
-def bring_back(blender: BlenderWithAddon, run: Path, out: Path, count: int) -> Path:
-    """Import through the add-on's operators, save `demo.blend`, and take a picture of what came back.
+def bring_back(blender: BlenderWithAddon, run: Path, target: Path, picture: Path, count: int) -> None:
+    """Import through the add-on's operators, save the file, and take a picture of what came back.
+
+    The picture shows the objects, and beside them the points that were learned from their pictures.
 
     Parameters
     ----------
     blender : BlenderWithAddon
     run : Path
         The trained run folder.
-    out : Path
-        Where `demo.blend` and `blender.png` go.
+    target, picture : Path
+        The .blend and the PNG to write.
     count : int
         Density points to import.
-
-    Returns
-    -------
-    Path
-        The picture: the objects, and beside them the points that were learned from their pictures.
 
     Raises
     ------
@@ -43,14 +40,13 @@ def bring_back(blender: BlenderWithAddon, run: Path, out: Path, count: int) -> P
         _run("import_cameras")
         _run("import_points")
         _run("render_view")
-        bpy.context.preferences.filepaths.save_version = 0  # no demo.blend1 beside it
-        target = out / "demo.blend"
+        bpy.context.preferences.filepaths.save_version = 0  # no .blend1 beside it
         scene.nerf.run_folder = str(run)
         bpy.ops.wm.save_as_mainfile(filepath=str(target), check_existing=False)
         # Once there is a file, the run folder is kept relative to it, so that both can be moved together.
         blender.module("jobs.runs").set_run_folder(scene, run)
         bpy.ops.wm.save_mainfile()
-        return _picture(scene.nerf.points.object, out / "blender.png")
+        _picture(scene.nerf.points.object, picture)
 
 
 def _run(operator: str) -> None:
@@ -58,7 +54,7 @@ def _run(operator: str) -> None:
         raise SystemExit(f"Blender's operator nerf.{operator} did not finish.")
 
 
-def _picture(points: bpy.types.Object, target: Path) -> Path:
+def _picture(points: bpy.types.Object, target: Path) -> None:
     """Render the objects with the points moved to their right; the saved file keeps the points in their place."""
     scene = bpy.context.scene
     points.location.x += 2.3 * TABLE_RADIUS
@@ -76,4 +72,3 @@ def _picture(points: bpy.types.Object, target: Path) -> Path:
     render.image_settings.file_format = "PNG"
     render.filepath = str(target)
     bpy.ops.render.render(write_still=True)
-    return target

@@ -1,5 +1,6 @@
 """The demo's stages: announced, timed, and remembered in the output folder, which they mark as ours."""
 
+import hashlib
 import json
 import os
 import time
@@ -43,11 +44,27 @@ class OutputFolder:
                 "demo; choose an empty or new folder with --out."
             )
         self.seconds: dict[str, float] = content.get("seconds", {})
+        self._written: dict[str, str] = content.get("written", {})
         self._write()
 
     def remember(self, stage: str, seconds: float) -> None:
         """Keep how long a stage took, for reports of later runs that skip it."""
         self.seconds[stage] = seconds
+        self._write()
+
+    def place_for(self, name: str) -> Path:
+        """Where to write a file that people change: `name`, or a numbered one when what is there was changed."""
+        stem, suffix = Path(name).stem, Path(name).suffix
+        number = 1
+        while True:
+            path = self.path / (name if number == 1 else f"{stem}-{number:03d}{suffix}")
+            if not path.exists() or self._written.get(path.name) == _digest(path):
+                return path
+            number += 1
+
+    def wrote(self, path: Path) -> None:
+        """Keep a file's content in mind, so that a later run knows whether somebody has changed it."""
+        self._written[path.name] = _digest(path)
         self._write()
 
     def write_text(self, name: str, text: str) -> Path:
@@ -59,7 +76,13 @@ class OutputFolder:
         return target
 
     def _write(self) -> None:
-        self.write_text(MARKER, json.dumps({"format": FORMAT, "seconds": self.seconds}, indent=1) + "\n")
+        content = {"format": FORMAT, "seconds": self.seconds, "written": self._written}
+        self.write_text(MARKER, json.dumps(content, indent=1) + "\n")
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 class Stages:
