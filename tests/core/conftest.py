@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from . import tiny_scene
+from .worker_client import Client
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,3 +57,17 @@ def trained_run(nerf, ball_dataset, tmp_path_factory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "ball"
     nerf("train", ball_dataset, "--run", run, "--steps", 300, "--device", "cpu")
     return run
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts cores, and ends them after the test."""
+    clients: list[Client] = []
+
+    def begin(**options) -> Client:
+        clients.append(Client(tmp_path / f"core{len(clients)}.log", **options))
+        return clients[-1]
+
+    yield begin
+    for client in clients:
+        client.kill()

@@ -196,6 +196,14 @@ def test_bad_input_is_one_sentence_and_2(nerf, trained_run, tmp_path):
     assert "'reddish' is not known" in refused(
         nerf("render", trained_run, "--orbit", 2, "--out", tmp_path / "o", "--background", "reddish", code=2)
     )
+    long = "n" * 300  # longer than any file system's names
+    for command in (
+        ("train", whole_data, "--run", tmp_path / long, "--steps", 1),
+        ("train", tmp_path / long, "--run", tmp_path / "r3", "--steps", 1),
+        ("points", trained_run, "--out", tmp_path / f"{long}.ply", "--count", 10),
+    ):
+        assert re.search(f"Cannot use '.*{long}.*': .+\\.", refused(nerf(*command, code=2)))
+    assert not (tmp_path / "r3").exists()
     assert "must end in .ply" in refused(nerf("points", trained_run, "--out", tmp_path / "a.obj", code=2))
     assert not (tmp_path / "o").exists()
 

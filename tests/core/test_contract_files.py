@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from nerf_core.contract import files
 from nerf_core.contract.camera import Camera, look_at
 from nerf_core.contract.errors import CheckpointError, NerfError
 from nerf_core.contract.files import make_folder, write_beside, write_bytes, write_json
@@ -32,6 +33,32 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
     with pytest.raises(ZeroDivisionError):
         write_beside(path, lambda temporary: 1 // 0)
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_on_windows_a_file_that_is_open_elsewhere_is_waited_for(tmp_path, monkeypatch):
+    """Played: os.replace refuses as Windows does while the old file is open in another process."""
+    path = tmp_path / "a.bin"
+    write_bytes(path, b"old")
+    real, refusals = os.replace, [3]
+
+    def replace(source, target):
+        refusals[0] -= 1
+        if refusals[0] >= 0:
+            raise PermissionError(13, "Access is denied", str(source))
+        real(source, target)
+
+    monkeypatch.setattr(files.os, "replace", replace)
+    with pytest.raises(NerfError, match=r"a\.bin"):
+        write_bytes(path, b"new")  # elsewhere that is no matter of waiting
+    monkeypatch.setattr(files.sys, "platform", "win32")
+    refusals[0] = 3
+    write_bytes(path, b"new")
+    assert path.read_bytes() == b"new"
+    refusals[0] = 10**9
+    monkeypatch.setattr(files, "REPLACE_SECONDS", 0.1)
+    with pytest.raises(NerfError, match=r"a\.bin': Access is denied"):
+        write_bytes(path, b"newer")
+    assert path.read_bytes() == b"new" and list(tmp_path.iterdir()) == [path]
 
 
 def test_files_are_ordinary_ones(tmp_path):

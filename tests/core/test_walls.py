@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,13 @@ BLENDER = {
     "_cycles",
 }
 CONTRACT = ["vendor", "nerf_core", "contract"]
+# Absolute paths of some machine, and the hosts of package indexes: these are pip's to know. The neighbour ../shared
+# that .ci/run looks into is a relative path: it is looked for, and done without where it is not.
+MACHINE = re.compile(
+    r"(?<![\w.>}])/(?:work|root|home/[a-z][\w-]*|opt/pypi)(?=[/\s\"'`,;:)]|$)"
+    r"|pypi\.(?:org|python\.org)|pythonhosted\.org|download\.pytorch\.org",
+    re.MULTILINE,
+)
 
 
 def run(code: str) -> str:
@@ -152,7 +160,39 @@ def test_the_wall_is_seen_through_every_way_to_import():
         assert not wall_breakers(line, ["jobs"]), line
 
 
-def test_nothing_in_the_project_names_a_machine_or_unpickles():
+def project_files() -> list[Path]:
+    """What git tracks; without git (in an unpacked archive) all but what tools make."""
+    asked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if asked.returncode == 0:
+        return [path for name in asked.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+    made = ("build", "dist", "out", "__pycache__")
+    tops = [path for path in ROOT.iterdir() if path.name not in made and not path.name.startswith(".")]
+    found = [path for top in tops for path in ([top] if top.is_file() else top.rglob("*")) if path.is_file()]
+    return [path for path in found if "__pycache__" not in path.parts]
+
+
+def test_nothing_in_the_project_names_a_machine_or_a_package_index():
+    paths = project_files()
+    assert ROOT / "README.md" in paths and Path(__file__) in paths
+    hits = []
+    for path in paths:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:  # a picture
+            continue
+        hits += [f"{path.relative_to(ROOT)}: {hit[0]}" for hit in MACHINE.finditer(text)]
+    assert not hits
+
+
+def test_machine_paths_and_package_indexes_are_seen():
+    index, files = "pypi" + ".org", "files.python" + "hosted.org"
+    for text in ("/" + "work/main", "cd /" + "root", "'/" + "home/ann/x'", f"https://{index}/simple", files):
+        assert MACHINE.search(text), text
+    for text in ("../shared/data", "run/work/x", "https://www.blender.org", "self.root / 'home'", "/home/<name>/x"):
+        assert not MACHINE.search(text), text
+
+
+def test_nothing_in_the_project_unpickles():
     for path in [*ADDON_FILES, *CORE.rglob("*.py")]:
         text = path.read_text(encoding="utf-8")
         assert "import pickle" not in text and "torch.load(" not in text, path

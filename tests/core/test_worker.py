@@ -1,11 +1,8 @@
-"""The worker, as a real process: what it answers, that it saves and leaves, and what it does with nonsense."""
+"""The worker, as a real process: what it answers, and what it does with wrong requests."""
 
-import json
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -16,42 +13,22 @@ from nerf_core.contract.messages import (
     INVALID_PARAMS,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
-    PARSE_ERROR,
     PROTOCOL_VERSION,
     USER_ERROR,
-    encode,
-    read_message,
-    request,
 )
 from nerf_core.contract.run_folder import RunFolder
 from nerf_core.training.checkpoint import load_checkpoint
 from nerf_core.training.load import load_run
 
 from . import tiny_scene
-from .worker_client import Client, RemoteError
+from .worker_client import LONG, Client, RemoteError, begin_training, is_training, patched
 
-SETTINGS = {"depth": 1, "width": 16, "coarse_samples": 8, "fine_samples": 8, "rays_per_step": 64}
-LONG = 10**7  # steps: until it is stopped
 CAMERA = tiny_scene.camera(1, 7, 20).to_dict()
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return tiny_scene.write_dataset(tmp_path_factory.mktemp("ünï cöde") / "data set", size=16)
-
-
-@pytest.fixture
-def start(tmp_path):
-    """Starts cores, and ends them after the test."""
-    clients: list[Client] = []
-
-    def begin(**options) -> Client:
-        clients.append(Client(tmp_path / f"core{len(clients)}.log", **options))
-        return clients[-1]
-
-    yield begin
-    for client in clients:
-        client.kill()
 
 
 @pytest.fixture(scope="module")
@@ -68,21 +45,6 @@ def trained(core, data, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "trained"
     core.wait(begin_training(core, run, data, steps=20))
     return run
-
-
-def begin_training(client: Client, run, data=None, **asked) -> int:
-    if data is not None:
-        asked["data"] = str(data)
-    return client.send("train", run=str(run), method="classic", device="cpu", settings=SETTINGS, **asked)
-
-
-def is_training(note) -> bool:
-    return note.params["task"] == "train"
-
-
-def patched(lines: str) -> list[str]:
-    """A core with something changed in it: the command to start it with."""
-    return [sys.executable, "-c", f"{lines}\nfrom nerf_core.cli import main\nimport sys\nsys.exit(main(['serve']))"]
 
 
 def fails(client: Client, method: str, /, **params) -> RemoteError:
@@ -279,6 +241,8 @@ def test_wrong_requests_are_told_and_leave_the_session_alone(core, trained, data
         ("status", {"run": 7}, INVALID_PARAMS, "'run'"),
         ("train", {"run": str(tmp_path / "r"), "data": str(tmp_path / "d"), "seconds": 1}, USER_ERROR, "no data set"),
         ("train", {"run": str(tmp_path / "r"), "data": str(data), "seconds": 10**400}, INVALID_PARAMS, "'seconds'"),
+        ("status", {"run": str(tmp_path / ("n" * 300))}, USER_ERROR, "run.json': File name too long"),
+        ("train", {"run": str(tmp_path / ("n" * 300)), "data": str(data), "steps": 1}, USER_ERROR, "Cannot use '"),
         ("train", {"run": str(tmp_path / "r"), "data": str(data)}, USER_ERROR, "how many seconds"),
     ]
     for method, params, code, words in cases:
@@ -316,7 +280,7 @@ def test_prints_do_not_come_between_messages(start, data, tmp_path):
         command=patched(
             "import os, subprocess, sys\n"
             "from nerf_core.methods.classic import ClassicMethod\n"
-            "def noisy(self):\n"
+            "def noisy(self, should_stop):\n"
             "    print('stray print')\n"
             "    os.write(1, b'stray write\\n')\n"
             "    subprocess.run([sys.executable, '-c', 'print(\"stray child\", input() if False else 0)'])\n"
@@ -327,161 +291,6 @@ def test_prints_do_not_come_between_messages(start, data, tmp_path):
     assert client.broken is None
     for words in ("stray print", "stray write", "stray child"):
         assert words in client.log_text()
-
-
-def test_the_end_of_stdin_saves_and_ends(start, data, tmp_path):
-    client = start()
-    begin_training(client, tmp_path / "run", data, steps=LONG)
-    note = client.wait_note("progress", lambda note: is_training(note) and note.params["step"] > 10)
-    client.close_stdin()
-    assert client.ended() == 0
-    client.drain()
-    checkpoint = load_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
-    assert checkpoint.spent.steps >= note.params["step"]
-    assert client.answers[2].result["stopped"] is True  # it still says so, for whoever reads on
-
-
-def test_shutdown_saves_and_ends(start, data, tmp_path):
-    client = start()
-    begin_training(client, tmp_path / "run", data, steps=LONG)
-    note = client.wait_note("progress", is_training)
-    assert client.call("shutdown").result == {}
-    assert client.ended() == 0
-    assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").spent.steps >= note.params["step"]
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-def test_signals_save_and_end(start, data, tmp_path, name):
-    client = start()
-    begin_training(client, tmp_path / "run", data, steps=LONG)
-    note = client.wait_note("progress", is_training)
-    client.process.send_signal(getattr(signal, name))
-    assert client.ended() == 0
-    assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").spent.steps >= note.params["step"]
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
-def test_a_signal_ends_an_idle_core(start):
-    client = start()
-    client.process.send_signal(signal.SIGTERM)
-    assert client.ended() == 0
-
-
-def test_a_core_that_hangs_ends_all_the_same(start, data, tmp_path):
-    client = start(
-        command=patched(
-            "import time\n"
-            "from nerf_core.methods.classic import ClassicMethod\n"
-            "ClassicMethod.warm_up = lambda self: time.sleep(600)"
-        )
-    )
-    begin_training(client, tmp_path / "run", data, steps=LONG)
-    client.wait_note("progress", lambda note: note.params["task"] == "warm_up")
-    client.close_stdin()
-    assert client.ended() == 0
-    assert "could not in time" in client.log_text()
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="there the end of stdin alone tells")
-def test_the_core_leaves_when_its_parent_is_gone_though_its_stdin_stays_open():
-    read_end, write_end = os.pipe()
-    out_read, out_write = os.pipe()
-    script = (
-        "import subprocess, sys\n"
-        f"child = subprocess.Popen([sys.executable, '-m', 'nerf_core', 'serve'], stdin={read_end}, stdout={out_write}, "
-        "stderr=subprocess.DEVNULL)\n"
-        "print(child.pid, flush=True)\n"
-        "sys.stdin.read()"
-    )
-    parent = subprocess.Popen(
-        [sys.executable, "-c", script],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        pass_fds=[read_end, out_write],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    os.close(read_end)
-    os.close(out_write)
-    try:
-        core = int(parent.stdout.readline())
-        with open(out_read, "rb") as answers:
-            os.write(write_end, encode(request(1, "hello", protocol=PROTOCOL_VERSION, client="test")))
-            assert read_message(answers).id == 1
-            parent.kill()
-            parent.wait()
-            deadline = time.monotonic() + 30
-            while is_alive(core) and time.monotonic() < deadline:
-                time.sleep(0.05)
-            assert not is_alive(core)
-    finally:
-        parent.kill()
-        os.close(write_end)
-        parent.stdin.close()
-        parent.stdout.close()
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and that nobody has waited for does not."""
-    try:
-        status = open(f"/proc/{pid}/stat").read()
-        return status.rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        if os.path.isdir("/proc/self"):
-            return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def test_kill_loses_no_more_than_since_the_last_checkpoint(start, data, tmp_path):
-    often = patched("import nerf_core.training.trainer as t\nt.CHECKPOINT_SECONDS = 0.2")
-    client = start(command=often)
-    run = tmp_path / "run"
-    begin_training(client, run, data, steps=LONG)
-    saved = client.wait_note("saved", lambda note: note.params["step"] > 5).params["step"]
-    client.process.kill()
-    client.process.wait()
-    kept = load_checkpoint(run / "checkpoint.safetensors").spent.steps
-    assert kept >= saved
-    second = start()
-    ident = begin_training(second, run, steps=5, more=True)
-    assert second.wait(ident).result["step"] == kept + 5
-    assert json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"] == kept + 5
-
-
-@pytest.mark.parametrize(
-    "garbage",
-    [
-        b"hello?\n",
-        b"[1, 2]\n",
-        b'{"jsonrpc": "1.0", "id": 3, "method": "status"}\n',
-        b'{"jsonrpc": "2.0", "id": 3, "method": "status", "params": {}, '
-        b'"arrays": [{"name": "x", "dtype": "|O", "shape": [1]}]}\n',
-        b"\xff\xfe\x00\n",
-        b'{"jsonrpc": "2.0"',
-    ],
-)
-def test_garbage_is_told_and_ends_the_session(start, garbage):
-    client = start(greet=False)
-    client.process.stdin.write(garbage)
-    client.close_stdin()
-    assert client.ended() == 2
-    client.drain()
-    (error,) = client.unnamed
-    assert error.error["code"] == PARSE_ERROR and "message" in error.error["message"]
-
-
-def test_what_was_trained_is_saved_before_garbage_ends_the_session(start, data, tmp_path):
-    client = start()
-    begin_training(client, tmp_path / "run", data, steps=LONG)
-    client.wait_note("progress", is_training)
-    client.process.stdin.write(b"hello?\n")  # and stdin stays open
-    client.process.stdin.flush()
-    assert client.ended() == 2
-    assert load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").spent.steps > 0
 
 
 def test_notifications_and_answers_from_the_other_side_are_passed_over(core, trained):
