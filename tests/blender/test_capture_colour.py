@@ -6,7 +6,8 @@ import pytest
 
 from . import capture_scenes as scenes
 
-# round(255 * sRGB(linear)); a reader that truncates byte / 255 * 255 in float32 sees one less: 187, 136, 98.
+# round(255 * sRGB(linear)), of exactly 187.5, 136.95 and 99.09, which is what Blender writes. The 187, 136 and 98 that
+# are sometimes quoted for these greys are one less, which is no rounding of the sRGB curve.
 EXPECTED = {0.5: 188, 0.25: 137, 0.125: 99}
 
 

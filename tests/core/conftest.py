@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from . import tiny_scene
-from .worker_client import Client
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -62,6 +61,8 @@ def trained_run(nerf, ball_dataset, tmp_path_factory) -> Path:
 @pytest.fixture
 def start(tmp_path):
     """Starts cores, and ends them after the test."""
+    from .worker_client import Client  # not above: what imports torch must find the settings there
+
     clients: list[Client] = []
 
     def begin(**options) -> Client:
