@@ -142,7 +142,7 @@ def test_a_core_that_died_unheard_is_not_asked(jobs, scene, tmp_path):
     process = jobs.core.start()
     jobs.until(lambda: process.ready)
     os.kill(process.pid, signal.SIGKILL)
-    assert process_gone(process.pid)
+    assert process.wait(10)  # a process whose first thread is gone may not be gone yet
     assert bpy.ops.nerf.train() == {"FINISHED"}  # nothing was drained since
     assert run_json(tmp_path)["spent"]["steps"] == 60
     assert jobs.core.running().pid != process.pid
