@@ -39,6 +39,18 @@ def event(kind, value, x, y):
     window.event_simulate(type=kind, value=value, x=int(x), y=int(y))
 
 
+def press(kind):
+    """Press and release a key with the mouse over the viewport."""
+    view = view_region("WINDOW")
+    x, y = view.x + view.width / 3, view.y + view.height / 3
+    move(x, y)
+    yield 0.1
+    event(kind, "PRESS", x, y)
+    yield 0.1
+    event(kind, "RELEASE", x, y)
+    yield 0.1
+
+
 def screenshot(path):
     """Ask the test's own process, which watches for such files, to take a picture of the screen.
 
@@ -75,13 +87,17 @@ def open_sidebar():
     yield 1.0
 
 
-def click(command):
-    """Find the sidebar's button that calls `command`, and click it; scrolls where it must."""
+def click(command, upwards=False):
+    """Find the sidebar's button that calls `command`, and click it; scrolls where it must.
+
+    Looks from the top down, or `upwards` for a button that is known to be low and will not wait.
+    """
     seen = set()
     for attempt in range(8):
         region = view_area()[2]
         x = region.x + region.width * 0.4
-        for y in range(region.y + region.height - 8, region.y + 4, -STEP):
+        rows = range(region.y + region.height - 8, region.y + 4, -STEP)
+        for y in reversed(rows) if upwards else rows:
             move(x, y)
             yield 0.04
             found = hovered()

@@ -64,6 +64,23 @@ def open_all_panels():
             bpy.utils.register_class(kind)
 
 
+def render_settings(scene):
+    """What a capture changes while it takes a picture, as one string."""
+    simple = {"BOOLEAN", "INT", "FLOAT", "STRING", "ENUM"}
+    values = [repr(scene.camera), scene.frame_current]
+    for group in (scene.render, scene.render.image_settings, scene.view_settings, scene.cycles):
+        for item in group.bl_rna.properties:
+            if item.type in simple and not item.is_readonly:
+                value = getattr(group, item.identifier)
+                values.append((item.identifier, list(value) if getattr(item, "is_array", False) else value))
+    return repr(values)
+
+
+def picture_times():
+    """When each picture of the data set was written."""
+    return {str(path): path.stat().st_mtime_ns for path in (FOLDER / "run" / "dataset").glob("*/*.png")}
+
+
 def script():
     result = {"version": bpy.app.version_string}
     scene = bpy.context.scene
@@ -82,23 +99,44 @@ def script():
     capture.resolution_x = capture.resolution_y = SIZE
     capture.samples = 4
     scene.nerf.training.budget = "SECONDS"
-    scene.nerf.training.seconds = 20.0
+    scene.nerf.training.seconds = 30.0
     scene.nerf.training.preview_seconds = 1.0
 
+    settings_before = render_settings(scene)
     yield from hands.click("bpy.ops.nerf.capture(then_train=True)")
     active_job = addon("operators.capture").active_job
     yield from hands.wait_for(lambda: active_job() is not None, 20, "the capture to start")
     yield from hands.wait_for(lambda: active_job() is None or active_job().done >= 5, 120, "five views")
     yield from hands.screenshot(FOLDER / "2-capturing.png")
-    yield from hands.wait_for(lambda: active_job() is None, 300, "the capture to end")
+    # Esc ends it at the next view, and a second click goes on where it was.
+    yield from hands.press("ESC")
+    yield from hands.wait_for(lambda: active_job() is None, 60, "the capture to stop")
+    taken = picture_times()
+    result["stopped_capture"] = {"views": len(taken), "settings_kept": render_settings(scene) == settings_before}
     training = addon("jobs.training")
-    yield from hands.wait_for(lambda: training.current() is not None, 10, "the training to start by itself")
+    result["stopped_capture"]["trains"] = training.current() is not None
+    yield from hands.click("bpy.ops.nerf.capture(then_train=True)")
+    yield from hands.wait_for(
+        lambda: training.current() is not None, 300, "the capture to end and the training to start"
+    )
+    result["taken_again"] = sum(picture_times()[name] != when for name, when in taken.items())
     yield from hands.wait_for(lambda: training.current().step > 0, 180, "the first training steps")
     result["core_pid"] = addon("jobs.core").running().pid
     yield from hands.wait_for(lambda: "NeRF Preview" in bpy.data.images, 60, "the live preview")
     yield 1.0
     yield from hands.screenshot(FOLDER / "3-training.png")
+    yield from hands.click("bpy.ops.nerf.train_stop(", upwards=True)
+    yield from hands.wait_for(lambda: not training.under_way(), 60, "the training to stop")
+    result["stopped_training"] = {"phase": training.current().phase, "elapsed": training.current().elapsed}
+    yield from hands.click("bpy.ops.nerf.train(more=False)")
+    yield from hands.wait_for(lambda: training.under_way(), 30, "the training to go on")
     yield from hands.wait_for(lambda: not training.under_way(), 180, "the training to end")
+    result["continued_training"] = {"phase": training.current().phase, "elapsed": training.current().elapsed}
+    scene.nerf.training.seconds = 4.0
+    yield from hands.click("bpy.ops.nerf.train(more=True)")
+    yield from hands.wait_for(lambda: training.under_way(), 30, "more training")
+    yield from hands.wait_for(lambda: not training.under_way(), 180, "more training to end")
+    result["more_training"] = {"phase": training.current().phase, "elapsed": training.current().elapsed}
     result["training"] = {"phase": training.current().phase, "val_psnr": training.current().val_psnr}
     preview = pixels(bpy.data.images["NeRF Preview"])
     result["preview"] = {"size": list(preview.shape[:2]), "covered": float((preview[..., 3] > 0.5).mean())}

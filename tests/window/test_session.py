@@ -31,6 +31,20 @@ def test_capture_and_train_by_one_click(session):
     assert (session.folder / "run" / "checkpoint.safetensors").is_file()
 
 
+def test_esc_stops_the_capture_and_a_second_click_goes_on(session):
+    stopped = session.result["stopped_capture"]
+    assert 5 <= stopped["views"] < 28
+    assert stopped["settings_kept"] and not stopped["trains"]
+    assert session.result["taken_again"] == 0
+
+
+def test_training_stops_continues_and_goes_on_for_more(session):
+    stopped, continued, more = (session.result[f"{name}_training"] for name in ("stopped", "continued", "more"))
+    assert stopped["phase"] == "stopped" and stopped["elapsed"] < 29.0
+    assert continued["phase"] == "finished" and 29.5 < continued["elapsed"] < 32.0
+    assert more["phase"] == "finished" and 33.5 < more["elapsed"] < 36.0
+
+
 def test_scene_holds_what_it_held(session):
     assert session.result["objects_after_capture"] == session.result["objects_before"]
 
