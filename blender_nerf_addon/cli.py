@@ -92,9 +92,12 @@ def _capture(options: argparse.Namespace, scene: bpy.types.Scene) -> None:
 def _train(options: argparse.Namespace, scene: bpy.types.Scene) -> None:
     settings = scene.nerf.training
     settings.data = str(options.data) if options.data else ""
-    settings.method = options.method.upper()
+    # A run that is gone on with keeps what it was made with, unless another choice is given (and then refused).
+    folder = runs.run_folder(scene)
+    known = folder.read() if folder.settings.is_file() else {}
+    settings.method = (options.method or known.get("method") or "fast").upper()
     settings.device = options.device.upper()
-    settings.seed = options.seed
+    settings.seed = known.get("seed", 0) if options.seed is None else options.seed
     if options.steps is not None:
         settings.budget, settings.steps = "STEPS", options.steps
     else:
@@ -178,13 +181,13 @@ def _parser() -> argparse.ArgumentParser:
 
     train = _command(commands, "train", _train, "train on captured views, or go on with a run")
     train.add_argument("--data", type=_path, metavar="DATA", help="a data set elsewhere, with transforms.json")
-    train.add_argument("--method", choices=("fast", "classic"), default="fast")
+    train.add_argument("--method", choices=("fast", "classic"), help="(default: fast, or the run's own)")
     budget = train.add_mutually_exclusive_group()
     budget.add_argument("--seconds", type=float, default=60.0, metavar="S", help="training time (default: 60)")
     budget.add_argument("--steps", type=_count, metavar="N", help="training steps")
     train.add_argument("--more", action="store_true", help="on top of what is trained")
     train.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
-    train.add_argument("--seed", type=_natural, default=0, metavar="N")
+    train.add_argument("--seed", type=_natural, metavar="N", help="(default: 0, or the run's own)")
 
     render = _command(commands, "render", _render, "render novel views into the run's folder 'renders'")
     render.add_argument("--views", choices=("active", "all", "frames"), default="active", help="(default: active)")

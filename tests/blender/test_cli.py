@@ -116,3 +116,15 @@ def heights(run, center):
     frames = json.loads((run / "dataset" / "transforms.json").read_text(encoding="utf-8"))["frames"]
     away = np.array([frame["transform_matrix"] for frame in frames])[:, :3, 3] - center
     return away[:, 2] / np.linalg.norm(away, axis=1)
+
+
+@needs_core
+def test_a_run_that_is_gone_on_with_keeps_its_own_seed_and_method(cli, capsys, tmp_path):
+    data, run = write_small_dataset(tmp_path / "data", 8), tmp_path / "run"
+    arguments = ["train", "--run", str(run), "--device", "cpu"]
+    assert cli([*arguments, "--data", str(data), "--steps", "20", "--seed", "3"]) == 0
+    assert cli([*arguments, "--steps", "10", "--more"]) == 0
+    assert cli([*arguments, "--steps", "10", "--more", "--method", "classic"]) == 2
+    assert "was trained with the method Fast" in capsys.readouterr().err
+    known = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    assert known["spent"]["steps"] == 30 and known["seed"] == 3
