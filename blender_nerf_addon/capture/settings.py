@@ -125,7 +125,8 @@ class NERF_PG_capture(bpy.types.PropertyGroup):
     )
     use_transparent: BoolProperty(
         name="Transparent Background",
-        description="Store what is behind the subject as transparency, so that only the subject is trained",
+        description="Store what is behind the subject as transparency, so that only the subject is trained. "
+        "When off, surroundings and sky are trained too, which takes longer",
         default=True,
     )
     samples: IntProperty(

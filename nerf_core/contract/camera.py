@@ -63,9 +63,13 @@ class Camera:
             raise DataError(f"camera kind '{self.kind}' is not one of {', '.join(KINDS)}")
         if not (1 <= self.width <= MAX_SIDE and 1 <= self.height <= MAX_SIDE):
             raise DataError(f"an image size of {self.width}x{self.height} is outside 1 to {MAX_SIDE} pixels")
+        # NaN is within no limits. Within these, squares and sixth powers of the lens model stay finite.
         numbers = (self.fl_x, self.fl_y, self.cx, self.cy)
-        if not np.isfinite(numbers).all() or self.fl_x <= 0 or self.fl_y <= 0:
+        if not (all(1e-9 < fl < 1e12 for fl in numbers[:2]) and all(abs(c) < 1e9 for c in numbers[2:])):
             raise DataError(f"camera intrinsics fl_x, fl_y, cx, cy = {numbers} are not usable numbers")
+        lens = self.distortion
+        if not all(abs(term) < 1e6 for term in (lens.k1, lens.k2, lens.k3, lens.p1, lens.p2)):
+            raise DataError(f"lens distortion {lens} is not made of usable numbers")
         c2w.flags.writeable = False
         object.__setattr__(self, "c2w", c2w)
 

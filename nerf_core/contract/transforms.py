@@ -19,6 +19,7 @@ from .files import write_json
 SPLITS = ("train", "val", "test")
 ColorSpace = Literal["srgb", "linear"]
 TOOLKIT_KEY = "nerf_toolkit"  # our own facts live under this key, which other readers pass over
+FARTHEST = 1e12  # world units from the origin; beyond, a difference of two places is mostly rounding
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,14 @@ class DatasetFacts:
     bounds: np.ndarray | None = None
     color_space: ColorSpace = "srgb"
     has_alpha: bool = True
+
+
+def is_box(corners: np.ndarray) -> bool:
+    """Whether (2, 3) float64 world corners, smallest and largest, are a box that a scene can be normalised by."""
+    if not np.isfinite(corners).all() or np.abs(corners).max() > FARTHEST:
+        return False
+    extent = corners[1] - corners[0]
+    return bool((extent > 0).all() and extent.max() > 1e-9 * max(1.0, np.abs(corners).max()))
 
 
 def intrinsics(camera: Camera) -> dict[str, Any]:

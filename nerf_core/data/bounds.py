@@ -17,6 +17,10 @@ PADDING = 0.05
 SEEN_BY = 0.5
 MAX_VIEWS = 64
 MASK_SIDE = 200  # masks are shrunk to sides of this to twice this many pixels
+SUBJECT = 0.5
+"""Half a side of the subject's cube as a part of the distance to the cameras that stand around it."""
+MARGIN = 1.5
+"""Half a side of the cube around cameras that look outwards, as a part of how far they spread."""
 _CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], dtype=np.float64)
 
 
@@ -32,22 +36,61 @@ def box_from_cameras(cameras: Sequence[Camera]) -> np.ndarray:
     (2, 3) float64 array
         Smallest and largest corner, world space.
     """
-    origins = np.array([camera.position for camera in cameras])
-    forward = np.array([camera.forward for camera in cameras])
-    middle = origins.mean(axis=0)
-    spread = float(np.linalg.norm(origins - middle, axis=1).max(initial=0.0))
-    # sum_i (I - d_i d_i^T)(x - o_i) = 0: the normal equations of the squared distance to every axis.
-    across = np.eye(3) - forward[:, :, None] * forward[:, None, :]
-    system = across.sum(axis=0)
-    if np.linalg.eigvalsh(system)[0] < 1e-3 * len(cameras):  # (nearly) parallel axes meet nowhere
-        reach = max(spread, 1.0)
-        center = middle + forward.mean(axis=0) * reach
-        return np.stack([center - reach, center + reach])
-    center = np.linalg.solve(system, np.einsum("nij,nj->i", across, origins))
-    distance = np.linalg.norm(origins - center, axis=1)
-    inward = np.einsum("ni,ni->n", forward, center - origins) > 0
-    reach = float(distance.max()) if inward.mean() > 0.5 else 4.0 * max(spread, 1e-3)
+    rig = _Rig.of(cameras)
+    if rig.center is None:
+        return rig.in_front()
+    reach = float(rig.distance.max()) if rig.inward else 4.0 * max(rig.spread, 1e-3)
+    return np.stack([rig.center - reach, rig.center + reach])
+
+
+def subject_from_cameras(cameras: Sequence[Camera]) -> np.ndarray:
+    """A cube for what a field that goes on outside it shall resolve best; see `fields.contraction`.
+
+    Where the cameras stand around something, it lies about the point nearest to all optical axes and reaches half as
+    far as the median camera; where they look outwards, as in a room, it holds them all and as much again of their
+    surroundings as `MARGIN` says. A single camera, or cameras with parallel axes, as `box_from_cameras`.
+
+    Returns
+    -------
+    (2, 3) float64 array
+        Smallest and largest corner, world space.
+    """
+    rig = _Rig.of(cameras)
+    if rig.center is None:
+        return rig.in_front()
+    center, reach = rig.center, SUBJECT * float(np.median(rig.distance))
+    if not rig.inward:
+        low, high = rig.origins.min(axis=0), rig.origins.max(axis=0)
+        center, reach = 0.5 * (low + high), MARGIN * max(0.5 * float((high - low).max()), 1e-3)
     return np.stack([center - reach, center + reach])
+
+
+class _Rig:
+    """How cameras stand: where they are, how far they spread, and what they look at."""
+
+    def __init__(self, origins: np.ndarray, forward: np.ndarray) -> None:
+        self.origins, self.forward = origins, forward
+        self.middle = origins.mean(axis=0)
+        self.spread = float(np.linalg.norm(origins - self.middle, axis=1).max(initial=0.0))
+        # sum_i (I - d_i d_i^T)(x - o_i) = 0: the normal equations of the squared distance to every axis.
+        across = np.eye(3) - forward[:, :, None] * forward[:, None, :]
+        system = across.sum(axis=0)
+        self.center: np.ndarray | None = None
+        if np.linalg.eigvalsh(system)[0] >= 1e-3 * len(origins):  # (nearly) parallel axes meet nowhere
+            center = np.linalg.solve(system, np.einsum("nij,nj->i", across, origins))
+            self.center = center
+            self.distance = np.linalg.norm(origins - center, axis=1)
+            self.inward = bool((np.einsum("ni,ni->n", forward, center - origins) > 0).mean() > 0.5)
+
+    @classmethod
+    def of(cls, cameras: Sequence[Camera]) -> "_Rig":
+        return cls(np.array([camera.position for camera in cameras]), np.array([camera.forward for camera in cameras]))
+
+    def in_front(self) -> np.ndarray:
+        """The cube in front of cameras that look one way."""
+        reach = max(self.spread, 1.0)
+        center = self.middle + self.forward.mean(axis=0) * reach
+        return np.stack([center - reach, center + reach])
 
 
 def visual_hull_box(views: Sequence[View], region: np.ndarray) -> np.ndarray | None:

@@ -12,7 +12,7 @@ import numpy as np
 from ..contract.camera import Camera
 from ..contract.errors import Cancelled, DataError
 from ..contract.transforms import SPLITS, ColorSpace
-from .bounds import box_from_cameras, visual_hull_box
+from .bounds import box_from_cameras, subject_from_cameras, visual_hull_box
 from .images import ImageHeader, downscaled_size, read_header, read_image
 from .memory import free_memory
 from .transforms import FrameSpec, read_transforms
@@ -31,6 +31,9 @@ class Dataset:
         Only splits with images, of 'train', 'val', 'test'.
     bounds : (2, 3) float64 array
         World box that the field shall fill: the document's own, else found (see `load_dataset`).
+    subject : (2, 3) float64 array
+        World box of what matters most, for a field that goes on outside it: `bounds` where there is alpha or the
+        document gives them; else instant-ngp's unit cube where there is one; else found from the cameras.
     color_space : {'srgb', 'linear'}
         What the files were: 'linear' for EXR.
     has_alpha : bool
@@ -40,14 +43,21 @@ class Dataset:
         (NeRF-synthetic's convention), else black.
     path : Path
         As given.
+    aabb_scale : int or None
+        instant-ngp's: how many times larger than `unit_cube` the scene with its surroundings is, a power of two.
+    unit_cube : (2, 3) float64 array or None
+        World box that instant-ngp takes the subject to fill; None where the document has no `aabb_scale`.
     """
 
     splits: dict[str, Views]
     bounds: np.ndarray
+    subject: np.ndarray
     color_space: ColorSpace
     has_alpha: bool
     background: tuple[float, float, float]
     path: Path
+    aabb_scale: int | None = None
+    unit_cube: np.ndarray | None = None
 
 
 def load_dataset(
@@ -106,13 +116,21 @@ def load_dataset(
         camera = job.camera.resized(image.shape[1], image.shape[0])
         by_split[job.split].append(View(job.frame.name, camera, image))
     loaded = {split: Views(views, color_space, has_alpha) for split, views in by_split.items()}
+    shown = by_split.get("train") or next(iter(by_split.values()))
+    bounds = subject = _bounds(documents.bounds, documents.aabb, shown)
+    if documents.bounds is None and not has_alpha:
+        cube = documents.unit_cube
+        subject = subject_from_cameras([view.camera for view in shown]) if cube is None else cube
     return Dataset(
         splits=loaded,
-        bounds=_bounds(documents.bounds, documents.aabb, by_split.get("train") or next(iter(by_split.values()))),
+        bounds=bounds,
+        subject=subject,
         color_space=color_space,
         has_alpha=has_alpha,
         background=WHITE if has_alpha else BLACK,
         path=Path(path),
+        aabb_scale=documents.aabb_scale,
+        unit_cube=documents.unit_cube,
     )
 
 
@@ -159,9 +177,7 @@ def _decode(
 ) -> list[np.ndarray]:
     """Every job's pixels; several jobs at once, the first error stops the rest."""
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="nerf-images") as pool:
-        futures = [
-            pool.submit(read_image, job.header, (job.camera.width, job.camera.height), downscale) for job in jobs
-        ]
+        futures = [pool.submit(_read, job, downscale) for job in jobs]
         try:
             for done, future in enumerate(as_completed(futures), start=1):
                 future.result()
@@ -173,6 +189,13 @@ def _decode(
             pool.shutdown(cancel_futures=True)
             raise
     return [future.result() for future in futures]
+
+
+def _read(job: _Job, downscale: int) -> np.ndarray:
+    try:
+        return read_image(job.header, (job.camera.width, job.camera.height), downscale)
+    except DataError as error:
+        raise DataError(f"The {job.frame.where} is not usable: {error}") from error
 
 
 def _bounds(given: np.ndarray | None, aabb: np.ndarray | None, views: Sequence[View]) -> np.ndarray:

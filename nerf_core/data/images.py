@@ -110,7 +110,8 @@ def read_image(header: ImageHeader, size: tuple[int, int], downscale: int = 1) -
     target = downscaled_size(size, downscale)
     if header.is_exr:
         linear = _shrink(exr.read_rgba(header.path), target)
-        straight = unpremultiply(linear)
+        with np.errstate(over="ignore"):  # a bright colour under very little alpha: white either way
+            straight = np.minimum(unpremultiply(linear), 1.0)
         return to_bytes(np.concatenate([srgb_encode(straight[..., :3]), straight[..., 3:]], axis=-1))
     try:
         with Image.open(header.path, formats=("PNG", "JPEG")) as image:

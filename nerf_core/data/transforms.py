@@ -8,10 +8,10 @@ nerfstudio's `train_filenames`, `val_filenames`, `test_filenames` where it has a
 is held out as val, as LLFF and NeRF do (none when there are fewer than 8 frames).
 """
 
-import json
 import math
 import posixpath
 import re
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,10 +21,12 @@ import numpy as np
 
 from ..contract.camera import MAX_SIDE, Camera
 from ..contract.errors import DataError
+from ..contract.json_data import parse_json, shown
 from ..contract.lens import Distortion
-from ..contract.transforms import SPLITS, TOOLKIT_KEY
+from ..contract.transforms import FARTHEST, SPLITS, TOOLKIT_KEY, is_box
 
 HOLD_OUT_EVERY = 8
+MAX_AABB_SCALE = 128  # instant-ngp's: eight cascades
 _PINHOLE_MODELS = ("", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "SIMPLE_RADIAL", "RADIAL", "OPENCV")
 _FOREIGN_LENSES = ("is_fisheye", "fisheye", "latlong", "equirectangular", "ftheta_p0")
 _EXTENSIONS = ("", ".png", ".jpg", ".jpeg", ".exr", ".PNG", ".JPG", ".JPEG", ".EXR")
@@ -60,7 +62,7 @@ class FrameSpec:
     @property
     def where(self) -> str:
         """How messages call this frame."""
-        return f"frame '{self.name}' of '{self.document}'"
+        return f"frame '{shown(self.name)}' of '{self.document}'"
 
     def size(self) -> tuple[float | None, float | None]:
         """The document's (w, h), each None where it says nothing."""
@@ -79,6 +81,9 @@ class FrameSpec:
             fl_y = fl_x
         cx, cy = _optional(self.values, "cx", where), _optional(self.values, "cy", where)
         lens = Distortion(*(_optional(self.values, key, where) or 0.0 for key in ("k1", "k2", "k3", "p1", "p2")))
+        kind = self.values.get("kind", "perspective")
+        if not isinstance(kind, str):
+            raise DataError(f"The value 'kind' of the {where} is not a word; correct it.")
         try:
             return Camera(
                 width=width,
@@ -88,7 +93,7 @@ class FrameSpec:
                 cx=0.5 * width if cx is None else cx,
                 cy=0.5 * height if cy is None else cy,
                 c2w=self.c2w,
-                kind=self.values.get("kind", "perspective"),
+                kind=kind,  # type: ignore[arg-type] # checked by the camera
                 distortion=lens,
             )
         except DataError as error:
@@ -105,7 +110,7 @@ class FrameSpec:
             if angle is None and degrees is not None:
                 angle = math.radians(degrees)
             if angle is not None:
-                if not 0.0 < angle < math.pi:
+                if not 1e-12 < angle < math.pi:
                     raise DataError(f"The {self.where} has camera_angle_{axis} = {angle:g}, outside 0 to pi radians.")
                 return 0.5 * pixels / math.tan(0.5 * angle), is_own
         return None, False
@@ -121,12 +126,19 @@ class TransformsFile:
     bounds : (2, 3) float64 array or None
         Our own `nerf_toolkit` bounds, world space.
     aabb : (2, 3) float64 array or None
-        instant-ngp's box from `aabb_scale`, `scale` and `offset`, world space.
+        instant-ngp's box: its unit cube times `aabb_scale`, world space; None where the document has no `aabb_scale`.
+    aabb_scale : int or None
+        A power of two, 1 to 128.
+    unit_cube : (2, 3) float64 array or None
+        instant-ngp's unit cube, from `scale` and `offset`, world space: what it takes the subject to be, while
+        `aabb` holds the surroundings too. None where `aabb` is.
     """
 
     frames: dict[str, list[FrameSpec]] = field(default_factory=dict)
     bounds: np.ndarray | None = None
     aabb: np.ndarray | None = None
+    aabb_scale: int | None = None
+    unit_cube: np.ndarray | None = None
 
 
 def read_transforms(path: str | Path, splits: tuple[str, ...] | None = None) -> TransformsFile:
@@ -161,12 +173,13 @@ def read_transforms(path: str | Path, splits: tuple[str, ...] | None = None) -> 
     document = load_json(single)
     frames = _frames(single, document)
     found = {split: chosen for split, chosen in _split(single, document, frames).items() if split in wanted and chosen}
-    return TransformsFile(found, _toolkit_bounds(single, document), _ngp_box(single, document))
+    return TransformsFile(found, _toolkit_bounds(single, document), *_ngp_box(single, document))
 
 
 def _read_family(folder: Path, wanted: tuple[str, ...]) -> TransformsFile:
     found: dict[str, list[FrameSpec]] = {}
-    bounds = aabb = None
+    bounds = None
+    ngp: tuple[np.ndarray | None, int | None, np.ndarray | None] = (None, None, None)
     for split in SPLITS:
         path = folder / f"transforms_{split}.json"
         if not path.is_file() or split not in wanted:
@@ -174,19 +187,19 @@ def _read_family(folder: Path, wanted: tuple[str, ...]) -> TransformsFile:
         document = load_json(path)
         found[split] = _frames(path, document)
         bounds = _toolkit_bounds(path, document) if bounds is None else bounds
-        aabb = _ngp_box(path, document) if aabb is None else aabb
-    return TransformsFile(found, bounds, aabb)
+        ngp = _ngp_box(path, document) if ngp[0] is None else ngp
+    return TransformsFile(found, bounds, *ngp)
 
 
 def load_json(path: Path, kinds: tuple[type, ...] = (dict,)) -> Any:
     """A JSON file's content, of one of the kinds; DataError names the file."""
     try:
-        document = json.loads(path.read_bytes().decode("utf-8-sig"))
+        document = parse_json(path.read_bytes())
     except FileNotFoundError as error:
         raise DataError(f"The file '{path}' does not exist; check the path.") from error
     except OSError as error:
         raise DataError(f"Cannot read '{path}': {error.strerror or error}.") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise DataError(f"'{path}' is not valid JSON ({error}); it may be cut off: write it again.") from error
     if not isinstance(document, kinds):
         raise DataError(f"'{path}' holds no JSON object with frames; choose a transforms.json.")
@@ -205,8 +218,8 @@ def _frames(path: Path, document: dict[str, Any]) -> list[FrameSpec]:
         name = entry.get("file_path")
         if not isinstance(name, str) or not name.strip():
             raise DataError(f"Frame {index} of '{path}' has no file_path; name its image.")
-        where = f"frame '{name}' of '{path}'"
-        values = {**shared, **entry}
+        where = f"frame '{shown(name)}' of '{path}'"
+        values = ChainMap(entry, shared)  # a copy a frame would be frames times keys, which a file can make too many
         check_model(values, where)
         image = find_image(path.parent, name)
         if image is None:
@@ -215,7 +228,9 @@ def _frames(path: Path, document: dict[str, Any]) -> list[FrameSpec]:
         frames.append(FrameSpec(path, name, image, values, entry, pose(entry.get("transform_matrix"), where)))
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        raise DataError(f"The image '{missing[0]}'{more} named by '{path}' does not exist; add it or remove its frame.")
+        raise DataError(
+            f"The image '{shown(missing[0])}'{more} named by '{path}' does not exist; add it or remove its frame."
+        )
     return frames
 
 
@@ -249,6 +264,8 @@ def pose(matrix: Any, where: str) -> np.ndarray:
         raise DataError(f"The transform_matrix of {where} is not a 4x4 matrix of numbers; correct it.")
     if not np.isfinite(c2w).all():
         raise DataError(f"The transform_matrix of {where} holds NaN or infinity; correct it or remove the frame.")
+    if np.abs(c2w[:3, 3]).max() > FARTHEST:
+        raise DataError(f"The transform_matrix of {where} is more than {FARTHEST:g} units away; correct it.")
     axes = c2w[:3, :3]
     with np.errstate(over="ignore", invalid="ignore"):
         scale = np.cbrt(np.linalg.det(axes))
@@ -264,9 +281,12 @@ def pose(matrix: Any, where: str) -> np.ndarray:
 def check_model(values: Mapping[str, Any], where: str) -> None:
     """Refuse lenses that the camera model does not hold (fisheye and others), by name."""
     model = values.get("camera_model", "")
-    if not isinstance(model, str) or model.upper() not in _PINHOLE_MODELS:
+    if not isinstance(model, str):
+        raise DataError(f"The value 'camera_model' of the {where} is not a word; correct it.")
+    if model.upper() not in _PINHOLE_MODELS:
         raise DataError(
-            f"The {where} has the camera model {model!r}, which is not read; undistort the images to PINHOLE or OPENCV."
+            f"The {where} has the camera model '{shown(model)}', which is not read; "
+            "undistort the images to PINHOLE or OPENCV."
         )
     for key in _FOREIGN_LENSES:
         if values.get(key):
@@ -323,24 +343,34 @@ def _toolkit_bounds(path: Path, document: dict[str, Any]) -> np.ndarray | None:
         bounds = np.array(given, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         bounds = np.empty(0)
-    if bounds.shape != (2, 3) or not np.isfinite(bounds).all() or not (bounds[1] > bounds[0]).all():
+    if bounds.shape != (2, 3) or not is_box(bounds) or not all(type(v) in (int, float) for row in given for v in row):
         raise DataError(f"The bounds in '{path}' are not the two corners of a box; correct them or remove them.")
     return bounds
 
 
-def _ngp_box(path: Path, document: dict[str, Any]) -> np.ndarray | None:
-    """The world box of instant-ngp: its unit cube is ``world * scale + offset``, the box `aabb_scale` about 0.5."""
+def _ngp_box(path: Path, document: dict[str, Any]) -> tuple[np.ndarray | None, int | None, np.ndarray | None]:
+    """instant-ngp's box, `aabb_scale` and unit cube: the cube is ``world * scale + offset``, the box lies about 0.5."""
     where = f"file '{path}'"
     side = _optional(document, "aabb_scale", where)
     if side is None:
-        return None
+        return None, None, None
     scale = _optional(document, "scale", where)
     scale = 0.33 if scale is None else scale
     offset = document.get("offset", [0.5, 0.5, 0.5])
     usable = isinstance(offset, list) and len(offset) == 3
     if not usable or not all(type(value) in (int, float) and abs(value) < 1e9 for value in offset):
         raise DataError(f"The value 'offset' of the {where} is not three numbers; correct it.")
-    if not (1e-9 < side < 1e9 and 1e-9 < scale < 1e9):
-        raise DataError(f"The values 'aabb_scale' and 'scale' of the {where} must be positive; correct them.")
+    if side not in (1, 2, 4, 8, 16, 32, 64, MAX_AABB_SCALE):
+        raise DataError(
+            f"The value 'aabb_scale' of the {where} is {side:g}; instant-ngp knows powers of two, 1 to "
+            f"{MAX_AABB_SCALE}: correct it or remove it."
+        )
+    if not 1e-6 < scale < 1e6:
+        raise DataError(f"The value 'scale' of the {where} is {scale:g}, outside 1e-6 to 1e6; correct it.")
     center = (0.5 - np.array(offset, dtype=np.float64)) / scale
-    return np.stack([center - 0.5 * side / scale, center + 0.5 * side / scale])
+    half = 0.5 / scale
+    cube = np.stack([center - half, center + half])
+    aabb = np.stack([center - half * side, center + half * side])
+    if not is_box(aabb):
+        raise DataError(f"The 'offset' of the {where} puts the scene more than {FARTHEST:g} units away; correct it.")
+    return aabb, int(side), cube

@@ -4,7 +4,6 @@ Loading one runs no code, whatever the file holds, and every way in which a file
 """
 
 import json
-import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,8 +15,9 @@ import numpy as np
 from ..contract.camera import Camera
 from ..contract.errors import CheckpointError, DataError, NerfError
 from ..contract.files import write_bytes
+from ..contract.json_data import parse_json, shown
 from ..contract.run_folder import CHECKPOINT_FORMAT, CHECKPOINT_VERSION
-from ..contract.transforms import ColorSpace
+from ..contract.transforms import FARTHEST, ColorSpace, is_box
 from ..methods.base import MethodState
 from .budget import Spent
 
@@ -133,13 +133,13 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"'{path}' is not a checkpoint of NeRF Toolkit; choose another run.")
     if metadata.get("version") != str(CHECKPOINT_VERSION):
         raise CheckpointError(
-            f"'{path}' is a checkpoint of version {metadata.get('version')}, this NeRF Toolkit reads version "
-            f"{CHECKPOINT_VERSION}; use the version that made it, or train again."
+            f"'{path}' is a checkpoint of version {shown(str(metadata.get('version')))}, "
+            f"this NeRF Toolkit reads version {CHECKPOINT_VERSION}; use the version that made it, or train again."
         )
     try:
-        facts = json.loads(metadata["facts"])
+        facts = parse_json(metadata["facts"])
         checkpoint = _from_facts(facts, arrays)
-    except (ValueError, KeyError, TypeError, RecursionError, OverflowError, DataError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, DataError) as error:
         raise CheckpointError(f"The metadata of '{path}' is broken ({_short(error)}); train again.") from error
     if facts.get("crc32") != _checksum(arrays):
         raise CheckpointError(f"'{path}' is damaged: its arrays are not those that were saved; train again.")
@@ -166,20 +166,19 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
 
 def _from_facts(facts: Any, arrays: dict[str, np.ndarray]) -> Checkpoint:
     _want(isinstance(facts, dict), "it is not an object")
-    bounds = np.array(facts["bounds"], dtype=np.float64)
-    _want(bounds.shape == (2, 3) and bool(np.isfinite(bounds).all()), "the bounds are not a box")
-    _want(bool((bounds[1] > bounds[0]).all()), "the bounds are empty")
-    background = tuple(float(channel) for channel in facts["background"])
-    _want(len(background) == 3 and all(map(math.isfinite, background)), "the background is not a colour")
-    _want(facts["color_space"] in ("srgb", "linear"), "the colour space is unknown")
-    for key, kind in (("method", str), ("has_alpha", bool), ("cameras", list), ("seed", int)):
+    bounds = _numbers(facts["bounds"], "bounds", (2, 3))
+    _want(is_box(bounds), "the bounds are empty, or too far away")
+    background = tuple(_numbers(facts["background"], "background", (3,)).tolist())
+    for key, kind in (("method", str), ("has_alpha", bool), ("cameras", list), ("color_space", str)):
         _want(isinstance(facts[key], kind), f"'{key}' is of the wrong type")
-    _want(0 <= facts["seed"] < MAX_SEED, "the seed is out of range")
+    _want(facts["color_space"] in ("srgb", "linear"), "the colour space is unknown")
+    seed = _count(facts["seed"], "seed", MAX_SEED)
     for key in ("settings", "method_settings", "versions", "spent"):
         _want(isinstance(facts[key], dict), f"'{key}' is not an object")
-    spent = Spent(float(facts["spent"]["seconds"]), int(facts["spent"]["steps"]))
-    _want(math.isfinite(spent.seconds) and spent.seconds >= 0 and spent.steps >= 0, "'spent' is not usable")
-    _want(all(isinstance(camera, dict) for camera in facts["cameras"]), "a camera is not an object")
+    seconds = float(_numbers(facts["spent"]["seconds"], "spent", ()))
+    _want(seconds >= 0, "'spent' is not usable")
+    spent = Spent(seconds, _count(facts["spent"]["steps"], "spent", 2**53))
+    cameras = [_camera(camera) for camera in facts["cameras"]]
     return Checkpoint(
         method=facts["method"],
         state=MethodState(arrays, facts["method_settings"]),
@@ -188,13 +187,41 @@ def _from_facts(facts: Any, arrays: dict[str, np.ndarray]) -> Checkpoint:
             color_space=facts["color_space"],
             has_alpha=facts["has_alpha"],
             background=background,  # type: ignore[arg-type]
-            cameras=[Camera.from_dict(camera) for camera in facts["cameras"]],
+            cameras=cameras,
         ),
         settings=facts["settings"],
-        seed=facts["seed"],
+        seed=seed,
         spent=spent,
         versions={str(key): str(value) for key, value in facts["versions"].items()},
     )
+
+
+def _numbers(value: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Nested lists of finite numbers as float64: numpy alone would take words and truth values for numbers, too."""
+    _want(all(type(item) in (int, float) for item in _leaves(value, len(shape))), f"'{name}' holds what is no number")
+    array = np.array(value, dtype=np.float64)
+    _want(array.shape == shape and bool(np.isfinite(array).all()), f"'{name}' is not usable")
+    return array
+
+
+def _leaves(value: Any, depth: int) -> list[Any]:
+    leaves = [value]
+    for _ in range(depth):
+        leaves = [inner for outer in leaves for inner in (outer if isinstance(outer, list) else (None,))]
+    return leaves
+
+
+def _count(value: Any, name: str, limit: int) -> int:
+    _want(type(value) is int and 0 <= value < limit, f"'{name}' is not a whole number in its range")
+    return value
+
+
+def _camera(values: Any) -> Camera:
+    _want(isinstance(values, dict), "a camera is not an object")
+    c2w = _numbers(values["transform_matrix"], "transform_matrix", (4, 4))
+    _want(bool(np.abs(c2w).max() <= FARTHEST), "a camera is too far away")
+    _want(isinstance(values.get("kind", "perspective"), str), "a camera's kind is not a word")
+    return Camera.from_dict(values)
 
 
 def _want(condition: bool, otherwise: str) -> None:
@@ -213,4 +240,4 @@ def _checksum(arrays: Mapping[str, np.ndarray]) -> int:
 
 def _short(error: BaseException) -> str:
     text = f"no {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
-    return text.splitlines()[0][:120]
+    return shown(text.splitlines()[0], 120)
