@@ -1,10 +1,12 @@
 """Build the Blender extension: stage add-on, manifest and core into one tree, validate it, zip it.
 
 ``python tools/build_extension.py [--out dist]`` writes ``dist/nerf_toolkit-VERSION.zip``, which Blender installs with
-"Install from Disk". The tests stage the same tree with :func:`stage`, so that what is tested is what ships.
+"Install from Disk". It takes along the CUDA kernels that ``tools/build_kernels.py`` has compiled from these very
+sources, if it has. The tests stage the same tree with :func:`stage`, so that what is tested is what ships.
 """
 
 import argparse
+import json
 import re
 import shutil
 import sys
@@ -25,6 +27,9 @@ def stage(folder: Path) -> Path:
     leave = shutil.ignore_patterns("__pycache__", "*.pyc", "*.nbi", "*.nbc")
     shutil.copytree(ROOT / "blender_nerf_addon", folder, ignore=leave, dirs_exist_ok=True)
     shutil.copytree(ROOT / "nerf_core", folder / "vendor" / "nerf_core", ignore=leave)
+    kernels = folder / "vendor" / "nerf_core" / "kernels" / "cuda" / "ahead"
+    if kernels.exists() and not kernels_belong(kernels):
+        shutil.rmtree(kernels)
     (folder / "vendor" / "__init__.py").write_text(
         '"""Code of other packages that ships inside the extension; the add-on imports `nerf_core.contract` only."""\n'
     )
@@ -36,6 +41,18 @@ def stage(folder: Path) -> Path:
     if licence.exists():
         shutil.copy2(licence, folder / "LICENSE")
     return folder
+
+
+def kernels_belong(ahead: Path) -> bool:
+    """Whether the kernels that `tools/build_kernels.py` wrote into a folder are of the sources beside it."""
+    sys.path.insert(0, str(ROOT))
+    from nerf_core.kernels.cuda.images import TARGETS, fingerprint
+
+    try:
+        found = {json.loads((ahead / f"sm_{each}.json").read_text(encoding="utf-8"))["sources"] for each in TARGETS}
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return found == {fingerprint(ahead.parent)}
 
 
 def validate(folder: Path) -> dict:
@@ -105,6 +122,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder for the zip (default: dist)")
     options = parser.parse_args(arguments)
     target = build(options.out)
+    ahead = ROOT / "build/extension/vendor/nerf_core/kernels/cuda/ahead"
+    print("With the CUDA kernels compiled ahead." if ahead.exists() else
+          "Without CUDA kernels compiled ahead (tools/build_kernels.py makes them).")  # fmt: skip
     print(f"Built {target} ({target.stat().st_size / 1024:.0f} KB). In Blender: Preferences > Get Extensions > "
           "Install from Disk.")  # fmt: skip
     return 0
