@@ -23,6 +23,13 @@ PACKAGES = (
     ("tqdm", "tqdm", "progress bars"),
 )
 
+BACKENDS = {
+    "cpu": "fused kernels (numba)",
+    "cuda": "fused kernels (Triton)",
+    "reference": "plain torch, slower",
+}
+"""Who computes the fast method, for a person."""
+
 
 def examine() -> dict[str, Any]:
     """Look at everything that the core needs.
@@ -31,8 +38,8 @@ def examine() -> dict[str, Any]:
     -------
     dict
         Plain JSON: `nerf_core`, `python`, `executable`, `platform`, `cpus`, `packages` (list of ``{"name", "version",
-        "ok", "problem"}``), `devices` (list of ``{"kind", "name"}``), `device` (what 'auto' takes), `hints` (what to
-        do, in sentences), `ready`.
+        "ok", "problem"}``), `devices` (list of ``{"kind", "name", "backend"}``, the last being who computes the fast
+        method there), `device` (what 'auto' takes), `hints` (what to do, in sentences), `ready`.
     """
     packages = [_package(*package) for package in PACKAGES]
     broken = {package["name"] for package in packages if not package["ok"]}
@@ -73,7 +80,7 @@ def report_lines(report: dict[str, Any]) -> list[str]:
     lines.append("")
     for device in report["devices"]:
         chosen = "  <- auto takes this one" if device == report["devices"][0] else ""
-        lines.append(f"  device {device['kind']:5} {device['name']}{chosen}")
+        lines.append(f"  device {device['kind']:5} {device['name']}: {BACKENDS[device['backend']]}{chosen}")
     lines += ["", *report["hints"]] if report["hints"] else []
     lines.append("Ready." if report["ready"] else "Not ready: see above.")
     return lines
@@ -108,9 +115,34 @@ def _devices() -> tuple[list[dict[str, str]], str | None, list[str]]:
                 f"There is an NVIDIA driver, but this torch ({torch.__version__}) {build}: for the GPU, install the "
                 "CUDA build of torch as its own documentation says."
             )
-        return available_devices(), resolve_device("auto"), hints
+        devices = available_devices()
+        hints += _add_backends(devices)
+        return devices, resolve_device("auto"), hints
     except Exception as error:  # see _package
         return [], None, [f"The devices cannot be listed: {error}"]
+
+
+def _add_backends(devices: list[dict[str, str]]) -> list[str]:
+    """Say of each device who computes the fast method there; what a slower one costs, and how to get the fast one."""
+    from .kernels.cuda.availability import COST, problem
+
+    hints = []
+    index = 0
+    for device in devices:
+        device["backend"] = "cpu" if device["kind"] == "cpu" else "reference"
+        if device["kind"] == "cuda":
+            reason = problem(index)
+            index += 1
+            if reason is None:
+                device["backend"] = "cuda"
+            else:
+                hints.append(f"{device['name']}: {reason} {COST}")
+        elif device["kind"] == "mps":
+            hints.append(
+                f"{device['name']}: there are no fast kernels for Apple's GPUs. {COST} The device 'cpu' has fast "
+                "kernels of its own: try which of the two trains faster."
+            )
+    return hints
 
 
 def _ffmpeg() -> list[str]:

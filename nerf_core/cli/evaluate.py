@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="DATA", help="data set (default: the one the run was trained on)")
     parser.add_argument("--split", choices=("train", "val", "test"), default="val", help="default: val")
     parser.add_argument("--downscale", type=int, metavar="N", help="shrink the images (default: as in training)")
+    parser.add_argument("--views", type=int, metavar="N", help="only N views, evenly spread (default: all)")
     parser.add_argument("--pictures", metavar="FOLDER", help="write truth | NeRF | error pictures there")
     add_overwrite(parser)
     add_device(parser)
@@ -47,6 +48,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             arguments.split,
             arguments.device,
             arguments.downscale,
+            arguments.views,
             progress=progress,
             on_view=on_view,
         )

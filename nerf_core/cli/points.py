@@ -38,7 +38,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     loaded = load_run(arguments.run_dir, arguments.device)
     with progress_bar("drawing points") as progress:
         cloud = extract_points(
-            loaded.method, loaded.cameras, arguments.count, arguments.threshold, arguments.seed, progress
+            loaded.method,
+            loaded.cameras,
+            arguments.count,
+            arguments.threshold,
+            arguments.seed,
+            progress,
+            None,
+            loaded.bounds,
         )
     make_folder(out.parent)
     write_ply(out, cloud)

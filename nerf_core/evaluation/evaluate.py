@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..contract.errors import Cancelled, DataError
+from ..contract.errors import Cancelled, DataError, NerfError
 from ..data.color import over, premultiply
 from ..data.dataset import load_dataset
 from ..data.views import View, Views
@@ -120,12 +120,30 @@ def evaluate_views(
     return Evaluation(split, results)
 
 
+def spread(views: Views, count: int | None) -> Views:
+    """At most `count` views, evenly spread over all; all of them for None.
+
+    Raises
+    ------
+    NerfError
+        When `count` is less than 1.
+    """
+    if count is None:
+        return views
+    if count < 1:
+        raise NerfError(f"The number of views to evaluate must be at least 1, not {count}.")
+    count = min(count, len(views))
+    chosen = [views.views[index * len(views) // count] for index in range(count)]
+    return Views(chosen, views.color_space, views.has_alpha)
+
+
 def evaluate_run(
     run_dir: str | Path,
     data: str | Path | None = None,
     split: str = "val",
     device: str = "auto",
     downscale: int | None = None,
+    count: int | None = None,
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     on_view: OnView | None = None,
@@ -142,6 +160,8 @@ def evaluate_run(
     device : {'auto', 'cpu', 'cuda', 'mps'}
     downscale : int, optional
         Of the images; by default the one that the run was trained with.
+    count : int, optional
+        Evaluate at most so many views, evenly spread; by default all.
     progress, should_stop, on_view
         See :func:`evaluate_views`.
 
@@ -157,4 +177,5 @@ def evaluate_run(
         raise DataError(f"The run '{run_dir}' {told}; name the data set (--data).")
     factor = int(run.settings.get("downscale", 1)) if downscale is None else downscale
     dataset = load_dataset(path, factor, splits=(split,), should_stop=should_stop)
-    return evaluate_views(run.method, dataset.splits[split], run.background, split, progress, should_stop, on_view)
+    views = spread(dataset.splits[split], count)
+    return evaluate_views(run.method, views, run.background, split, progress, should_stop, on_view)

@@ -20,6 +20,9 @@ MOST_RAYS_PER_POINT = 60  # a subject that fills less than a sixtieth of the pic
 # where nothing in the pictures says otherwise; points drawn by plain weight lie twice as deep in a cube.
 SHARPEN = 4
 MAX_POINTS = 50_000_000
+REGIONS = (1.0, 4.0, 16.0)
+"""Boxes that points come from, as multiples of the subject's: the first that holds `REGION_SHARE` of what is seen."""
+REGION_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ def extract_points(
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    bounds: np.ndarray | None = None,
 ) -> PointCloud:
     """Draw points from what training cameras see.
 
@@ -77,6 +81,9 @@ def extract_points(
         Called with the fraction that is done.
     should_stop : callable, optional
         Asked between batches of rays.
+    bounds : (2, 3) array, optional
+        The subject's box, world space: where a field goes on outside it, points come from the box alone, or from a
+        larger one where hardly anything is seen in it (see `REGIONS`).
 
     Raises
     ------
@@ -92,8 +99,9 @@ def extract_points(
     if not cameras:
         raise NerfError("The run knows no training cameras to look for points with; train it again.")
     rng = np.random.default_rng(seed)
+    region = None if bounds is None else _choose_region(method, cameras, bounds, seed)
     if threshold is None:
-        threshold = choose_threshold(method, cameras, seed, should_stop)
+        threshold = choose_threshold(method, cameras, seed, should_stop, region)
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     total = rays = 0
     while total < count and rays < MOST_RAYS_PER_POINT * max(count, RAYS_AT_ONCE):
@@ -102,6 +110,8 @@ def extract_points(
         trace = method.trace_rays(*random_rays(cameras, RAYS_AT_ONCE, rng))
         rays += RAYS_AT_ONCE
         chosen = _draw(trace, threshold, rng)
+        if region is not None:
+            chosen = chosen[_inside(trace.position[chosen], region)]
         found.append((trace.position[chosen], trace.density[chosen], trace.color[chosen]))
         total += len(chosen)
         if progress is not None:
@@ -118,13 +128,17 @@ def extract_points(
 
 
 def choose_threshold(
-    method: Method, cameras: Sequence[Camera], seed: int = 0, should_stop: Callable[[], bool] | None = None
+    method: Method,
+    cameras: Sequence[Camera],
+    seed: int = 0,
+    should_stop: Callable[[], bool] | None = None,
+    region: np.ndarray | None = None,
 ) -> float:
     """A density, per world unit, that surfaces reach and haze does not.
 
     At the density one hundredth of the visible scene's size stops half of the light: ``ln 2 / (0.01 L)``; less where a
-    field is soft: at least three quarters of all that cameras see stay. Raises `Cancelled` when `should_stop`, asked
-    between batches of rays, said so.
+    field is soft: at least three quarters of all that cameras see (in a region (2, 3), where one is given) stay.
+    Raises `Cancelled` when `should_stop`, asked between batches of rays, said so.
     """
     rng = np.random.default_rng(seed)
     positions, densities, weights = [], [], []
@@ -133,6 +147,8 @@ def choose_threshold(
             raise Cancelled("the points were stopped")
         trace = method.trace_rays(*random_rays(cameras, RAYS_AT_ONCE, rng))
         seen = (trace.stage == trace.stage.max(initial=0)) & (trace.weight > 1e-3)
+        if region is not None:
+            seen &= _inside(trace.position, region)
         positions.append(trace.position[seen])
         densities.append(trace.density[seen])
         weights.append(trace.weight[seen])
@@ -145,6 +161,25 @@ def choose_threshold(
     share = np.cumsum(weight[order], dtype=np.float64)
     soft = float(density[order][np.searchsorted(share, 0.25 * share[-1])])
     return float(min(surface, soft))
+
+
+def _choose_region(method: Method, cameras: Sequence[Camera], bounds: np.ndarray, seed: int) -> np.ndarray:
+    """The smallest of the boxes about the subject that points can come from."""
+    trace = method.trace_rays(*random_rays(cameras, RAYS_AT_ONCE, np.random.default_rng(seed)))
+    last = trace.stage == trace.stage.max(initial=0)
+    position, weight = trace.position[last], trace.weight[last]
+    center, half = 0.5 * (bounds[0] + bounds[1]), 0.5 * (bounds[1] - bounds[0])
+    region = bounds
+    for times in REGIONS:
+        # A hair wider: what lies on the box's faces is in it.
+        region = np.stack([center - 1.001 * times * half, center + 1.001 * times * half])
+        if weight[_inside(position, region)].sum() >= REGION_SHARE * weight.sum():
+            break
+    return region
+
+
+def _inside(position: np.ndarray, region: np.ndarray) -> np.ndarray:
+    return np.all((position >= region[0]) & (position <= region[1]), axis=1)
 
 
 def random_rays(cameras: Sequence[Camera], count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

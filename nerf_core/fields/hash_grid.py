@@ -28,7 +28,13 @@ MAX_LOG_DENSITY = 15.0
 """Log density is clamped here before it is exponentiated, so that nothing overflows in float32."""
 MAX_RAY_STEPS = 4096
 
-BACKENDS = ("auto", "cpu", "reference")
+BACKENDS = ("auto", "cpu", "cuda", "reference")
+BATCH_SIZES = {"samples_per_step": 1 << 15, "max_rays_per_step": 1 << 14}
+"""Of a training step, where nothing else is asked for."""
+CUDA_BATCH_SIZES = {"samples_per_step": 1 << 18, "max_rays_per_step": 1 << 17}
+"""Likewise, as many as keep a GPU busy."""
+SCENES = ("auto", "bounded", "unbounded")
+MIN_STEP_GROWTH = 1 / 2048
 
 
 @dataclass(frozen=True)
@@ -37,24 +43,33 @@ class FastSettings:
 
     Attributes
     ----------
-    backend : {'auto', 'cpu', 'reference'}
-        Who computes: fused numba kernels, or plain torch; 'auto' takes numba on the CPU and torch elsewhere.
+    backend : {'auto', 'cpu', 'cuda', 'reference'}
+        Who computes: fused numba kernels, Triton kernels, or plain torch; 'auto' takes numba on the CPU, Triton on
+        NVIDIA GPUs that it serves (`kernels.cuda.availability`), and torch elsewhere.
     levels, features : int
         Levels of the hash grid and numbers a level.
+    scene : {'auto', 'bounded', 'unbounded'}
+        Whether there is nothing outside the subject's box, or everything that cameras see (`fields.contraction`);
+        'auto' takes images without alpha for the latter. A backend is never given 'auto'.
     base_resolution, max_resolution : int
-        Cells along the unit cube at the coarsest and the finest level; geometric in between.
+        Cells along the grid at the coarsest and the finest level; geometric in between; 0 chooses by the scene. The
+        grid is the unit cube, or twice as large where the scene is unbounded.
     log2_table_size : int
         Rows of a hashed level, as a power of two; 0 chooses by the images' size.
     density_width, color_width : int
         Hidden units of the two networks; multiples of 16.
     occupancy_resolution : int
-        Cells along the unit cube of the occupancy grid, a multiple of 4; 0 chooses by the images' size.
+        Cells along the grid of the occupancy grid, a multiple of 8 (16 where the scene is unbounded); 0 chooses by
+        the images' size.
     ray_steps : int
         Samples that would lie on the unit cube's diagonal if all of it were occupied; 0 chooses by the images' size.
+    step_growth : float
+        Spacing of samples relative to their distance, where that is more than `ray_steps` gives; for unbounded scenes
+        alone. 0 chooses by the images' size.
     samples_per_step : int
-        Field evaluations that a training step aims at; the number of rays follows it.
+        Field evaluations that a training step aims at; the number of rays follows it; 0 chooses by the backend.
     max_rays_per_step : int
-        Upper bound on the rays of a training step.
+        Upper bound on the rays of a training step; 0 chooses by the backend.
     learning_rate, final_learning_rate : float
         Adam's step at the start and at the end of the training budget; exponential in between.
     beta1, beta2, epsilon : float
@@ -70,23 +85,25 @@ class FastSettings:
     backend: str = "auto"
     levels: int = 8
     features: int = 4
-    base_resolution: int = 16
-    max_resolution: int = 1024
+    scene: str = "auto"
+    base_resolution: int = 0
+    max_resolution: int = 0
     log2_table_size: int = 0
     density_width: int = 64
     color_width: int = 64
     occupancy_resolution: int = 0
     ray_steps: int = 0
-    samples_per_step: int = 32768
-    max_rays_per_step: int = 16384
+    step_growth: float = 0.0
+    samples_per_step: int = 0
+    max_rays_per_step: int = 0
     learning_rate: float = 2e-2
     final_learning_rate: float = 6e-4
     beta1: float = 0.9
     beta2: float = 0.99
     epsilon: float = 1e-15
     weight_threshold: float = 1e-3
-    transmittance_threshold: float = 1e-3
-    occupancy_threshold: float = 1e-2
+    transmittance_threshold: float = 3e-3
+    occupancy_threshold: float = 5e-2
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -102,18 +119,33 @@ class FastSettings:
                 raise NerfError(f"The fast method's setting '{item.name}' must be {low} to {high}, not {value}.")
         if self.backend not in BACKENDS:
             raise NerfError(f"The fast method's setting 'backend' must be one of {', '.join(BACKENDS)}.")
+        if self.scene not in SCENES:
+            raise NerfError(f"The fast method's setting 'scene' must be one of {', '.join(SCENES)}.")
         if self.log2_table_size and self.log2_table_size < 10:
             raise NerfError("The fast method's setting 'log2_table_size' must be 0 (chosen by image size) or 10 to 24.")
         for name in ("density_width", "color_width"):
             if getattr(self, name) % 16:
                 raise NerfError(f"The fast method's setting '{name}' must be a multiple of 16.")
+        for name, least in (("samples_per_step", 256), ("max_rays_per_step", 32)):
+            if 0 < getattr(self, name) < least:
+                raise NerfError(f"The fast method's setting '{name}' must be 0 (chosen) or at least {least}.")
         if 0 < self.ray_steps < 16:
             raise NerfError("The fast method's setting 'ray_steps' must be 0 (chosen by image size) or at least 16.")
         if self.levels * self.features % 16:
             raise NerfError("The fast method's settings 'levels' times 'features' must be a multiple of 16.")
-        if self.occupancy_resolution % 4:
-            raise NerfError("The fast method's setting 'occupancy_resolution' must be a multiple of 4.")
-        if self.max_resolution < self.base_resolution:
+        if self.occupancy_resolution % 8:
+            raise NerfError("The fast method's setting 'occupancy_resolution' must be a multiple of 8.")
+        if self.scene == "unbounded" and self.occupancy_resolution % 16:
+            raise NerfError(
+                "The fast method's setting 'occupancy_resolution' must be a multiple of 16 in an unbounded scene."
+            )
+        for name in ("base_resolution", "max_resolution"):
+            if getattr(self, name) == 1:
+                raise NerfError(f"The fast method's setting '{name}' must be 0 (chosen by the scene) or at least 2.")
+        if 0.0 < self.step_growth < MIN_STEP_GROWTH:
+            at_least = f"0 (chosen by image size) or at least {MIN_STEP_GROWTH:g}"
+            raise NerfError(f"The fast method's setting 'step_growth' must be {at_least}.")
+        if 0 < self.max_resolution < self.base_resolution:
             raise NerfError("The fast method's setting 'max_resolution' must not be below 'base_resolution'.")
 
     @classmethod
@@ -129,30 +161,70 @@ class FastSettings:
         """As plain JSON."""
         return asdict(self)
 
-    def sized_for(self, image_side: float) -> "FastSettings":
-        """Fill in what is left to be chosen, for images of about `image_side` pixels squared."""
-        small = image_side < 300
+    def with_batch_sizes(self, cuda: bool = False) -> "FastSettings":
+        """Fill in the batch's sizes, where they are left to be chosen."""
+        chosen = CUDA_BATCH_SIZES if cuda else BATCH_SIZES
         return replace(
             self,
-            log2_table_size=self.log2_table_size or (16 if small else 17),
-            occupancy_resolution=self.occupancy_resolution or (64 if small else 96),
-            # On lego at 400x400 a third of instant-NGP's 1024 steps trains faster and ends 0.2 dB higher.
-            ray_steps=self.ray_steps or (384 if image_side < 600 else 768),
+            samples_per_step=self.samples_per_step or chosen["samples_per_step"],
+            max_rays_per_step=self.max_rays_per_step or chosen["max_rays_per_step"],
         )
+
+    def sized_for(self, image_side: float, cuda: bool = False) -> "FastSettings":
+        """Fill in what is left to be chosen, for images of about `image_side` pixels squared.
+
+        `scene` is the caller's to resolve; one that is still 'auto' gets the sizes of a bounded one. `cuda` takes the
+        sizes that a GPU has time for.
+        """
+        if cuda:
+            return self._sized_for_cuda(image_side)
+        small = image_side < 300
+        unbounded = self.scene == "unbounded"
+        occupancy = 96 if small and not unbounded else 128
+        # About a pixel's width; where samples lie denser, fewer rays a step make a room take longer to learn.
+        growth = (1 / 64 if small else (1 / 128 if image_side < 600 else 1 / 256)) if unbounded else 0.0
+        # On lego a third of instant-NGP's 1024 steps trains faster and ends no lower.
+        steps = ((192 if unbounded else 256) if small else 320) if image_side < 600 else 768
+        # Coarse levels teach the air of a room to be empty sooner: 6 instead of 16 is worth 1 dB there.
+        base = self.base_resolution or (6 if unbounded else 16)
+        return replace(
+            self,
+            base_resolution=base,
+            max_resolution=self.max_resolution or max(base, 2048 if unbounded and not small else 1024),
+            log2_table_size=self.log2_table_size or (16 if small else 17) + int(unbounded),
+            occupancy_resolution=self.occupancy_resolution or occupancy,
+            step_growth=self.step_growth or growth,
+            ray_steps=self.ray_steps or steps,
+        ).with_batch_sizes()
+
+    def _sized_for_cuda(self, image_side: float) -> "FastSettings":
+        base = self.base_resolution or (6 if self.scene == "unbounded" else 16)
+        growth = 1 / 256 if self.scene == "unbounded" else 0.0
+        return replace(
+            self,
+            base_resolution=base,
+            max_resolution=self.max_resolution or max(base, 2048 if image_side >= 300 else 1024),
+            log2_table_size=self.log2_table_size or 19,
+            # One size whatever the images: kernels are compiled for it.
+            occupancy_resolution=self.occupancy_resolution or 128,
+            step_growth=self.step_growth or growth,
+            ray_steps=self.ray_steps or (512 if image_side < 300 else 1024),
+        ).with_batch_sizes(cuda=True)
 
 
 _RANGES: dict[str, tuple[float, float]] = {
     "levels": (1, 32),
     "features": (1, 8),
-    "base_resolution": (2, 4096),
-    "max_resolution": (2, 65536),
+    "base_resolution": (0, 4096),
+    "max_resolution": (0, 65536),
     "log2_table_size": (0, 24),
     "density_width": (16, 256),
     "color_width": (16, 256),
     "occupancy_resolution": (0, 512),
     "ray_steps": (0, MAX_RAY_STEPS),
-    "samples_per_step": (256, 1 << 22),
-    "max_rays_per_step": (32, 1 << 20),
+    "step_growth": (0.0, 0.1),
+    "samples_per_step": (0, 1 << 22),
+    "max_rays_per_step": (0, 1 << 20),
     "learning_rate": (1e-8, 1.0),
     "final_learning_rate": (1e-8, 1.0),
     "beta1": (0.0, 0.9999),
@@ -172,7 +244,7 @@ class FastLayout:
     ----------
     features : int
     resolutions : (L,) int64 array
-        Cells along the unit cube, a level.
+        Cells along the grid, a level.
     offsets : (L + 1,) int64 array
         First row of each level in the table; the last one is the number of rows.
     dense : (L,) bool array
@@ -195,7 +267,8 @@ class FastLayout:
     @classmethod
     def from_settings(cls, settings: FastSettings) -> "FastLayout":
         """Lay out the field that `settings` (with nothing left to be chosen) describe."""
-        if not (settings.log2_table_size and settings.occupancy_resolution and settings.ray_steps):
+        sizes = (settings.log2_table_size, settings.occupancy_resolution, settings.ray_steps)
+        if not all((*sizes, settings.base_resolution, settings.max_resolution)):
             raise ValueError("some sizes are not chosen yet: call sized_for first")
         size = 1 << settings.log2_table_size
         growth = (settings.max_resolution / settings.base_resolution) ** (1.0 / max(settings.levels - 1, 1))

@@ -1,7 +1,8 @@
 """What the fast method asks of a backend, and the schedules that all backends share.
 
-Everything here is in the unit cube: positions in [0, 1]^3, distances in unit-cube lengths, density per unit-cube
-length.
+Positions are in the unit frame: the subject's box lies in [0, 1]^3; distances are in unit-cube lengths, density per
+unit-cube length. In an unbounded scene positions lie anywhere, and the grids see them contracted
+(`fields.contraction`); else nothing lies outside the box, and the grids are the unit cube.
 """
 
 import math
@@ -13,11 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..contract.errors import CheckpointError
+from ..fields import contraction
 from ..fields.hash_grid import FastLayout, FastSettings
+from ..samplers.lattice import Lattice
 from .views import ViewArrays
 
 OCCUPANCY_EVERY = 16
 """Training steps between two updates of the occupancy grid."""
+YOUNG_DENSITY = 1.0
+"""Density that a field of fresh parameters has everywhere: what is not even that dense may be empty."""
 FIRST_RAYS = 512
 """Rays of the very first step; later ones follow the samples that were met."""
 
@@ -58,7 +63,7 @@ class FastBackend(ABC):
     name: str
 
     def __init__(self, settings: FastSettings, box: np.ndarray, seed: int) -> None:
-        self.settings = settings
+        self.settings = settings.with_batch_sizes()
         self.layout = FastLayout.from_settings(settings)
         self.box = np.ascontiguousarray(box, dtype=np.float32)
         self.seed = seed
@@ -72,13 +77,54 @@ class FastBackend(ABC):
         """Distance between samples when rendering."""
         return math.sqrt(3.0) / self.settings.ray_steps
 
+    @property
+    def unbounded(self) -> bool:
+        """Whether the scene goes on outside the subject's box."""
+        return self.settings.scene == "unbounded"
+
+    @property
+    def fine_growth(self) -> float:
+        """Spacing of samples relative to their distance when rendering; 0 in a bounded scene."""
+        return self.settings.step_growth if self.unbounded else 0.0
+
+    def coarseness(self) -> float:
+        """How many times the spacing when rendering this training step's is: coarse while everything is still fog."""
+        schedule: tuple[tuple[int, float], ...]
+        if self.unbounded:  # fog is deep there: sparse samples leave the step more rays, which lift it sooner
+            schedule = ((4, 8.0), (16, 4.0), (32, 2.0))
+        else:
+            schedule = ((4, 4.0), (12, 2.0))
+        for turns, times in schedule:
+            if self.step < turns * OCCUPANCY_EVERY:
+                return times
+        return 1.0
+
     def training_step_length(self) -> float:
-        """Distance between samples in this training step: coarse while everything is still fog."""
-        if self.step < 4 * OCCUPANCY_EVERY:
-            return 4.0 * self.fine_step
-        if self.step < 12 * OCCUPANCY_EVERY:
-            return 2.0 * self.fine_step
-        return self.fine_step
+        """Smallest distance between samples in this training step."""
+        return self.coarseness() * self.fine_step
+
+    def training_growth(self) -> float:
+        """Spacing of samples relative to their distance in this training step; 0 in a bounded scene."""
+        return self.coarseness() * self.fine_growth
+
+    def lattice(self, coarseness: float = 1.0) -> Lattice:
+        """The lattice of an unbounded scene's rays, its spacings times `coarseness`."""
+        return Lattice(coarseness * self.fine_step, coarseness * self.fine_growth)
+
+    def outside_cells(self) -> np.ndarray:
+        """(G, G, G) bool, indexed z, y, x: cells of the occupancy grid that hold no place; their value stays -1.
+
+        Cells that do not meet the subject's box, or, in an unbounded scene, those that nothing is contracted into.
+        """
+        side = self.settings.occupancy_resolution
+        if self.unbounded:
+            return contraction.unreachable(side)
+        low = np.arange(side)
+        x, y, z = (
+            (low + 1 <= self.box[0, axis] * np.float32(side)) | (low >= self.box[1, axis] * np.float32(side))
+            for axis in range(3)
+        )
+        return z[:, None, None] | y[None, :, None] | x[None, None, :]
 
     def learning_rate(self, progress: float) -> float:
         """Adam's rate: exponential from first to last over the budget, after a short ramp."""
@@ -99,13 +145,19 @@ class FastBackend(ABC):
 
     @property
     def feeds_occupancy(self) -> bool:
-        """Whether training samples raise the grid's values: only once every cell has been asked for its own."""
-        return self.step >= OCCUPANCY_EVERY
+        """Whether this step's samples raise the grid's values, so that thin things stay.
+
+        Only where the grid is updated next, so that between updates the occupied cells are those that the values (which
+        a checkpoint holds) say; and only once every cell has been asked for its own.
+        """
+        return self.step >= OCCUPANCY_EVERY and (self.step + 1) % OCCUPANCY_EVERY == 0
 
     @property
     def occupancy_limit(self) -> float:
         """Density above which a cell counts as occupied, whatever the mean is."""
-        return -math.log1p(-min(self.settings.occupancy_threshold, 0.999)) / self.fine_step
+        limit = -math.log1p(-min(self.settings.occupancy_threshold, 0.999)) / self.fine_step
+        # The far cells' values, stretched, lift the mean over the density of a young field, so it cannot be the limit.
+        return min(limit, YOUNG_DENSITY) if self.unbounded else limit
 
     def adapt_rays(self, stats: BatchStats) -> None:
         """Choose the next step's rays so that it meets about `samples_per_step` samples."""
@@ -131,15 +183,24 @@ class FastBackend(ABC):
     def render(self, origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
         """Premultiplied rgba (N, 4), mean distance (N,), and the field evaluations made for float32 rays (N, 3)."""
 
+    renders_pixels = False
+    """Whether :meth:`render_pixels` is there: not every backend makes rays of its own."""
+
+    def render_pixels(self, view: ViewArrays, first: int, count: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """As `render`, for `count` pixels of `view`'s only camera from number `first` on."""
+        raise NotImplementedError
+
     # Fine operations -------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def march(self, origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Counts (N,), positions (S, 3) and distances (S,) of a whole render's samples, without early stop."""
+    def march(
+        self, origins: np.ndarray, directions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Counts (N,), unit positions (S, 3), distances (S,) and intervals (S,) of a render's samples, unstopped."""
 
     @abstractmethod
     def query(self, positions: np.ndarray, directions: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """Density (N,), and colour (N, 3) where directions are given, at positions."""
+        """Density (N,), and colour (N, 3) where directions are given, at unit positions (contracted inside)."""
 
     # State -----------------------------------------------------------------------------------------------------
 
@@ -153,24 +214,34 @@ class FastBackend(ABC):
 
     def check_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Raise a `CheckpointError` unless all arrays are there in their shapes."""
-        for prefix in ("params/", "adam/first/", "adam/second/"):
-            self.layout.check(arrays, prefix)
-        side = self.settings.occupancy_resolution
-        values = arrays.get("occupancy/values")
-        if values is None or tuple(values.shape) != (side, side, side):
-            raise CheckpointError(
-                f"The checkpoint's array 'occupancy/values' is missing or not {side}x{side}x{side}; "
-                "the file does not belong to this run."
-            )
+        check_arrays(self.settings, self.layout, arrays)
 
     def counters(self) -> dict[str, Any]:
         """Plain numbers of the state."""
         return {"step": self.step, "rays": self.rays}
 
     def load_counters(self, counters: Mapping[str, Any]) -> None:
-        """Take over :meth:`counters`."""
-        self.step = int(counters.get("step", 0))
-        self.rays = int(counters.get("rays", FIRST_RAYS))
+        """Take over :meth:`counters`; a `CheckpointError` where one is no number that training can reach."""
+        step, rays = counters.get("step", 0), counters.get("rays", FIRST_RAYS)
+        for name, value, low, high in (("step", step, 0, 2**53), ("rays", rays, 1, 1 << 20)):
+            if type(value) is not int or not low <= value <= high:
+                raise CheckpointError(f"The checkpoint's count of {name} is not a whole number from {low} to {high}.")
+        self.step, self.rays = step, rays
 
     def warm_up(self, should_stop: Callable[[], bool] | None = None) -> None:  # noqa: B027 - most compile nothing
         """Compile whatever would be compiled later; `Cancelled` when `should_stop` says so between two kernels."""
+
+
+def check_arrays(settings: FastSettings, layout: FastLayout, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise a `CheckpointError` unless all that a backend's `arrays` gives is there, finite and in its shapes."""
+    for prefix in ("params/", "adam/first/", "adam/second/"):
+        layout.check(arrays, prefix)
+    side = settings.occupancy_resolution
+    values = arrays.get("occupancy/values")
+    if values is None or tuple(values.shape) != (side, side, side):
+        raise CheckpointError(
+            f"The checkpoint's array 'occupancy/values' is missing or not {side}x{side}x{side}; "
+            "the file does not belong to this run."
+        )
+    if not np.isfinite(values).all():
+        raise CheckpointError("The checkpoint's array 'occupancy/values' holds NaN or infinity.")

@@ -1,6 +1,7 @@
 """Training views as flat arrays: what every backend chooses its random pixels from."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,10 +42,6 @@ def view_arrays(views: Views, normalisation: Normalisation) -> ViewArrays:
     """
     if not len(views):
         raise DataError("There is no training view; the data set needs at least one image.")
-    starts, widths, cameras, kinds, tables = [0], [], [], [], []
-    lenses: dict[tuple, int] = {}
-    lens_parts: list[np.ndarray] = []
-    lens_rows = 0
     for view in views.views:
         camera = view.camera
         if view.rgba.shape != (camera.height, camera.width, 4) or view.rgba.dtype != np.uint8:
@@ -52,12 +49,26 @@ def view_arrays(views: Views, normalisation: Normalisation) -> ViewArrays:
                 f"The image '{view.name}' is {view.rgba.shape[1]}x{view.rgba.shape[0]}, "
                 f"but its camera says {camera.width}x{camera.height}."
             )
+    arrays = camera_arrays([view.camera for view in views.views], normalisation)
+    pixels = np.empty((arrays.starts[-1], 4), np.uint8)
+    for view, first in zip(views.views, arrays.starts[:-1], strict=True):
+        pixels[first : first + view.rgba.shape[0] * view.rgba.shape[1]] = view.rgba.reshape(-1, 4)
+    return arrays._replace(pixels=pixels)
+
+
+def camera_arrays(cameras: Sequence[Camera], normalisation: Normalisation) -> ViewArrays:
+    """Flatten cameras, without any pixels; those with the same lens share one table of directions."""
+    starts, widths, rows, kinds, tables = [0], [], [], [], []
+    lenses: dict[tuple, int] = {}
+    lens_parts: list[np.ndarray] = []
+    lens_rows = 0
+    for camera in cameras:
         starts.append(starts[-1] + camera.width * camera.height)
         widths.append(camera.width)
         scale = normalisation.scale if camera.kind == "orthographic" else 1.0
         position = normalisation.to_unit(camera.position)
         intrinsics = [camera.fl_x / scale, camera.fl_y / scale, camera.cx, camera.cy]
-        cameras.append(np.concatenate([camera.c2w[:3, :3].ravel(), position, intrinsics]))
+        rows.append(np.concatenate([camera.c2w[:3, :3].ravel(), position, intrinsics]))
         if camera.kind == "orthographic":
             kinds.append(ORTHOGRAPHIC)
             tables.append(0)
@@ -72,14 +83,11 @@ def view_arrays(views: Views, normalisation: Normalisation) -> ViewArrays:
                 lens_rows += len(lens_parts[-1])
             kinds.append(TABLE)
             tables.append(lenses[key])
-    pixels = np.empty((starts[-1], 4), np.uint8)
-    for view, first in zip(views.views, starts[:-1], strict=True):
-        pixels[first : first + view.rgba.shape[0] * view.rgba.shape[1]] = view.rgba.reshape(-1, 4)
     return ViewArrays(
-        pixels=pixels,
+        pixels=np.zeros((0, 4), np.uint8),
         starts=np.array(starts, np.int64),
         widths=np.array(widths, np.int64),
-        cameras=np.array(cameras, np.float32),
+        cameras=np.array(rows, np.float32),
         kinds=np.array(kinds, np.int64),
         tables=np.array(tables, np.int64),
         lens=np.concatenate(lens_parts) if lens_parts else np.zeros((1, 3), np.float32),

@@ -8,12 +8,13 @@ Space. Everything that crosses this boundary is in WORLD space and scene units; 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from ..contract.camera import Camera
 from ..data.views import Views
 
 
@@ -24,7 +25,8 @@ class Normalisation:
     Attributes
     ----------
     bounds : (2, 3) float64 array
-        Smallest and largest corner of the subject's box in world space; rays are clipped to it.
+        Smallest and largest corner of the subject's box in world space; rays are clipped to it, unless the method
+        also holds what lies outside.
     """
 
     bounds: np.ndarray
@@ -158,7 +160,12 @@ class Method(ABC):
     """
 
     name: str
-    backend: str  # "cpu" (numba), "reference" (torch on `device`), later "cuda"
+    backend: str  # "cpu" (numba), "reference" (torch on `device`) or "cuda" (Triton)
+
+    @classmethod
+    def is_unbounded(cls, settings: Mapping[str, Any] | None, has_alpha: bool) -> bool:
+        """Whether a field with these settings, trained on images with or without alpha, goes on outside its box."""
+        return False
 
     @abstractmethod
     def load_views(self, views: Views) -> None:
@@ -171,6 +178,12 @@ class Method(ABC):
     @abstractmethod
     def render_rays(self, origins: np.ndarray, directions: np.ndarray) -> RayColors:
         """Colour and depth of (N, 3) world rays with unit directions, float32."""
+
+    def render_pixels(self, camera: Camera, first: int, count: int) -> RayColors:
+        """Colour and depth of `count` of a camera's pixels from number `first` on, row by row; rays through centres."""
+        y, x = np.divmod(np.arange(first, first + count), camera.width)
+        origins, directions = camera.rays(np.stack([x, y], axis=-1) + 0.5)
+        return self.render_rays(origins.astype(np.float32), directions.astype(np.float32))
 
     @abstractmethod
     def trace_rays(self, origins: np.ndarray, directions: np.ndarray) -> Trace:
@@ -187,6 +200,14 @@ class Method(ABC):
     @abstractmethod
     def state(self) -> MethodState:
         """Everything needed to continue, as copies that later steps do not change."""
+
+    @classmethod  # noqa: B027 - a method may have nothing to check so early
+    def check_state(cls, settings: Mapping[str, Any], device: str, state: MethodState) -> None:
+        """Raise a `CheckpointError` where `state` does not hold what a method built with `settings` would need.
+
+        Asked before the method is built: a checkpoint's few words of metadata may ask for gigabytes that it does not
+        hold. A method that only makes its arrays in :meth:`load_state` checks them there.
+        """
 
     @abstractmethod
     def load_state(self, state: MethodState) -> None:

@@ -59,14 +59,8 @@ class ClassicMethod(Method):
         self._bounds = torch.tensor(bounds, dtype=torch.float32, device=self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.networks = {"coarse": self._network()}
-            if self.settings.fine_samples:
-                self.networks["fine"] = self._network()
-        self._parameters = {
-            f"{stage}.{name}": parameter
-            for stage, network in self.networks.items()
-            for name, parameter in network.named_parameters()
-        }
+            self.networks = _networks(self.settings, self.device)
+        self._parameters = _named_parameters(self.networks)
         self._optimiser = torch.optim.Adam(
             self._parameters.values(), lr=self.settings.learning_rate, betas=(0.9, 0.999), eps=1e-7
         )
@@ -81,19 +75,6 @@ class ClassicMethod(Method):
             self._budget, self._last = self.settings.coarse_samples, self.networks["coarse"]
         self._source: PixelSource | None = None
         self._has_alpha = False
-
-    def _network(self) -> RadianceMLP:
-        s = self.settings
-        return RadianceMLP(
-            depth=s.depth,
-            width=s.width,
-            skip=s.skip,
-            position_frequencies=s.position_frequencies if s.positional_encoding else 0,
-            direction_frequencies=s.direction_frequencies if s.positional_encoding else 0,
-            view_directions=s.view_directions,
-            include_input=s.include_input,
-            density_activation=s.density_activation,
-        ).to(self.device)
 
     def _reseed(self) -> None:
         # By the step, so that a continued run does not draw the pixels of its beginning once more.
@@ -256,17 +237,19 @@ class ClassicMethod(Method):
                     arrays[f"adam/{moment}/{name}"] = _copy(moments[moment])
         return MethodState(arrays, {"settings": asdict(self.settings), "step": self.step})
 
+    @classmethod
+    def check_state(cls, settings: Mapping[str, Any], device: str, state: MethodState) -> None:
+        """See `Method.check_state`."""
+        networks = _networks(ClassicSettings.from_mapping(settings, device), torch.device("meta"))
+        check_arrays(state.arrays, _wanted_shapes(_named_parameters(networks), state.arrays))
+
     def load_state(self, state: MethodState) -> None:
         """See `Method.load_state`."""
         step = state.settings.get("step")
         if isinstance(step, bool) or not isinstance(step, int) or step < 0:
             raise CheckpointError("the checkpoint does not say how many steps it holds")
-        wanted = {f"params/{name}": parameter for name, parameter in self._parameters.items()}
-        # Moments come all together or, before the first step, not at all.
-        if any(key.startswith("adam/") for key in state.arrays):
-            for moment in ADAM_MOMENTS:
-                wanted.update({f"adam/{moment}/{name}": parameter for name, parameter in self._parameters.items()})
-        check_arrays(state.arrays, {key: tuple(parameter.shape) for key, parameter in wanted.items()})
+        wanted = _wanted_shapes(self._parameters, state.arrays)
+        check_arrays(state.arrays, wanted)
         with torch.no_grad():
             for name, parameter in self._parameters.items():
                 parameter.copy_(self._tensor(state.arrays[f"params/{name}"]))
@@ -301,6 +284,41 @@ class ClassicMethod(Method):
 
 
 TRACE_KEYS = ("ray", "t", "dt", "density", "color", "weight", "transmittance", "stage")
+
+
+def _networks(settings: ClassicSettings, device: torch.device) -> dict[str, RadianceMLP]:
+    """Coarse and, where there are fine samples, fine; on the device 'meta' nothing is allocated."""
+    with torch.device("meta" if device.type == "meta" else "cpu"):
+        stages = ("coarse", "fine") if settings.fine_samples else ("coarse",)
+        return {stage: _network(settings).to(device) for stage in stages}
+
+
+def _network(s: ClassicSettings) -> RadianceMLP:
+    return RadianceMLP(
+        depth=s.depth,
+        width=s.width,
+        skip=s.skip,
+        position_frequencies=s.position_frequencies if s.positional_encoding else 0,
+        direction_frequencies=s.direction_frequencies if s.positional_encoding else 0,
+        view_directions=s.view_directions,
+        include_input=s.include_input,
+        density_activation=s.density_activation,
+    )
+
+
+def _named_parameters(networks: Mapping[str, RadianceMLP]) -> dict[str, torch.nn.Parameter]:
+    return {
+        f"{stage}.{name}": parameter
+        for stage, network in networks.items()
+        for name, parameter in network.named_parameters()
+    }
+
+
+def _wanted_shapes(parameters: Mapping[str, Tensor], arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    """What a checkpoint of these parameters must hold: moments come all together or, before the first step, not."""
+    moments = ADAM_MOMENTS if any(key.startswith("adam/") for key in arrays) else ()
+    prefixes = ("params", *(f"adam/{moment}" for moment in moments))
+    return {f"{prefix}/{name}": tuple(value.shape) for prefix in prefixes for name, value in parameters.items()}
 
 
 def _copy(tensor: Tensor) -> np.ndarray:

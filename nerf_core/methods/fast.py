@@ -1,32 +1,37 @@
 """The fast method: a hash grid, two small networks and an occupancy grid, trained by fused kernels."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..contract.errors import CheckpointError
+from ..contract.camera import Camera
+from ..contract.errors import CheckpointError, NerfError
 from ..data.views import Views
-from ..fields.hash_grid import FastSettings
-from ..kernels.backend import FastBackend
-from ..kernels.views import ViewArrays, typical_side, view_arrays
+from ..fields.hash_grid import BATCH_SIZES, CUDA_BATCH_SIZES, FastLayout, FastSettings
+from ..kernels.backend import FastBackend, check_arrays
+from ..kernels.views import ViewArrays, camera_arrays, typical_side, view_arrays
 from .base import Method, MethodState, Normalisation, RayColors, StepStats, Trace
 
 DEFAULT_SIDE = 400.0
 """Image size that the table is sized for when no images have been seen."""
+OPAQUE = 100.0
+"""Optical depth that nothing passes."""
 
 
 class FastMethod(Method):
     """Instant-NGP's recipe behind the `Method` interface.
 
     The size of the field follows the training images', so it is only made with the first views (or a checkpoint, or
-    the first question asked of it).
+    the first question asked of it). So does whether the scene goes on outside the subject's box, unless the settings
+    say it: images without alpha show what is there, images with alpha show the subject alone.
 
     Parameters
     ----------
     normalisation : Normalisation
     device : {'cpu', 'cuda', 'mps'}
-        'cpu' computes with numba, the others with torch.
+        'cpu' computes with numba, 'cuda' with Triton where it serves the GPU, the others with torch.
     seed : int
     settings : mapping, optional
         Names of `FastSettings`; `{"backend": "reference"}` takes torch on the CPU too.
@@ -47,17 +52,36 @@ class FastMethod(Method):
         self.settings = FastSettings.from_dict(settings)
         self.backend = self.settings.backend
         if self.backend == "auto":
-            self.backend = "cpu" if device == "cpu" else "reference"
+            self.backend = _backend_for(device)
         self._made: FastBackend | None = None
         self._views: tuple[ViewArrays, bool] | None = None
+        self._camera: tuple[Camera, ViewArrays] | None = None
 
-    def _make(self, side: float = DEFAULT_SIDE) -> FastBackend:
-        self.settings = self.settings.sized_for(side)
+    @classmethod
+    def is_unbounded(cls, settings: Mapping[str, Any] | None, has_alpha: bool) -> bool:
+        """As the setting `scene` says; see `Method`."""
+        scene = FastSettings.from_dict(settings).scene
+        return scene == "unbounded" or (scene == "auto" and not has_alpha)
+
+    def _make(self, side: float = DEFAULT_SIDE, has_alpha: bool = True) -> FastBackend:
+        if self.settings.scene == "auto":
+            self.settings = replace(self.settings, scene="bounded" if has_alpha else "unbounded")
+        self.settings = self.settings.sized_for(side, cuda=self.backend == "cuda")
         box = self.normalisation.unit_bounds
         if self.backend == "cpu":
             from ..kernels.cpu.backend import CpuBackend
 
             return CpuBackend(self.settings, box, self.seed)
+        if self.backend == "cuda":
+            from ..kernels.cuda.availability import interpreted, problem
+
+            if not (self.device == "cpu" and interpreted()):
+                reason = "They run on the device 'cuda' only." if self.device != "cuda" else problem()
+                if reason:
+                    raise NerfError(f"The fast method's CUDA kernels cannot run here. {reason}")
+            from ..kernels.cuda.backend import CudaBackend
+
+            return CudaBackend(self.settings, box, self.seed, self.device)
         from ..kernels.reference.backend import ReferenceBackend
 
         return ReferenceBackend(self.settings, box, self.seed, self.device)
@@ -75,7 +99,7 @@ class FastMethod(Method):
         # nothing to composite over.
         self._views = (view_arrays(views, self.normalisation), views.has_alpha)
         if self._made is None:
-            self._made = self._make(typical_side(views))
+            self._made = self._make(typical_side(views), views.has_alpha)
         self._made.load_views(*self._views)
 
     def train_step(self, progress: float) -> StepStats:
@@ -92,17 +116,27 @@ class FastMethod(Method):
         rgba, depth, samples = self.field.render(*self._unit_rays(origins, directions))
         return RayColors(rgba, depth / np.float32(self.normalisation.scale), samples)
 
+    def render_pixels(self, camera: Camera, first: int, count: int) -> RayColors:
+        """Colour and depth of a camera's pixels; see `Method`."""
+        field = self.field
+        if not field.renders_pixels:
+            return super().render_pixels(camera, first, count)
+        if self._camera is None or self._camera[0] is not camera:  # a table of a lens's directions takes a while
+            self._camera = camera, camera_arrays([camera], self.normalisation)
+        rgba, depth, samples = field.render_pixels(self._camera[1], first, count)
+        return RayColors(rgba, depth / np.float32(self.normalisation.scale), samples)
+
     def trace_rays(self, origins: np.ndarray, directions: np.ndarray) -> Trace:
         """The samples that rendering these rays uses: up to where a ray has become opaque; see `Method`."""
         field, settings = self.field, self.settings
         origins, directions = self._unit_rays(origins, directions)
-        counts, positions, distances = field.march(origins, directions)
+        counts, positions, distances, intervals = field.march(origins, directions)
         ray = np.repeat(np.arange(len(origins), dtype=np.int32), counts)
-        density, color = field.query(positions, directions[ray])
-        step = field.fine_step
+        density = field.query(positions, None)[0]
         starts = np.cumsum(counts) - counts
         # Optical depth in front of each sample, in float64: a running sum over all rays, less what came before the ray.
-        depth = density.astype(np.float64) * step
+        # Past OPAQUE it is all the same, and without larger numbers the sum keeps its digits.
+        depth = np.minimum(density.astype(np.float64) * intervals, OPAQUE)
         before = np.cumsum(depth) - depth
         transmittance = (
             np.exp(-(before - before[np.minimum(starts, max(len(depth) - 1, 0))[ray]])) if len(ray) else before
@@ -110,13 +144,16 @@ class FastMethod(Method):
         weight = transmittance * -np.expm1(-depth)
         used = transmittance >= settings.transmittance_threshold
         seen = used & (weight > settings.weight_threshold)
+        # Colours only of what is used: behind the walls of a room lies much that is not.
+        color = np.zeros((len(ray), 3), np.float32)
+        color[used] = field.query(positions[used], directions[ray[used]])[1]
         rgba = np.zeros((len(origins), 4), np.float64)
         np.add.at(rgba, ray[seen], np.concatenate([color[seen], np.ones((int(seen.sum()), 1))], 1) * weight[seen, None])
         scale = self.normalisation.scale
         return Trace(
             ray=ray[used],
             t=distances[used] / np.float32(scale),
-            dt=np.full(int(used.sum()), step / scale, np.float32),
+            dt=intervals[used] / np.float32(scale),
             position=self.normalisation.to_world(positions[used].astype(np.float64)).astype(np.float32),
             density=density[used] * np.float32(scale),
             color=color[used],
@@ -127,10 +164,10 @@ class FastMethod(Method):
         )
 
     def query_density(self, points: np.ndarray) -> np.ndarray:
-        """Density per world unit, 0 outside the box; see `Method`."""
+        """Density per world unit; 0 outside the box, unless the scene is unbounded; see `Method`."""
         unit = self.normalisation.to_unit(np.asarray(points, np.float64).reshape(-1, 3))
         low, high = self.normalisation.unit_bounds
-        inside = np.all((unit >= low) & (unit <= high), axis=1)
+        inside = np.all((unit >= low) & (unit <= high), axis=1) | self.field.unbounded
         density = np.zeros(len(unit), np.float32)
         if inside.any():
             density[inside] = self.field.query(unit[inside].astype(np.float32), None)[0]
@@ -139,8 +176,8 @@ class FastMethod(Method):
     def query_color(self, points: np.ndarray, directions: np.ndarray) -> np.ndarray:
         """Straight colour at points seen along directions; see `Method`."""
         unit = self.normalisation.to_unit(np.asarray(points, np.float64).reshape(-1, 3))
-        inside = np.clip(unit, 0.0, 1.0).astype(np.float32)
-        return self.field.query(inside, np.asarray(directions, np.float32).reshape(-1, 3))[1]
+        inside = unit if self.field.unbounded else np.clip(unit, 0.0, 1.0)
+        return self.field.query(inside.astype(np.float32), np.asarray(directions, np.float32).reshape(-1, 3))[1]
 
     def state(self) -> MethodState:
         """Arrays and settings for a checkpoint; see `Method`."""
@@ -152,10 +189,20 @@ class FastMethod(Method):
         stored = state.settings.get("settings")
         if not isinstance(stored, Mapping):
             raise CheckpointError("The checkpoint does not say what the fast method was built with.")
-        kept = {"backend": self.settings.backend}
+        # Who computes, and how much at once, is no matter of the field's.
+        own = self.settings.with_batch_sizes(cuda=self.backend == "cuda")
+        kept: dict[str, Any] = {"backend": own.backend}
+        for name, size in BATCH_SIZES.items():  # unless somebody asked for it
+            if getattr(self.settings, name) or stored.get(name) in (None, 0, size, CUDA_BATCH_SIZES[name]):
+                kept[name] = getattr(own, name)
+        if stored.get("scene", "auto") == "auto":  # written before there were unbounded scenes
+            kept["scene"] = "bounded"
         self.settings = FastSettings.from_dict({**stored, **kept})
         made = self._made
         if made is None or made.settings != self.settings:
+            # Before anything is made: a few words of metadata can ask for gigabytes that the file does not hold.
+            sized = self.settings.sized_for(DEFAULT_SIDE, cuda=self.backend == "cuda")
+            check_arrays(sized, FastLayout.from_settings(sized), state.arrays)
             made = self._make()
             if self._views is not None:
                 made.load_views(*self._views)
@@ -173,3 +220,14 @@ class FastMethod(Method):
     def warm_up(self, should_stop: Callable[[], bool] | None = None) -> None:
         """Compile every kernel (or find it compiled)."""
         self.field.warm_up(should_stop)
+
+
+def _backend_for(device: str) -> str:
+    """Who computes on a device where the settings leave it open."""
+    if device == "cpu":
+        return "cpu"
+    if device == "cuda":
+        from ..kernels.cuda.availability import problem
+
+        return "reference" if problem() else "cuda"
+    return "reference"

@@ -104,12 +104,17 @@ def create(
     NerfError
         When the method, the device or a setting is not usable.
     """
+    kind = method_class(name)
+    return kind(normalisation, device=resolve_device(device), seed=seed, settings=settings)  # type: ignore[call-arg]
+
+
+def method_class(name: str) -> type["Method"]:
+    """The class of a method; a NerfError when there is none of that name."""
     check_method(name)
-    device = resolve_device(device)
     if name == "fast":
         from .fast import FastMethod
 
-        return FastMethod(normalisation, device=device, seed=seed, settings=settings)
+        return FastMethod
     from .classic import ClassicMethod
 
-    return ClassicMethod(normalisation, device=device, seed=seed, settings=settings)
+    return ClassicMethod

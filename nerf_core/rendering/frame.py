@@ -12,7 +12,7 @@ from ..contract.transforms import ColorSpace
 from ..data.color import premultiply, srgb_decode, unpremultiply
 from ..methods.base import Method
 
-FIRST_CHUNK = 4096
+FIRST_CHUNK = 8192
 SMALLEST_CHUNK, LARGEST_CHUNK = 64, 1 << 18
 CHUNK_SECONDS = 0.2  # what a stop has to wait for, about
 
@@ -77,13 +77,11 @@ def render_frame(
         if should_stop is not None and should_stop():
             raise Cancelled("the render was stopped")
         begun = time.perf_counter()
-        index = np.arange(start, min(start + size, total))
-        y, x = np.divmod(index, camera.width)
-        origins, directions = camera.rays(np.stack([x, y], axis=-1) + 0.5)
-        colors = method.render_rays(origins.astype(np.float32), directions.astype(np.float32))
-        rgba[index], depth[index] = colors.rgba, colors.depth
+        count = min(size, total - start)
+        colors = method.render_pixels(camera, start, count)
+        rgba[start : start + count], depth[start : start + count] = colors.rgba, colors.depth
         samples += colors.samples
-        start += len(index)
+        start += count
         if on_progress is not None:
             on_progress(start / total)
         if chunk is None:

@@ -9,10 +9,11 @@ import numpy as np
 
 from ..contract.camera import Camera
 from ..contract.errors import CheckpointError, NerfError
+from ..contract.json_data import shown
 from ..contract.run_folder import RunFolder
 from ..contract.transforms import ColorSpace
 from ..methods.base import Method, Normalisation
-from ..methods.registry import METHODS, create, resolve_device
+from ..methods.registry import METHODS, create, method_class, resolve_device
 from ..rendering.frame import Frame, render_frame
 from .budget import Spent
 from .checkpoint import Checkpoint, Scene, load_checkpoint
@@ -101,17 +102,16 @@ def load_run(run: str | Path, device: str = "auto") -> LoadedRun:
 def restore_method(checkpoint: Checkpoint, path: Path, device: str) -> Method:
     """The method that a checkpoint holds, on a device; `CheckpointError` names the file."""
     if checkpoint.method not in METHODS:
-        raise CheckpointError(f"'{path}' holds the method '{checkpoint.method}', which is not known here.")
+        raise CheckpointError(f"'{path}' holds the method '{shown(checkpoint.method)}', which is not known here.")
     full = checkpoint.state.settings.get("settings")
+    settings = full if isinstance(full, dict) else checkpoint.settings
+    if settings.get("backend") == "cuda":  # asked for where it was trained; any backend renders it
+        settings = {**settings, "backend": "auto"}
     try:
-        method = create(
-            checkpoint.method,
-            Normalisation(checkpoint.scene.bounds),
-            device,
-            checkpoint.seed,
-            full if isinstance(full, dict) else checkpoint.settings,
-        )
+        method_class(checkpoint.method).check_state(settings, device, checkpoint.state)
+        method = create(checkpoint.method, Normalisation(checkpoint.scene.bounds), device, checkpoint.seed, settings)
         method.load_state(checkpoint.state)
     except NerfError as error:
-        raise CheckpointError(f"'{path}' cannot be used: {error}") from error
+        # What a broken file calls its arrays and settings is in the sentence, too.
+        raise CheckpointError(f"'{path}' cannot be used: {shown(str(error), 1000)}") from error
     return method

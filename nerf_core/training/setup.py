@@ -16,7 +16,7 @@ from ..contract.errors import DataError, NerfError
 from ..contract.run_folder import RunFolder, claim_run_folder
 from ..data.dataset import Dataset, load_dataset
 from ..methods.base import Method, Normalisation
-from ..methods.registry import check_method, create, resolve_device
+from ..methods.registry import check_method, create, method_class, resolve_device
 from .budget import Budget, Spent, asked_budget, plan, stored_budget
 from .checkpoint import MAX_SEED, Checkpoint, Scene, load_checkpoint
 from .events import TrainEvents
@@ -124,13 +124,15 @@ def prepare(request: TrainRequest, events: TrainEvents, log: RunLog) -> Prepared
     if checkpoint is not None:
         _refuse_other_data(dataset, checkpoint, data, folder)
     imports.join()
-    scene = checkpoint.scene if checkpoint else _scene(dataset)
     if checkpoint is not None:
+        scene = checkpoint.scene
         method = restore_method(checkpoint, folder.checkpoint, device)
         seed, settings = checkpoint.seed, checkpoint.settings
     else:
         seed = _seed(known.get("seed", 0) if request.seed is None else request.seed)
         settings = dict(request.settings or known.get("settings") or {})
+        goes_on = method_class(name).is_unbounded(settings, dataset.has_alpha)
+        scene = _scene(dataset, dataset.subject if goes_on else dataset.bounds)
         method = create(name, Normalisation(scene.bounds), device, seed, settings)
     method.load_views(dataset.splits["train"])
     facts = {
@@ -229,10 +231,10 @@ def _portable(data: Path, root: Path) -> str:
     return whole.relative_to(base).as_posix() if whole.is_relative_to(base) else str(whole)
 
 
-def _scene(dataset: Dataset) -> Scene:
+def _scene(dataset: Dataset, bounds: np.ndarray) -> Scene:
     red, green, blue = (float(channel) for channel in dataset.background)
     return Scene(
-        bounds=dataset.bounds,
+        bounds=bounds,
         color_space=dataset.color_space,
         has_alpha=dataset.has_alpha,
         background=(red, green, blue),

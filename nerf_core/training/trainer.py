@@ -158,6 +158,9 @@ class Trainer:
             self.spent = Spent(self.spent.seconds + took, self.spent.steps + 1)
             running.add(stats, took)
             samples_seen += stats.samples
+            if stats.overflow and not running.warned:
+                running.warned = True
+                self._warn_of_overflow(stats, log)
             if running.steps == BLIND_STEPS and samples_seen == 0:
                 raise NerfError(
                     f"No training ray meets the scene's box {run.scene.bounds.tolist()}; "
@@ -180,6 +183,16 @@ class Trainer:
                 self._save(run)
                 saved = clock()
         return False
+
+    def _warn_of_overflow(self, stats: StepStats, log: MetricsLog) -> None:
+        """Once a training: what is cut short trains worse, and nothing else would tell."""
+        log.append(event="overflow", step=self.spent.steps, seconds=self.spent.seconds, overflow=stats.overflow)
+        self._tell(
+            f"{stats.overflow} of {stats.rays} rays of step {self.spent.steps} were cut short because a buffer was "
+            "full; 'overflow' in metrics.jsonl goes on counting. If it does not come down, train a new run with fewer "
+            "'ray_steps' or 'samples_per_step'.",
+            "warning",
+        )
 
     def _preview(self, run: Prepared) -> float:
         """Render and hand out a preview; returns the seconds it took."""
@@ -241,6 +254,7 @@ class _Running:
         self.mse: float | None = None
         self.val_psnr: float | None = None
         self.steps = self.rays = self.samples = self.overflow = 0
+        self.warned = False
         self.seconds = 0.0
         self.rates = 0.0, 0.0
         self.start_interval()

@@ -146,7 +146,9 @@ class Looking:
         self.session.tell("points", run, 0.0, 1.0, "Finding density points")
         seed = int(loaded.settings.get("seed") or 0)
         should_stop, on_progress = self._watch(entry, run, "Finding density points")
-        cloud = extract_points(loaded.method, loaded.cameras, count, threshold, seed, on_progress, should_stop)
+        cloud = extract_points(
+            loaded.method, loaded.cameras, count, threshold, seed, on_progress, should_stop, loaded.bounds
+        )
         arrays = {"position": cloud.position, "density": cloud.density, "color": cloud.color}
         result = {"count": len(cloud.position), "threshold": cloud.threshold}
         return result, {name: np.asarray(array, dtype=np.float32) for name, array in arrays.items()}

@@ -14,6 +14,11 @@ ROOT = Path(__file__).resolve().parents[2]
 # Before anything imports torch: one thread that does not spin is fastest for small things on a shared machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+import torch  # noqa: E402
+
+# Without a GPU the CUDA kernels run in Triton's interpreter, which has to be chosen before anything imports Triton.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 class Nerf:
@@ -37,6 +42,12 @@ class Nerf:
         out, err = process.communicate(timeout=300)
         assert process.returncode == code, f"exit code {process.returncode}, stderr: {err}"
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@pytest.fixture(scope="session")
+def kernel_device() -> str:
+    """Where the CUDA kernels' cases put their tensors; `tests/gpu` runs the same cases on "cuda"."""
+    return "cpu"
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,11 @@ import pytest
 
 from nerf_core.contract.errors import NerfError
 from nerf_core.data.dataset import load_dataset
-from nerf_core.evaluation.evaluate import evaluate_run, evaluate_views, truth_image
+from nerf_core.evaluation.evaluate import evaluate_run, evaluate_views, spread, truth_image
 from nerf_core.evaluation.metrics import psnr, ssim
 from nerf_core.training.load import load_run
+
+from . import tiny_scene
 
 
 def test_psnr_by_its_formula():
@@ -82,3 +84,11 @@ def test_what_is_not_there_is_said(trained_run, tmp_path):
         evaluate_run(trained_run, data=tmp_path / "gone")
     with pytest.raises(NerfError, match="no run.json"):
         evaluate_run(tmp_path)
+
+
+def test_views_are_chosen_evenly():
+    views = tiny_scene.views(10, 8)
+    assert [view.name for view in spread(views, 3).views] == ["0000.png", "0003.png", "0006.png"]
+    assert len(spread(views, 99)) == 10 and spread(views, None) is views
+    with pytest.raises(NerfError, match="at least 1, not 0"):
+        spread(views, 0)

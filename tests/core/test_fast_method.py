@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 
+from nerf_core.contract.camera import Camera
 from nerf_core.contract.errors import CheckpointError, DataError, NerfError
 from nerf_core.data.views import Views
 from nerf_core.fields.hash_grid import FastLayout, FastSettings
+from nerf_core.kernels import views as kernel_views
 from nerf_core.methods.base import MethodState
 from nerf_core.methods.fast import FastMethod
+from nerf_core.rendering.frame import render_frame
 
 from .fast_field import BALL_CENTRE, BALL_RADIUS, NORMALISATION, ball_views, fresh_seed, view_psnr
 
@@ -185,7 +188,7 @@ def test_states_that_do_not_fit(ball):
         ({"learning_rate": float("nan")}, "learning_rate"),
         ({"density_width": 40}, "multiple of 16"),
         ({"log2_table_size": 5}, "log2_table_size"),
-        ({"occupancy_resolution": 30}, "multiple of 4"),
+        ({"occupancy_resolution": 36}, "multiple of 8"),
         ({"ray_steps": 3}, "ray_steps"),
         ({"base_resolution": 64, "max_resolution": 32}, "max_resolution"),
         ({"backend": "gpu"}, "backend"),
@@ -218,8 +221,8 @@ def test_no_views():
 
 def test_sizes_follow_the_images():
     small, big = FastSettings().sized_for(200), FastSettings().sized_for(400)
-    assert (small.log2_table_size, small.occupancy_resolution) == (16, 64)
-    assert (big.log2_table_size, big.occupancy_resolution) == (17, 96)
+    assert (small.log2_table_size, small.occupancy_resolution, small.ray_steps) == (16, 96, 256)
+    assert (big.log2_table_size, big.occupancy_resolution, big.ray_steps) == (17, 128, 320)
     assert FastSettings(log2_table_size=12).sized_for(400).log2_table_size == 12
     layout = FastLayout.from_settings(big)
     assert layout.resolutions.tolist() == [16, 28, 52, 95, 172, 312, 565, 1024]
@@ -227,3 +230,35 @@ def test_sizes_follow_the_images():
     method.load_views(ball_views(2, 12))
     assert method.settings.log2_table_size == 16
     assert method.state().settings["settings"]["log2_table_size"] == 16
+
+
+def test_pixels_of_every_kind_of_camera_are_the_rays_through_their_centres():
+    """Backends that make rays themselves see what `Camera.rays` says."""
+    method = FastMethod(NORMALISATION, "cpu", 0, QUICK)
+    views = ball_views(6, 24)
+    method.load_views(views)
+    for step in range(30):
+        method.train_step(step / 30)
+    panorama = Camera(32, 16, 32 / (2 * np.pi), 16 / np.pi, 16, 8, kind="panoramic", c2w=views.views[0].camera.c2w)
+    cameras = [view.camera for view in views.views] + [panorama]
+    assert {camera.kind for camera in cameras} == {"perspective", "orthographic", "panoramic"}
+    for camera in cameras:
+        first, count = 7, camera.width * camera.height - 20
+        made = method.render_pixels(camera, first, count)
+        rays = (part.reshape(-1, 3)[first : first + count] for part in camera.rays())
+        expected = method.render_rays(*rays)
+        assert expected.rgba.max() > 0.3
+        np.testing.assert_allclose(made.rgba, expected.rgba, atol=2e-5)
+        np.testing.assert_allclose(made.depth, expected.depth, atol=2e-4)
+        assert made.samples == pytest.approx(expected.samples, rel=0.01)
+
+
+def test_a_lens_is_worked_out_once_a_picture(monkeypatch):
+    method = trained(3)
+    camera = next(view.camera for view in ball_views(4, 40).views if not view.camera.distortion.is_identity)
+    made = []
+    original = kernel_views._lens_directions
+    monkeypatch.setattr(kernel_views, "_lens_directions", lambda lens: made.append(lens) or original(lens))
+    frame = render_frame(method, camera, chunk=200)
+    assert len(made) == 1
+    assert frame.rgba.reshape(-1, 4) == pytest.approx(method.render_rays(*camera.rays()).rgba, abs=1e-4)

@@ -9,7 +9,7 @@ from nerf_core.kernels.backend import OccupancyUpdate
 from nerf_core.kernels.cpu import rays as pixel_rays
 from nerf_core.kernels.cpu.backend import WEIGHTS, CpuBackend
 from nerf_core.kernels.cpu.encoding import scatter_level
-from nerf_core.kernels.cpu.structures import CHUNK_ROWS, CHUNKS, level_array
+from nerf_core.kernels.cpu.structures import CHUNK_ROWS, CHUNKS, GROUP, level_array
 from nerf_core.kernels.reference import field, volume
 from nerf_core.kernels.reference.backend import ReferenceBackend
 from nerf_core.kernels.views import view_arrays
@@ -28,13 +28,14 @@ def generator():
 
 def batch_of(arrays, backend, count):
     """The rays that a step of the CPU backend trains on, from the same generator, as tensors."""
-    rows = [np.zeros((count, 3), np.float32) for _ in range(4)]
-    jitter = np.zeros(count, np.float32)
-    for index in range(count):
-        one = [row[index] for row in rows]
-        pixel_rays.random_pixel(arrays, backend.seed, backend.step, index, True, *one)
-        jitter[index] = pixel_rays.random_unit(backend.seed, backend.step, index, 4)
-    return *(torch.from_numpy(row) for row in rows), torch.from_numpy(jitter)
+    group = backend._scratch[0].rays
+    parts = []
+    for first in range(0, count, GROUP):
+        some = min(GROUP, count - first)
+        pixel_rays.random_pixels(arrays, backend.seed, backend.step, first, some, True, group)
+        names = (group.origin, group.direction, group.target, group.background, group.jitter)
+        parts.append([torch.from_numpy(array[:some].copy()) for array in names])
+    return [torch.cat(rows) for rows in zip(*parts, strict=True)]
 
 
 def oracle(backend, parameters, batch, count):
@@ -43,7 +44,7 @@ def oracle(backend, parameters, batch, count):
     tensors = {name: torch.from_numpy(array.copy()).requires_grad_() for name, array in parameters.items()}
     origins, directions, target, background, jitter = batch
     step = backend.training_step_length()
-    cells = torch.from_numpy(backend._cells.astype(bool))
+    cells = torch.from_numpy(backend.occupied)
     samples = volume.march(origins, directions, torch.from_numpy(backend.box), cells, step, jitter)
     density, color = field.query(LAYOUT, tensors, samples.position, directions[samples.ray])
     thresholds = settings.weight_threshold, settings.transmittance_threshold
@@ -220,7 +221,7 @@ def test_occupancy_follows_the_density(generator):
         parameters["density_1"][:2, 0] = 1, -1
         backend.load_arrays(state_arrays(backend, parameters))
         share = backend.update_occupancy(OccupancyUpdate(1, 0, 0.5))
-        cells = np.asarray(backend._cells).astype(bool)
+        cells = backend.occupied
         inside = backend.arrays()["occupancy/values"] >= 0
         assert cells[inside[:, 0, 0]][:, :, 12:].all() and not cells[:, :, :4].any()
         assert cells[~inside].sum() == 0 and 0.2 < share < 0.6
@@ -231,7 +232,7 @@ def test_occupancy_follows_the_density(generator):
             {**state_arrays(backend, parameters), "occupancy/values": backend.arrays()["occupancy/values"]}
         )
         backend.update_occupancy(OccupancyUpdate(1, 0, 0.5))
-        assert np.asarray(backend._cells)[inside[:, 0, 0]][:, :, 12:].all()
+        assert backend.occupied[inside[:, 0, 0]][:, :, 12:].all()
         for _ in range(30):
             backend.update_occupancy(OccupancyUpdate(1, 0, 0.5))
         values = backend.arrays()["occupancy/values"]

@@ -6,11 +6,11 @@ import torch
 
 from nerf_core.contract.camera import Camera
 from nerf_core.fields.hash_grid import FastLayout
-from nerf_core.kernels.cpu import forward, march, optimiser, products, rays
+from nerf_core.kernels.cpu import forward, march, occupancy, optimiser, products, rays
 from nerf_core.kernels.cpu.backend import CpuBackend
 from nerf_core.kernels.cpu.encoding import encode, scatter_level
 from nerf_core.kernels.cpu.harmonics import spherical_harmonics
-from nerf_core.kernels.cpu.structures import level_array
+from nerf_core.kernels.cpu.structures import GROUP, level_array
 from nerf_core.kernels.reference import field, volume
 from nerf_core.kernels.reference import optimiser as reference_optimiser
 from nerf_core.kernels.views import view_arrays
@@ -133,8 +133,9 @@ def test_march_finds_the_occupied_lattice_points(generator):
     arrays["occupancy/values"] = np.where(arrays["occupancy/values"] < 0, -1, 1e3 * values).astype(np.float32)
     backend.load_arrays(arrays)
     origins, directions = random_rays(generator, 400)
-    counts, positions, distances = backend.march(origins, directions)
-    cells = torch.from_numpy(backend._cells.astype(bool))
+    counts, positions, distances, intervals = backend.march(origins, directions)
+    assert intervals.shape == distances.shape and (intervals == np.float32(backend.fine_step)).all()
+    cells = torch.from_numpy(backend.occupied)
     expected = volume.march(
         *(torch.from_numpy(a) for a in (origins, directions, backend.box)),
         cells,
@@ -211,24 +212,51 @@ def test_random_pixels_are_uniform_and_composited():
     arrays = view_arrays(views, NORMALISATION)
     total = int(arrays.starts[-1])
     seen = np.zeros(total)
-    means = []
-    one = [np.zeros(3, np.float32) for _ in range(4)]
+    means, jitters = [], []
+    group = CpuBackend(SMALL, NORMALISATION.unit_bounds, 0, threads=1)._scratch[0].rays
     straight = arrays.pixels / 255.0
-    for index in range(20 * total):
-        chosen = int(rays.random_bits(7, 3, index, 0)) % total
-        seen[chosen] += 1
-        if index < 500:
-            rays.random_pixel(arrays, 7, 3, index, True, *one)
-            alpha = straight[chosen, 3]
-            np.testing.assert_allclose(one[2], straight[chosen, :3] * alpha + one[3] * (1 - alpha), atol=1e-6)
-            means.append(one[3].copy())
-            rays.random_pixel(arrays, 7, 3, index, False, *one)
-            assert not one[3].any()
+    for first in range(0, 20 * total, GROUP):
+        rays.random_pixels(arrays, 7, 3, first, GROUP, True, group)
+        chosen = arrays.starts[group.chosen_view] + group.chosen_pixel
+        np.add.at(seen, chosen, 1)
+        if first < 1000:
+            alpha = straight[chosen, 3:]
+            expected = straight[chosen, :3] * alpha + group.background * (1 - alpha)
+            np.testing.assert_allclose(group.target, expected, atol=1e-6)
+            means.append(group.background.copy())
+            jitters.append(group.jitter.copy())
+            rays.random_pixels(arrays, 7, 3, first, GROUP, False, group)
+            assert not group.background.any()
+            np.testing.assert_allclose(group.target, straight[chosen, :3] * alpha, atol=1e-6)
     assert seen.min() > 0 and seen.max() < 60
-    background = np.array(means)
-    assert background.min() >= 0 and background.max() < 1
-    assert background.mean(axis=0) == pytest.approx([0.5] * 3, abs=0.08)
-    assert np.abs(np.corrcoef(background.T) - np.eye(3)).max() < 0.2
+    background, jitter = np.concatenate(means), np.concatenate(jitters)
+    for values in (background, jitter):
+        assert values.min() >= 0 and values.max() < 1
+    assert background.mean(axis=0) == pytest.approx([0.5] * 3, abs=0.08) and jitter.mean() == pytest.approx(
+        0.5, abs=0.05
+    )
+    together = np.column_stack([background, jitter])
+    assert np.abs(np.corrcoef(together.T) - np.eye(4)).max() < 0.2
+
+
+def test_distances_to_occupied_cells(generator):
+    """No more than the true Chebyshev distance, which skipping relies on, and as much except near the grid's faces."""
+    side = 24
+    occupied = generator.uniform(size=(side, side, side)) < 0.002
+    occupied[5, 6, 7] = True
+    words = np.zeros((2, side**3 // 8), np.uint64)
+    words[0].view(np.uint8)[:] = occupied.reshape(-1)
+    away = np.zeros(side**3 // 8, np.uint64)
+    occupancy.spread_distance(away, words[0], words[1], side)
+    away = away.view(np.uint8).reshape(occupied.shape)
+    where = np.argwhere(occupied)
+    all_cells = np.stack(np.meshgrid(*[np.arange(side)] * 3, indexing="ij"), axis=-1).reshape(-1, 1, 3)
+    true = np.concatenate([np.abs(part - where).max(axis=-1).min(axis=-1) for part in np.array_split(all_cells, 8)])
+    true = np.minimum(true.reshape(occupied.shape), march.FARTHEST)
+    assert (away <= true).all() and ((away == 0) == occupied).all()
+    inner = (true > 0) & (all_cells.reshape(*occupied.shape, 3) - true[..., None] >= 0).all(axis=-1)
+    inner &= (all_cells.reshape(*occupied.shape, 3) + true[..., None] < side).all(axis=-1)
+    assert inner.any() and (away == true)[inner].all()
 
 
 def test_box_is_what_the_normalisation_says():

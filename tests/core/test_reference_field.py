@@ -81,7 +81,7 @@ def test_field_gradients_match_finite_differences(generator):
 
 def test_composite_gradients_match_finite_differences(generator):
     ray = torch.tensor([0, 0, 0, 2, 2, 2, 2, 4])
-    samples = volume.Samples(ray, torch.arange(8).double(), torch.zeros(8, 3).double())
+    samples = volume.Samples(ray, torch.arange(8).double(), torch.zeros(8, 3).double(), torch.full((8,), 0.3))
     leaves = {
         "density": torch.from_numpy(generator.uniform(0.1, 3, 8)).requires_grad_(),
         "color": torch.from_numpy(generator.uniform(0, 1, (8, 3))).requires_grad_(),
@@ -121,7 +121,9 @@ def test_composite_against_a_loop_over_rays(generator):
     density = torch.from_numpy(generator.uniform(0, 4, total))
     density[-20] = 1e6  # opaque: nothing behind it counts
     color = torch.from_numpy(generator.uniform(0, 1, (total, 3)))
-    samples = volume.Samples(ray, torch.arange(total).double(), torch.zeros(total, 3).double())
+    samples = volume.Samples(
+        ray, torch.arange(total).double(), torch.zeros(total, 3).double(), torch.full((total,), 0.2)
+    )
     result = volume.composite(samples, density, color, 0.2, 5, weight_threshold=0.05, transmittance_threshold=0.02)
     index = 0
     for r, count in enumerate(counts):

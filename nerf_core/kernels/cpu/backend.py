@@ -4,17 +4,17 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from ...contract.errors import Cancelled, NerfError
+from ...contract.errors import NerfError
+from ...fields.contraction import contract
 from ...fields.hash_grid import FastSettings
 from ..backend import BatchStats, FastBackend, OccupancyUpdate
 from ..views import ViewArrays
 from . import occupancy, render, train
-from .march import march_all
+from .march import Grid, Spacing, march_all
 from .structures import (
     OUT,
     Batch,
     Field,
-    Grid,
     check_settings,
     level_array,
     make_batch,
@@ -24,6 +24,17 @@ from .structures import (
 from .workers import Workers, thread_count
 
 WEIGHTS = ("density_0", "density_1", "color_0", "color_1")
+NO_RAYS = np.zeros((0, 3), np.float32)
+NO_VIEWS = ViewArrays(
+    pixels=np.full((16, 4), 128, np.uint8),
+    starts=np.array([0, 16], np.int64),
+    widths=np.array([4], np.int64),
+    cameras=np.array([[1, 0, 0, 0, 1, 0, 0, 0, 1, 0.5, 0.5, 2, 4, 4, 2, 2]], np.float32),
+    kinds=np.zeros(1, np.int64),
+    tables=np.zeros(1, np.int64),
+    lens=np.zeros((1, 3), np.float32),
+)
+"""Stands in where kernels take views but look at none: one of 4 by 4 grey pixels."""
 
 
 class CpuBackend(FastBackend):
@@ -33,6 +44,7 @@ class CpuBackend(FastBackend):
     """
 
     name = "cpu"
+    renders_pixels = True
 
     def __init__(self, settings: FastSettings, box: np.ndarray, seed: int, threads: int | None = None) -> None:
         super().__init__(settings, box, seed)
@@ -56,10 +68,10 @@ class CpuBackend(FastBackend):
 
         side = settings.occupancy_resolution
         self._values = np.zeros((side, side, side), np.float32)
-        occupancy.mark_outside(self._values, self.box)
-        self._cells = np.ones((side, side, side), np.uint8)
-        self._blocks = np.ones((side // 4, side // 4, side // 4), np.uint8)
-        self._grid = Grid(self._cells, self._blocks, self.box)
+        self._values[self.outside_cells()] = occupancy.OUTSIDE
+        self._away = np.zeros((side, side, side), np.uint8)
+        self._occupied = np.zeros((2, side**3 // 8), np.uint64)
+        self._grid = Grid(self._away, self.box)
 
     # Parameters ------------------------------------------------------------------------------------------------
 
@@ -95,6 +107,14 @@ class CpuBackend(FastBackend):
         transposes[2] = np.ascontiguousarray(matrices[2][:OUT].T)
         self._field = Field(self._table, level_array(self.layout), *matrices, *transposes)
 
+    def _spacing(self, coarseness: float = 1.0) -> Spacing:
+        """Where samples lie along rays, `coarseness` times as far apart as in rendering."""
+        values = [coarseness * self.fine_step, 0.0, 0.0, 0.0, 0.0, 0.0]
+        if self.unbounded:
+            lattice = self.lattice(coarseness)
+            values[1:] = [lattice.growth, lattice.near, lattice.far, lattice.turn, lattice.turn_index]
+        return Spacing(*map(np.float32, values))
+
     # Training --------------------------------------------------------------------------------------------------
 
     def load_views(self, views: ViewArrays, random_background: bool) -> None:
@@ -126,7 +146,7 @@ class CpuBackend(FastBackend):
             rays,
             self.seed,
             self.step,
-            np.float32(self.training_step_length()),
+            self._spacing(self.coarseness()),
             options,
             place=3,
         )
@@ -154,6 +174,7 @@ class CpuBackend(FastBackend):
             self._batch,
             self._values,
             self.feeds_occupancy,
+            self._spacing(),
             parts,
             self._rows,
             self._table_state,
@@ -177,18 +198,35 @@ class CpuBackend(FastBackend):
             self.seed,
             self.step,
             np.float32(update.decay),
+            self._spacing(),
             place=1,
         )
         return self._set_cells()
 
     def _set_cells(self) -> float:
-        return float(occupancy.threshold_cells(self._values, self.occupancy_limit, self._cells, self._blocks))
+        occupied, other = self._occupied
+        share = occupancy.threshold_cells(self._values, self.occupancy_limit, occupied.view(np.uint8))
+        occupancy.spread_distance(self._away.reshape(-1).view(np.uint64), occupied, other, len(self._away))
+        return float(share)
+
+    @property
+    def occupied(self) -> np.ndarray:
+        """(G, G, G) bool, indexed z, y, x: the cells that rays look into."""
+        return self._away == 0
 
     # Looking ---------------------------------------------------------------------------------------------------
 
     def render(self, origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
         """Render rays; see `FastBackend`."""
-        rays = len(origins)
+        return self._render(len(origins), _rows3(origins), _rows3(directions), NO_VIEWS, 0)
+
+    def render_pixels(self, view: ViewArrays, first: int, count: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """Render `count` pixels of a single view from number `first` on; its rays are made on the way."""
+        return self._render(count, NO_RAYS, NO_RAYS, view, first)
+
+    def _render(
+        self, rays: int, origins: np.ndarray, directions: np.ndarray, view: ViewArrays, first: int
+    ) -> tuple[np.ndarray, np.ndarray, int]:
         rgba = np.zeros((rays, 4), np.float32)
         depth = np.zeros(rays, np.float32)
         samples = np.zeros(1, np.int64)
@@ -197,45 +235,43 @@ class CpuBackend(FastBackend):
             self._scratch,
             self._field,
             self._grid,
-            _rows3(origins),
-            _rows3(directions),
+            origins,
+            directions,
+            view,
+            first,
             rgba,
             depth,
             samples,
-            np.float32(self.fine_step),
+            self._spacing(),
             np.array([self.settings.weight_threshold, self.settings.transmittance_threshold]),
             place=2,
         )
         return rgba, depth, int(samples[0])
 
-    def march(self, origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def march(
+        self, origins: np.ndarray, directions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """All lattice points of rays that lie in occupied cells; see `FastBackend`."""
         origins, directions = _rows3(origins), _rows3(directions)
         counts = np.zeros(len(origins), np.int64)
         needed = 64 * len(origins)
         while True:
-            positions = np.zeros((needed, 3), np.float32)
-            distances = np.zeros(needed, np.float32)
+            distances, intervals = np.zeros(needed, np.float32), np.zeros(needed, np.float32)
             total = march_all(
-                origins,
-                directions,
-                self.box,
-                np.float32(self.fine_step),
-                np.float32(0.5),
-                1 << 30,
-                self._cells,
-                self._blocks,
-                counts,
-                positions,
-                distances,
+                origins, directions, self._scratch[0], self._spacing(), self._grid, counts, distances, intervals
             )
             if total <= needed:
-                return counts, positions[:total], distances[:total]
+                break
             needed = total
+        distances, ray = distances[:total], np.repeat(np.arange(len(origins)), counts)
+        positions = origins[ray] + distances[:, None] * directions[ray]
+        if not self.unbounded:
+            positions = positions.clip(0.0, 1.0)
+        return counts, positions, distances, intervals[:total]
 
     def query(self, positions: np.ndarray, directions: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Density and colour at positions; see `FastBackend`."""
-        positions = _rows3(positions)
+        positions = _rows3(contract(positions) if self.unbounded else positions)
         density = np.zeros(len(positions), np.float32)
         color = np.zeros((len(positions) if directions is not None else 0, 3), np.float32)
         self.workers.run(
@@ -252,37 +288,10 @@ class CpuBackend(FastBackend):
         return density, color
 
     def warm_up(self, should_stop: Callable[[], bool] | None = None) -> None:
-        """Compile every kernel, or find it compiled, on a field and an image of a few rows."""
+        """Compile every kernel, or find it compiled; see `warm_up.compile_all`."""
+        from .warm_up import compile_all
 
-        def go_on() -> None:
-            if should_stop is not None and should_stop():
-                raise Cancelled
-
-        small = FastSettings(
-            log2_table_size=10, occupancy_resolution=8, base_resolution=4, max_resolution=8, ray_steps=16
-        )
-        backend = CpuBackend(small, self.box, 0, threads=1)
-        views = ViewArrays(
-            pixels=np.full((16, 4), 128, np.uint8),
-            starts=np.array([0, 16], np.int64),
-            widths=np.array([4], np.int64),
-            cameras=np.array([[1, 0, 0, 0, 1, 0, 0, 0, 1, 0.5, 0.5, 2, 4, 4, 2, 2]], np.float32),
-            kinds=np.zeros(1, np.int64),
-            tables=np.zeros(1, np.int64),
-            lens=np.zeros((1, 3), np.float32),
-        )
-        backend.load_views(views, True)
-        backend.gradients(backend.rays)
-        go_on()
-        backend.train_step(0.0)
-        go_on()
-        backend.update_occupancy(OccupancyUpdate(1, 0, 0.5))
-        go_on()
-        origins, directions = np.array([[0.5, 0.5, 2.0]], np.float32), np.array([[0.0, 0.0, -1.0]], np.float32)
-        backend.render(origins, directions)
-        go_on()
-        _, positions, _ = backend.march(origins, directions)
-        backend.query(positions, np.broadcast_to(directions, positions.shape))
+        compile_all(should_stop)
 
     # State -----------------------------------------------------------------------------------------------------
 

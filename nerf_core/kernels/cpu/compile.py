@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+import llvmlite.binding as llvm
 import numba
 from numba.core import config as numba_config
 from numba.core.caching import UserProvidedCacheLocator
@@ -20,7 +21,8 @@ def cache_folder() -> Path:
     """Where compiled kernels are kept: under NUMBA_CACHE_DIR if that is set, else in the user's cache folder."""
     digest = hashlib.sha256()
     here = Path(__file__).resolve().parent
-    shared = [here.parent / "views.py", here.parents[1] / "fields" / "hash_grid.py"]
+    constants = [here.parents[1] / "fields" / name for name in ("contraction.py", "hash_grid.py")]
+    shared = [here.parent / "views.py", *constants]
     for path in [*sorted(here.glob("*.py")), *shared]:
         digest.update(path.name.encode() + path.read_bytes())
     chosen = os.environ.get("NUMBA_CACHE_DIR")
@@ -35,19 +37,38 @@ def cache_folder() -> Path:
     return base / f"kernels-{digest.hexdigest()[:12]}"
 
 
-_FOLDER = cache_folder()
-
-
-def _writable() -> bool:
+def _writable_folder() -> Path | None:
     try:
-        _FOLDER.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(_FOLDER, os.W_OK)
+        folder = cache_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # the latter where the user has no home folder
+        return None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 # Without a folder to write to, the kernels still work: they are compiled anew in every process.
-_CACHE = _writable()
+_FOLDER = _writable_folder()
+
+
+def _compiled_mark(folder: Path) -> Path:
+    """The file that says that everything has been compiled for this processor by this numba."""
+    machine = f"{numba.__version__} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+    told = f"{os.environ.get('NUMBA_CPU_NAME')} {os.environ.get('NUMBA_CPU_FEATURES')}"
+    return folder / f"compiled-{hashlib.sha256(f'{machine} {told}'.encode()).hexdigest()[:12]}"
+
+
+def needs_compiling() -> bool:
+    """Whether kernels are still to be compiled, and what is compiled in another process can be found here."""
+    return _FOLDER is not None and not _compiled_mark(_FOLDER).exists()
+
+
+def say_compiled() -> None:
+    """Remember that everything has been compiled."""
+    if _FOLDER is not None:
+        try:
+            _compiled_mark(_FOLDER).touch()
+        except OSError:
+            pass  # the next process finds the kernels all the same, one by one
 
 
 class KernelCacheLocator(UserProvidedCacheLocator):
@@ -63,7 +84,7 @@ class KernelCacheLocator(UserProvidedCacheLocator):
 
     def get_source_stamp(self) -> str:
         """Numba compares this with what it kept; the folder's name already holds the digest of all sources."""
-        return _FOLDER.name
+        return _FOLDER.name if _FOLDER else ""
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,14 +100,18 @@ def compiled_inside(function: Callable[..., Any]) -> Callable[..., Any]:
 def _compile(function: Callable[..., Any], inline: Literal["never", "always"]) -> Callable[..., Any]:
     settings: Any = numba_config  # its names are set at run time
     before = settings.CACHE_DIR, settings.CACHE_LOCATOR_CLASSES
-    settings.CACHE_DIR = str(_FOLDER)
+    settings.CACHE_DIR = str(_FOLDER or "")
     settings.CACHE_LOCATOR_CLASSES = f"{__name__}.{KernelCacheLocator.__name__}"
     try:
         # Not the whole of fastmath: "nnan" and "ninf" would let the compiler drop the tests that catch bad numbers.
+        options: Any = {"_nrt": False}  # a name that numba's types do not tell
         return numba.njit(
             inline=inline,
             nogil=True,
-            cache=_CACHE,
+            # No reference counts: they would be two locked instructions for each of the some forty arrays that a
+            # kernel hands to another, at each call. So kernels cannot allocate; their callers hold all arrays.
+            **options,
+            cache=_FOLDER is not None,
             fastmath={"contract", "reassoc", "nsz", "arcp"},
             error_model="numpy",
         )(function)

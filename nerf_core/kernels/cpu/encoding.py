@@ -16,6 +16,39 @@ ONE = np.float32(1.0)
 
 
 @compiled
+def _corners(x, y, z, cells, mask):
+    """The rows of a cell's eight corners (x fastest, z slowest), and where in the cell a position lies."""
+    ix = min(max(np.int64(x), 0), cells - 1)
+    iy = min(max(np.int64(y), 0), cells - 1)
+    iz = min(max(np.int64(z), 0), cells - 1)
+    fx, fy, fz = x - np.float32(ix), y - np.float32(iy), z - np.float32(iz)
+    if mask < 0:
+        side = cells + 1
+        i0 = ix + side * (iy + side * iz)
+        i1 = i0 + 1
+        i2 = i0 + side
+        i3 = i2 + 1
+        i4 = i0 + side * side
+        i5 = i4 + 1
+        i6 = i4 + side
+        i7 = i6 + 1
+    else:
+        y0 = iy * PRIME_Y
+        y1 = y0 + PRIME_Y
+        z0 = iz * PRIME_Z
+        z1 = z0 + PRIME_Z
+        i0 = (ix ^ y0 ^ z0) & mask
+        i1 = ((ix + 1) ^ y0 ^ z0) & mask
+        i2 = (ix ^ y1 ^ z0) & mask
+        i3 = ((ix + 1) ^ y1 ^ z0) & mask
+        i4 = (ix ^ y0 ^ z1) & mask
+        i5 = ((ix + 1) ^ y0 ^ z1) & mask
+        i6 = (ix ^ y1 ^ z1) & mask
+        i7 = ((ix + 1) ^ y1 ^ z1) & mask
+    return i0, i1, i2, i3, i4, i5, i6, i7, fx, fy, fz
+
+
+@compiled
 def encode(table, levels, positions, count, out):
     """Fill ``out[:count]`` (rows of levels * 4 floats) from the table at ``positions[:count]`` in [0, 1]^3."""
     width = out.shape[1]
@@ -28,41 +61,12 @@ def encode(table, levels, positions, count, out):
         scale = np.float32(cells)
         target = out_start + 16 * level
         for s in range(count):
-            x = positions[s, 0] * scale
-            y = positions[s, 1] * scale
-            z = positions[s, 2] * scale
-            ix = min(max(np.int64(x), 0), cells - 1)
-            iy = min(max(np.int64(y), 0), cells - 1)
-            iz = min(max(np.int64(z), 0), cells - 1)
-            fx = x - np.float32(ix)
-            fy = y - np.float32(iy)
-            fz = z - np.float32(iz)
+            i0, i1, i2, i3, i4, i5, i6, i7, fx, fy, fz = _corners(
+                positions[s, 0] * scale, positions[s, 1] * scale, positions[s, 2] * scale, cells, mask
+            )
             gx = ONE - fx
             gy = ONE - fy
             gz = ONE - fz
-            if mask < 0:
-                side = cells + 1
-                i0 = ix + side * (iy + side * iz)
-                i1 = i0 + 1
-                i2 = i0 + side
-                i3 = i2 + 1
-                i4 = i0 + side * side
-                i5 = i4 + 1
-                i6 = i4 + side
-                i7 = i6 + 1
-            else:
-                y0 = iy * PRIME_Y
-                y1 = y0 + PRIME_Y
-                z0 = iz * PRIME_Z
-                z1 = z0 + PRIME_Z
-                i0 = (ix ^ y0 ^ z0) & mask
-                i1 = ((ix + 1) ^ y0 ^ z0) & mask
-                i2 = (ix ^ y1 ^ z0) & mask
-                i3 = ((ix + 1) ^ y1 ^ z0) & mask
-                i4 = (ix ^ y0 ^ z1) & mask
-                i5 = ((ix + 1) ^ y0 ^ z1) & mask
-                i6 = (ix ^ y1 ^ z1) & mask
-                i7 = ((ix + 1) ^ y1 ^ z1) & mask
             a = gy * gz
             b = fy * gz
             c = gy * fz
@@ -101,24 +105,27 @@ def scatter_level(levels, level, positions, gradients, count, table_gradient, fi
     mask = levels[level, 2]
     scale = np.float32(cells)
     source = address(gradients)
+    whole = first_row == 0 and last_row >= (mask + 1 if mask >= 0 else (cells + 1) ** 3)
     for s in range(count):
-        x = positions[s, 0] * scale
-        y = positions[s, 1] * scale
-        z = positions[s, 2] * scale
-        ix = min(max(np.int64(x), 0), cells - 1)
-        iy = min(max(np.int64(y), 0), cells - 1)
-        iz = min(max(np.int64(z), 0), cells - 1)
-        fx = x - np.float32(ix)
-        fy = y - np.float32(iy)
-        fz = z - np.float32(iz)
-        for corner in range(8):
-            cx = corner & 1
-            cy = (corner >> 1) & 1
-            cz = corner >> 2
-            weight = (fx if cx else ONE - fx) * (fy if cy else ONE - fy) * (fz if cz else ONE - fz)
-            if mask < 0:
-                row = ix + cx + (cells + 1) * (iy + cy + (cells + 1) * (iz + cz))
-            else:
-                row = ((ix + cx) ^ ((iy + cy) * PRIME_Y) ^ ((iz + cz) * PRIME_Z)) & mask
-            if first_row <= row < last_row:
-                scatter_row(rows, source + 16 * s, row, weight)
+        i0, i1, i2, i3, i4, i5, i6, i7, fx, fy, fz = _corners(
+            positions[s, 0] * scale, positions[s, 1] * scale, positions[s, 2] * scale, cells, mask
+        )
+        gx, gy, gz = ONE - fx, ONE - fy, ONE - fz
+        a, b, c, d = gy * gz, fy * gz, gy * fz, fy * fz
+        gradient = source + 16 * s
+        if whole or first_row <= i0 < last_row:
+            scatter_row(rows, gradient, i0, gx * a)
+        if whole or first_row <= i1 < last_row:
+            scatter_row(rows, gradient, i1, fx * a)
+        if whole or first_row <= i2 < last_row:
+            scatter_row(rows, gradient, i2, gx * b)
+        if whole or first_row <= i3 < last_row:
+            scatter_row(rows, gradient, i3, fx * b)
+        if whole or first_row <= i4 < last_row:
+            scatter_row(rows, gradient, i4, gx * c)
+        if whole or first_row <= i5 < last_row:
+            scatter_row(rows, gradient, i5, fx * c)
+        if whole or first_row <= i6 < last_row:
+            scatter_row(rows, gradient, i6, gx * d)
+        if whole or first_row <= i7 < last_row:
+            scatter_row(rows, gradient, i7, fx * d)

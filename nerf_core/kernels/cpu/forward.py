@@ -8,9 +8,9 @@ from ...fields.hash_grid import MAX_LOG_DENSITY
 from .compile import compiled
 from .encoding import encode
 from .harmonics import spherical_harmonics
-from .march import clip_to_box, march
+from .march import begin_ray, collect, skip
 from .products import LOWEST, ZERO, product
-from .structures import OUT, ROUND, TILE
+from .structures import OUT, TILE
 from .vector import ROW_MULTIPLE, address
 
 ONE = np.float32(1.0)
@@ -55,30 +55,26 @@ def density_of(log_density):
 
 
 @compiled
-def begin_rays(grid, scratch, rays, step, jitter):
-    """Prepare `rays` rays whose origin and direction are in the scratch; gives how many meet the box.
-
-    `jitter[r]` (in units of `step`) shifts ray r's lattice.
-    """
+def begin_rays(grid, scratch, rays, spacing):
+    """Prepare `rays` rays whose origin, direction and jitter are in the scratch; gives how many meet the scene."""
     active = 0
     for ray in range(rays):
-        near, far = clip_to_box(scratch.origin[ray], scratch.direction[ray], grid.box)
-        scratch.start[ray] = near + jitter[ray] * step
-        scratch.far[ray] = far
-        scratch.lattice[ray] = 0
+        meets = begin_ray(scratch.rays, ray, spacing, grid)
         scratch.transmittance[ray] = ONE
         for i in range(5):
             scratch.color[ray, i] = ZERO
-        if near < far:
-            spherical_harmonics(scratch.direction[ray], scratch.harmonics[ray])
-            scratch.active[active] = ray
+        if meets:
+            spherical_harmonics(scratch.rays.direction[ray], scratch.harmonics[ray])
+            scratch.rays.active[active] = ray
             active += 1
     return active
 
 
 @compiled
-def advance(field, grid, scratch, active, selected, capacity, step, weight_threshold, transmittance_threshold, keep):
-    """Take each active ray up to 8 samples further.
+def advance(
+    field, grid, scratch, active, selected, capacity, limit, spacing, weight_threshold, transmittance_threshold, keep
+):
+    """Take each active ray up to `limit` (at most `ROUND`) samples further.
 
     Samples whose weight exceeds the threshold are appended to the selected ones (from index `selected`, up to
     `capacity`); where `keep` is 1 their activations are kept too, for the backward pass.
@@ -94,25 +90,20 @@ def advance(field, grid, scratch, active, selected, capacity, step, weight_thres
         Rays that were ended because the selected samples were full.
     """
     samples = np.int64(0)
-    limit = np.int64(ROUND)
+    skip(scratch.rays, active, spacing, grid)
     for a in range(active):
-        ray = scratch.active[a]
-        found, lattice = march(
-            scratch.origin[ray],
-            scratch.direction[ray],
-            scratch.start[ray],
-            step,
-            scratch.far[ray],
-            scratch.lattice[ray],
+        found, scratch.rays.goes_on[a] = collect(
+            scratch.rays.active[a],
             limit,
-            grid.cells,
-            grid.blocks,
+            scratch.rays,
+            spacing,
+            grid,
             scratch.position,
             scratch.distance,
+            scratch.interval,
             samples,
         )
         scratch.found[a] = found
-        scratch.lattice[ray] = lattice
         samples += found
     encode(field.table, field.levels, scratch.position, samples, scratch.encoded)
     density_network(field, scratch.encoded, scratch.hidden, scratch.out, samples)
@@ -122,13 +113,13 @@ def advance(field, grid, scratch, active, selected, capacity, step, weight_thres
     cut = 0
     row = 0
     for a in range(active):
-        ray = scratch.active[a]
+        ray = scratch.rays.active[a]
         passing = scratch.transmittance[ray]
-        goes_on = scratch.found[a] == ROUND
+        goes_on = scratch.rays.goes_on[a]
         for j in range(scratch.found[a]):
             s = row + j
             density = density_of(scratch.out[s, 0])
-            through = math.exp(-density * step)
+            through = math.exp(-density * scratch.interval[s])
             weight = passing * (ONE - through)
             passing *= through
             if weight > weight_threshold:
@@ -146,6 +137,7 @@ def advance(field, grid, scratch, active, selected, capacity, step, weight_thres
                 if keep > 0:
                     scratch.s_after[selected] = passing
                     scratch.s_density[selected] = density
+                    scratch.s_interval[selected] = scratch.interval[s]
                     for axis in range(3):
                         scratch.s_position[selected, axis] = scratch.position[s, axis]
                     for i in range(encoded_size):
@@ -159,7 +151,7 @@ def advance(field, grid, scratch, active, selected, capacity, step, weight_thres
         row += scratch.found[a]
         scratch.transmittance[ray] = passing
         if goes_on:
-            scratch.active[going_on] = ray
+            scratch.rays.active[going_on] = ray
             going_on += 1
     return going_on, selected, samples, cut
 

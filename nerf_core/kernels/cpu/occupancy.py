@@ -10,37 +10,27 @@ import numpy as np
 from .compile import compiled
 from .encoding import encode
 from .forward import density_network, density_of
-from .march import BLOCK
-from .rays import random_unit
+from .march import FARTHEST, stretch
+from .rays import random_bits, step_key, unit_part
 from .structures import GROUP, ROUND
 from .vector import address, fetch_add
 
+_ONES = np.uint64(0x0101010101010101)
+_BYTE, _SEVEN_BYTES = np.uint64(8), np.uint64(56)
 BATCH = GROUP * ROUND
 OUTSIDE = np.float32(-1.0)
 """Value of cells that lie wholly outside the subject's box; they never become occupied."""
 
 
 @compiled
-def mark_outside(values, box):
-    """Give cells that do not meet the box the value that keeps them empty."""
-    side = values.shape[0]
-    for iz in range(side):
-        for iy in range(side):
-            for ix in range(side):
-                for axis in range(3):
-                    index = ix if axis == 0 else (iy if axis == 1 else iz)
-                    if (index + 1) <= box[0, axis] * side or index >= box[1, axis] * side:
-                        values[iz, iy, ix] = OUTSIDE
-
-
-@compiled
-def refresh_worker(counter, field, scratch, values, every, phase, seed, step_index, decay):
+def refresh_worker(counter, field, scratch, values, every, phase, seed, step_index, decay, spacing):
     """Ask every `every`-th cell (from `phase`) for the density at a random point in it."""
     side = values.shape[0]
     flat = values.reshape(-1)
     total = (flat.shape[0] - phase + every - 1) // every
-    chosen = np.empty(BATCH, np.int64)
+    chosen = scratch.s_ray
     size = np.float32(1.0 / side)
+    key = step_key(seed, step_index)
     while True:
         first = fetch_add(address(counter), 1) * BATCH * 8
         if first >= total:
@@ -54,44 +44,81 @@ def refresh_worker(counter, field, scratch, values, every, phase, seed, step_ind
                 item += 1
                 if flat[cell] >= np.float32(0.0):
                     chosen[count] = cell
-                    for axis in range(3):
-                        index = (
-                            cell % side if axis == 0 else (cell // side % side if axis == 1 else cell // side // side)
-                        )
-                        where = np.float32(index) + random_unit(seed, step_index, cell, 8 + axis)
-                        scratch.position[count, axis] = where * size
+                    bits = random_bits(key, cell, 2)
+                    scratch.position[count, 0] = (np.float32(cell % side) + unit_part(bits, 0)) * size
+                    scratch.position[count, 1] = (np.float32(cell // side % side) + unit_part(bits, 1)) * size
+                    scratch.position[count, 2] = (np.float32(cell // side // side) + unit_part(bits, 2)) * size
                     count += 1
             encode(field.table, field.levels, scratch.position, count, scratch.encoded)
             density_network(field, scratch.encoded, scratch.hidden, scratch.out, count)
             for s in range(count):
-                flat[chosen[s]] = max(flat[chosen[s]] * decay, density_of(scratch.out[s, 0]))
+                position = scratch.position[s]
+                density = density_of(scratch.out[s, 0]) * stretch(position[0], position[1], position[2], spacing)
+                flat[chosen[s]] = max(flat[chosen[s]] * decay, density)
 
 
 @compiled
-def threshold_cells(values, threshold, cells, blocks):
-    """Set cells and blocks from the values; gives the share of the box that is occupied.
+def _spread_bytes(source, target):
+    """Or every byte of an array of words with the bytes before and behind it (in little-endian machines' order)."""
+    last = source.shape[0] - 1
+    target[0] = source[0] | (source[0] << _BYTE) | (source[0] >> _BYTE) | (source[1] << _SEVEN_BYTES)
+    for i in range(1, last):
+        word = source[i]
+        around = (source[i - 1] >> _SEVEN_BYTES) | (source[i + 1] << _SEVEN_BYTES)
+        target[i] = word | (word << _BYTE) | (word >> _BYTE) | around
+    word = source[last]
+    target[last] = word | (word << _BYTE) | (word >> _BYTE) | (source[last - 1] >> _SEVEN_BYTES)
 
-    Where no value is above 0, every cell of the box is.
+
+@compiled
+def _spread_words(source, target, offset):
+    """Or every word with those `offset` before and behind it."""
+    count = source.shape[0]
+    for i in range(offset):
+        target[i] = source[i] | source[i + offset]
+    for i in range(offset, count - offset):
+        target[i] = source[i - offset] | source[i] | source[i + offset]
+    for i in range(count - offset, count):
+        target[i] = source[i - offset] | source[i]
+
+
+@compiled
+def spread_distance(away, near, other, side):
+    """From which cells are occupied (bytes of `near`, 1 or 0) to the Chebyshev distance to one, up to `FARTHEST`.
+
+    A cell's distance is how often the occupied cells have to be dilated by a cube to reach it; a cube is dilated by
+    along one axis after the other. All arrays are the cells' bytes, eight a word. The rows' ends run into the next
+    rows' beginnings: a cell may be said to be nearer than it is, never farther.
     """
-    side = values.shape[0]
+    for i in range(away.shape[0]):
+        away[i] = _ONES - near[i]
+    for _ in range(1, FARTHEST):
+        _spread_bytes(near, other)
+        _spread_words(other, near, side // 8)
+        _spread_words(near, other, side * side // 8)
+        for i in range(away.shape[0]):
+            away[i] += _ONES - other[i]
+        near, other = other, near
+
+
+@compiled
+def threshold_cells(values, threshold, occupied):
+    """Fill `occupied`, a byte a cell, from the values; gives the share of the scene that is occupied.
+
+    Where no value is above 0, every cell of the scene is.
+    """
+    flat = values.reshape(-1)
     total = 0.0
     inside = 0
-    for value in values.reshape(-1):
-        if value >= np.float32(0.0):
-            total += value
-            inside += 1
+    for i in range(flat.shape[0]):
+        value = flat[i]
+        total += max(value, np.float32(0.0))
+        inside += 1 if value >= np.float32(0.0) else 0
     # A grid that has not been asked yet (or has lost everything) holds back nothing.
     limit = np.float32(min(threshold, total / max(inside, 1)) if total > 0.0 else -0.5)
-    flags = blocks.reshape(-1)
-    for i in range(flags.shape[0]):
-        flags[i] = 0
-    occupied = 0
-    for iz in range(side):
-        for iy in range(side):
-            for ix in range(side):
-                full = values[iz, iy, ix] > limit
-                cells[iz, iy, ix] = full
-                if full:
-                    occupied += 1
-                    blocks[iz // BLOCK, iy // BLOCK, ix // BLOCK] = 1
-    return occupied / max(inside, 1)
+    count = 0
+    for i in range(flat.shape[0]):
+        full = flat[i] > limit
+        occupied[i] = full
+        count += 1 if full else 0
+    return count / max(inside, 1)

@@ -6,37 +6,46 @@ from .compile import compiled
 from .encoding import encode
 from .forward import accumulate, advance, begin_rays, color_network, density_network, density_of
 from .harmonics import spherical_harmonics
+from .rays import pixel_ray
 from .structures import GROUP, ROUND
 from .vector import address, fetch_add
 
 HALF = np.float32(0.5)
 BATCH = GROUP * ROUND
+RENDER_ROUND = 3
+"""Samples that a ray takes in a round: fewer than in training, because more rays of a group are opaque after them."""
 
 
 @compiled
-def render_worker(counter, field, grid, scratch, origins, directions, rgba, depth, samples, step, options):
+def render_worker(
+    counter, field, grid, scratch, origins, directions, views, first, rgba, depth, samples, spacing, options
+):
     """Take groups of rays off the shared counter; `options` are the weight and transmittance thresholds.
 
-    `depth` is the mean distance of what is seen, in unit-cube lengths, 0 where nothing is; `samples` (1,) int64
-    is added to, atomically.
+    The rays are those given; where none are, those of `views`' only view through its pixels from number `first` on,
+    as many as `rgba` has rows. `depth` is the mean distance of what is seen, in unit-cube lengths, 0 where nothing is;
+    `samples` (1,) int64 is added to, atomically.
     """
-    rays = origins.shape[0]
+    rays = rgba.shape[0]
+    given = origins.shape[0] > 0
     weight_threshold = np.float32(options[0])
     transmittance_threshold = np.float32(options[1])
-    none, capacity = np.int64(0), np.int64(BATCH)
-    jitter = np.empty(GROUP, np.float32)
+    none, capacity, limit = np.int64(0), np.int64(BATCH), np.int64(RENDER_ROUND)
     for ray in range(GROUP):
-        jitter[ray] = HALF
+        scratch.rays.jitter[ray] = HALF
     while True:
         group = fetch_add(address(counter), 1) * GROUP
         if group >= rays:
             return
         count = min(GROUP, rays - group)
         for ray in range(count):
-            for axis in range(3):
-                scratch.origin[ray, axis] = origins[group + ray, axis]
-                scratch.direction[ray, axis] = directions[group + ray, axis]
-        active = begin_rays(grid, scratch, count, step, jitter)
+            if given:
+                for axis in range(3):
+                    scratch.rays.origin[ray, axis] = origins[group + ray, axis]
+                    scratch.rays.direction[ray, axis] = directions[group + ray, axis]
+            else:
+                pixel_ray(views, none, first + group + ray, scratch.rays.origin[ray], scratch.rays.direction[ray])
+        active = begin_rays(grid, scratch, count, spacing)
         total = np.int64(0)
         while active > 0:
             active, selected, made, _ = advance(
@@ -46,7 +55,8 @@ def render_worker(counter, field, grid, scratch, origins, directions, rgba, dept
                 active,
                 none,
                 capacity,
-                step,
+                limit,
+                spacing,
                 weight_threshold,
                 transmittance_threshold,
                 none,
@@ -65,7 +75,7 @@ def render_worker(counter, field, grid, scratch, origins, directions, rgba, dept
 
 @compiled
 def query_worker(counter, field, scratch, positions, directions, with_color, density, color):
-    """Density, and colour along `directions` if asked, at unit-cube positions; batches off the shared counter."""
+    """Density, and colour along `directions` if asked, at grid positions; batches off the shared counter."""
     points = positions.shape[0]
     while True:
         first = fetch_add(address(counter), 1) * BATCH

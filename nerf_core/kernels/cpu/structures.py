@@ -38,37 +38,47 @@ class Field(NamedTuple):
     w3t: np.ndarray
 
 
-class Grid(NamedTuple):
-    """Occupancy: `cells` (G, G, G) uint8 [z, y, x], `blocks` (G/4,)*3 uint8, `box` (2, 3) float32 unit-cube bounds."""
+class Rays(NamedTuple):
+    """A group of rays: the pixels they come from, where they run, and how far along them the march has come.
 
-    cells: np.ndarray
-    blocks: np.ndarray
-    box: np.ndarray
+    A ray's lattice begins at `start`: a distance in a bounded scene, else a jitter in [0, 1); `place` is the lattice
+    point where it stands. `active` lists the rays that go on.
+    """
+
+    chosen_view: np.ndarray
+    chosen_pixel: np.ndarray
+    jitter: np.ndarray
+    origin: np.ndarray
+    direction: np.ndarray
+    inverse: np.ndarray
+    start: np.ndarray
+    far: np.ndarray
+    place: np.ndarray
+    target: np.ndarray
+    background: np.ndarray
+    active: np.ndarray
+    goes_on: np.ndarray
+    moving: np.ndarray  # (1 + GROUP,): how many, and which
 
 
 class Scratch(NamedTuple):
     """One thread's working memory: per ray of a group, per sample of a round, per selected sample, per tile."""
 
-    origin: np.ndarray
-    direction: np.ndarray
-    start: np.ndarray
-    far: np.ndarray
-    lattice: np.ndarray
+    rays: Rays
     transmittance: np.ndarray
     harmonics: np.ndarray
-    target: np.ndarray
-    background: np.ndarray
     color: np.ndarray  # (GROUP, 5): rgb, weight, weighted distance
     slope: np.ndarray  # (GROUP, 4): d loss / d rgb, and the running sum of later samples
-    active: np.ndarray
     found: np.ndarray
     position: np.ndarray
     distance: np.ndarray
+    interval: np.ndarray
     encoded: np.ndarray
     hidden: np.ndarray
     out: np.ndarray
     s_ray: np.ndarray
     s_distance: np.ndarray
+    s_interval: np.ndarray
     s_weight: np.ndarray
     s_after: np.ndarray
     s_density: np.ndarray
@@ -88,9 +98,9 @@ class Scratch(NamedTuple):
 class Batch(NamedTuple):
     """What a training step's chunks leave for the optimiser, C = CHUNKS.
 
-    `position` (C, rows, 3), `gradient` (C, L, rows, 4) of the encoding, `density` (C, rows), `trained` (C,) int64,
-    how many of these rows are filled; `weights` (C, W) gradients of all four matrices one after the other, `stats`
-    (C, 6) float64: loss, squared error, rays, samples, trained samples, rays cut short.
+    `position` (C, rows, 3) in the grid, `gradient` (C, L, rows, 4) of the encoding, `density` (C, rows), `trained` (C,)
+    int64, how many of these rows are filled; `weights` (C, W) gradients of all four matrices one after the other,
+    `stats` (C, 6) float64: loss, squared error, rays, samples, trained samples, rays cut short.
     """
 
     position: np.ndarray
@@ -123,26 +133,36 @@ def make_scratch(layout: FastLayout) -> Scratch:
         return np.zeros(shape, np.float32)
 
     return Scratch(
-        origin=floats(GROUP, 3),
-        direction=floats(GROUP, 3),
-        start=floats(GROUP),
-        far=floats(GROUP),
-        lattice=np.zeros(GROUP, np.int64),
+        rays=Rays(
+            chosen_view=np.zeros(GROUP, np.int64),
+            chosen_pixel=np.zeros(GROUP, np.int64),
+            jitter=floats(GROUP),
+            origin=floats(GROUP, 3),
+            direction=floats(GROUP, 3),
+            inverse=floats(GROUP, 3),
+            start=floats(GROUP),
+            far=floats(GROUP),
+            place=np.zeros(GROUP, np.int64),
+            target=floats(GROUP, 3),
+            background=floats(GROUP, 3),
+            active=np.zeros(GROUP, np.int64),
+            goes_on=np.zeros(GROUP, np.bool_),
+            moving=np.zeros(1 + GROUP, np.int64),
+        ),
         transmittance=floats(GROUP),
         harmonics=floats(GROUP, SH_FEATURES),
-        target=floats(GROUP, 3),
-        background=floats(GROUP, 3),
         color=floats(GROUP, 5),
         slope=floats(GROUP, 4),
-        active=np.zeros(GROUP, np.int64),
         found=np.zeros(GROUP, np.int64),
         position=floats(round_rows, 3),
         distance=floats(round_rows),
+        interval=floats(round_rows),
         encoded=floats(round_rows, encoded),
         hidden=floats(round_rows, width),
         out=floats(round_rows, GEO_FEATURES),
         s_ray=np.zeros(rows, np.int64),
         s_distance=floats(rows),
+        s_interval=floats(rows),
         s_weight=floats(rows),
         s_after=floats(rows),
         s_density=floats(rows),

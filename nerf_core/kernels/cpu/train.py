@@ -9,20 +9,21 @@ import numpy as np
 from .compile import compiled, compiled_inside
 from .encoding import scatter_level
 from .forward import accumulate, advance, begin_rays, color_network
+from .march import stretch
 from .optimiser import adam
 from .products import LOWEST, ZERO, mask_where_zero, product, weight_gradient
-from .rays import random_pixel, random_unit
-from .structures import CHUNK_ROWS, CHUNKS, GROUP, OUT, SELECTED, TILE
+from .rays import random_pixels
+from .structures import CHUNK_ROWS, CHUNKS, GROUP, OUT, ROUND, SELECTED, TILE
 from .vector import ROW_MULTIPLE, address, fetch_add
 
 ONE = np.float32(1.0)
 
 
 @compiled_inside
-def sample_gradients(scratch, rays, selected, step, scale):
+def sample_gradients(scratch, rays, selected, scale):
     """Squared error of a group's rays, and d loss / d (colour logits, log density) of its selected samples.
 
-    With q_i = dL/dcolor . (c_i - background): dL/ddensity_i = step (q_i T_{i+1} - sum_{j>i} q_j w_j), where T_{i+1}
+    With q_i = dL/dcolor . (c_i - background): dL/ddensity_i = dt_i (q_i T_{i+1} - sum_{j>i} q_j w_j), where T_{i+1}
     is the transmittance after sample i (Max 1995). `scale` multiplies the squared error of one channel.
     """
     error = 0.0
@@ -30,7 +31,9 @@ def sample_gradients(scratch, rays, selected, step, scale):
         behind = ONE - scratch.color[ray, 3]
         for channel in range(3):
             difference = (
-                scratch.color[ray, channel] + behind * scratch.background[ray, channel] - scratch.target[ray, channel]
+                scratch.color[ray, channel]
+                + behind * scratch.rays.background[ray, channel]
+                - scratch.rays.target[ray, channel]
             )
             error += difference * difference
             scratch.slope[ray, channel] = np.float32(2.0) * scale * difference
@@ -42,10 +45,10 @@ def sample_gradients(scratch, rays, selected, step, scale):
         for channel in range(3):
             slope = scratch.slope[ray, channel]
             color = scratch.s_color[s, channel]
-            q += slope * (color - scratch.background[ray, channel])
+            q += slope * (color - scratch.rays.background[ray, channel])
             scratch.s_dcolor[s, channel] = slope * weight * color * (ONE - color)
         later = scratch.slope[ray, 3]
-        scratch.s_dlog[s] = scratch.s_density[s] * step * (q * scratch.s_after[s] - later)
+        scratch.s_dlog[s] = scratch.s_density[s] * scratch.s_interval[s] * (q * scratch.s_after[s] - later)
         scratch.slope[ray, 3] = later + q * weight
     return error
 
@@ -97,7 +100,7 @@ def backward_networks(field, scratch, selected, gradients, batch, chunk, written
 
 
 @compiled_inside
-def train_chunk(field, grid, views, scratch, batch, chunk, rays, seed, step_index, step, options):
+def train_chunk(field, grid, views, scratch, batch, chunk, rays, seed, step_index, spacing, options):
     """One chunk of a training batch of `rays` rays; `options` are weight and transmittance thresholds, random bg."""
     first_ray = chunk * rays // CHUNKS
     last_ray = (chunk + 1) * rays // CHUNKS
@@ -108,27 +111,14 @@ def train_chunk(field, grid, views, scratch, batch, chunk, rays, seed, step_inde
         batch.stats[chunk, i] = 0.0
     written = np.int64(0)
     scale = np.float32(1.0 / (3.0 * rays))
-    jitter = np.empty(GROUP, np.float32)
-    keep = np.int64(1)
+    keep, limit = np.int64(1), np.int64(ROUND)
     weight_threshold = np.float32(options[0])
     transmittance_threshold = np.float32(options[1])
     random_background = options[2] > 0.0
     for group in range(first_ray, last_ray, GROUP):
         count = min(GROUP, last_ray - group)
-        for ray in range(count):
-            random_pixel(
-                views,
-                seed,
-                step_index,
-                group + ray,
-                random_background,
-                scratch.origin[ray],
-                scratch.direction[ray],
-                scratch.target[ray],
-                scratch.background[ray],
-            )
-            jitter[ray] = random_unit(seed, step_index, group + ray, 4)
-        active = begin_rays(grid, scratch, count, step, jitter)
+        random_pixels(views, seed, step_index, group, count, random_background, scratch.rays)
+        active = begin_rays(grid, scratch, count, spacing)
         capacity = min(SELECTED, CHUNK_ROWS - written)
         selected = np.int64(0)
         samples = np.int64(0)
@@ -141,7 +131,8 @@ def train_chunk(field, grid, views, scratch, batch, chunk, rays, seed, step_inde
                 active,
                 selected,
                 capacity,
-                step,
+                limit,
+                spacing,
                 weight_threshold,
                 transmittance_threshold,
                 keep,
@@ -150,7 +141,7 @@ def train_chunk(field, grid, views, scratch, batch, chunk, rays, seed, step_inde
             cut += ended
         color_network(field, scratch.s_input, scratch.s_hidden2, scratch.s_color, selected)
         accumulate(scratch, selected)
-        error = sample_gradients(scratch, count, selected, step, scale)
+        error = sample_gradients(scratch, count, selected, scale)
         backward_networks(field, scratch, selected, gradients, batch, chunk, written)
         for s in range(selected):
             for axis in range(3):
@@ -167,13 +158,13 @@ def train_chunk(field, grid, views, scratch, batch, chunk, rays, seed, step_inde
 
 
 @compiled
-def train_worker(counter, field, grid, views, scratch, batch, rays, seed, step_index, step, options):
+def train_worker(counter, field, grid, views, scratch, batch, rays, seed, step_index, spacing, options):
     """Take chunks off the shared counter until none is left; any number of threads may run this."""
     while True:
         chunk = fetch_add(address(counter), 1)
         if chunk >= CHUNKS:
             return
-        train_chunk(field, grid, views, scratch, batch, chunk, rays, seed, step_index, step, options)
+        train_chunk(field, grid, views, scratch, batch, chunk, rays, seed, step_index, spacing, options)
 
 
 @compiled_inside
@@ -213,16 +204,17 @@ def update_level(field, batch, level, part, parts, rows, first, second, gradient
 
 
 @compiled_inside
-def feed_occupancy(values, batch):
+def feed_occupancy(values, batch, spacing):
     """Let the density that training samples met raise the occupancy grid's values: thin things stay."""
     side = values.shape[0]
     scale = np.float32(side)
     for chunk in range(CHUNKS):
         for s in range(batch.trained[chunk]):
-            ix = min(np.int64(batch.position[chunk, s, 0] * scale), side - 1)
-            iy = min(np.int64(batch.position[chunk, s, 1] * scale), side - 1)
-            iz = min(np.int64(batch.position[chunk, s, 2] * scale), side - 1)
-            values[iz, iy, ix] = max(values[iz, iy, ix], batch.density[chunk, s])
+            x, y, z = batch.position[chunk, s, 0], batch.position[chunk, s, 1], batch.position[chunk, s, 2]
+            ix = min(np.int64(x * scale), side - 1)
+            iy = min(np.int64(y * scale), side - 1)
+            iz = min(np.int64(z * scale), side - 1)
+            values[iz, iy, ix] = max(values[iz, iy, ix], batch.density[chunk, s] * stretch(x, y, z, spacing))
 
 
 @compiled_inside
@@ -238,11 +230,25 @@ def sum_weight_gradients(batch, out):
 
 @compiled
 def update_worker(
-    counter, field, batch, values, feed, parts, rows, table_state, weights, weight_state, rate, options, step_count
+    counter,
+    field,
+    batch,
+    values,
+    feed,
+    spacing,
+    parts,
+    rows,
+    table_state,
+    weights,
+    weight_state,
+    rate,
+    options,
+    step_count,
 ):
     """Take update tasks off the shared counter: the networks, the occupancy grid, then each part of each level.
 
-    `table_state` and `weight_state` are (3, floats): first moments, second moments, gradients.
+    `spacing` is that of rendering; `table_state` and `weight_state` are (3, floats): first moments, second moments,
+    gradients.
     """
     levels = field.levels.shape[0]
     while True:
@@ -283,4 +289,4 @@ def update_worker(
                 step_count,
             )
             if feed:
-                feed_occupancy(values, batch)
+                feed_occupancy(values, batch, spacing)

@@ -10,12 +10,16 @@ from ...contract.errors import NerfError
 from ...fields.hash_grid import FastSettings
 from ..backend import BatchStats, FastBackend, OccupancyUpdate
 from ..views import ViewArrays
-from . import field, volume
+from . import contraction, field, volume
 from .optimiser import adam
 from .pixels import Pixels
 
 RENDER_RAYS = 8192
 """Rays that are rendered at once: bounds the memory of the lattice points that are looked up."""
+RENDER_POINTS = 1 << 20
+"""The same for an unbounded scene, where a ray has more of them."""
+PIECE = 48
+"""Lattice points that an unbounded ray is followed for between two looks at whether anything passes it."""
 QUERY_POINTS = 1 << 18
 
 
@@ -48,16 +52,24 @@ class ReferenceBackend(FastBackend):
         self._second = {name: torch.zeros_like(value) for name, value in self.parameters.items()}
         side = settings.occupancy_resolution
         self._values = torch.zeros(side, side, side, device=self.device)
-        self._outside = self._outside_box(side)
-        self._values[self._outside] = -1.0
-        self._cells = ~self._outside
+        outside = torch.from_numpy(self.outside_cells()).to(self.device)
+        self._values[outside] = -1.0
+        self._cells = ~outside
 
-    def _outside_box(self, side: int) -> Tensor:
-        low = torch.arange(side, device=self.device)
-        empty = []
-        for axis in range(3):
-            empty.append((low + 1 <= self._box[0, axis] * side) | (low >= self._box[1, axis] * side))
-        return empty[2][:, None, None] | empty[1][None, :, None] | empty[0][None, None, :]
+    # Space -----------------------------------------------------------------------------------------------------
+
+    def _to_grid(self, positions: Tensor) -> Tensor:
+        """Unit positions to where the grids live."""
+        return contraction.contract(positions) if self.unbounded else positions
+
+    def _march(self, origins: Tensor, directions: Tensor, jitter: Tensor, coarseness: float = 1.0) -> volume.Samples:
+        if self.unbounded:
+            return volume.march_unbounded(origins, directions, self._cells, self.lattice(coarseness), jitter)
+        return volume.march(origins, directions, self._box, self._cells, coarseness * self.fine_step, jitter)
+
+    def _stretched(self, density: Tensor, grid: Tensor) -> Tensor:
+        """What the occupancy grid makes of densities at grid positions: far samples stand for longer intervals."""
+        return density * contraction.stretch(grid, self.fine_growth, self.fine_step) if self.unbounded else density
 
     # Training --------------------------------------------------------------------------------------------------
 
@@ -79,46 +91,67 @@ class ReferenceBackend(FastBackend):
         if self._pixels is None:
             raise RuntimeError("load_views comes before the first training step")
         batch = self._pixels.sample(self.rays, self._generator(0))
-        step = self.training_step_length()
-        samples = volume.march(batch.origins, batch.directions, self._box, self._cells, step, batch.jitter)
-        kept, made = self._without_hidden(samples, step)
-        features = field.density_network(
-            self.parameters, field.encode(self.layout, self.parameters["table"], kept.position)
-        )
+        kept, _ = self._visible(batch.origins, batch.directions, batch.jitter, self.coarseness())
+        grid = self._to_grid(kept.position)
+        features = field.density_network(self.parameters, field.encode(self.layout, self.parameters["table"], grid))
         density = field.density_of(features[:, 0])
-        color = self._colors(kept, density, features, batch.directions, step)
+        color = self._colors(kept, density, features, batch.directions)
         thresholds = (self.settings.weight_threshold, self.settings.transmittance_threshold)
-        result = volume.composite(kept, density, color, step, self.rays, *thresholds)
+        result = volume.composite(kept, density, color, kept.interval, self.rays, *thresholds)
         loss = volume.loss(result, batch.target, batch.background)
         names = list(self.parameters)
         gradients = torch.autograd.grad(loss, [self.parameters[name] for name in names], allow_unused=True)
         self._update(dict(zip(names, gradients, strict=True)), self.learning_rate(progress))
         if self.feeds_occupancy:
-            self._feed_occupancy(kept.position[result.selected], density.detach()[result.selected])
+            self._feed_occupancy(grid[result.selected], density.detach()[result.selected])
         update = self.occupancy_update()
         if update is not None:
             self.update_occupancy(update)
         mse = float(loss.detach())
-        stats = BatchStats(mse, mse, self.rays, made, int(result.selected.sum()), 0)
+        stats = BatchStats(mse, mse, self.rays, len(kept.ray), int(result.selected.sum()), 0)
         self.step += 1
         self.adapt_rays(stats)
         return stats
 
     @torch.no_grad()
-    def _without_hidden(self, samples: volume.Samples, step: float) -> tuple[volume.Samples, int]:
-        """Drop the samples behind where their ray becomes opaque, which is most of what was marched."""
-        density = self._density(samples.position)
-        rays = int(samples.ray[-1]) + 1 if len(samples.ray) else 0
-        passing = volume.transmittance_before(samples.ray, density * step, rays)
-        seen = passing >= self.settings.transmittance_threshold
-        return volume.Samples(*(part[seen] for part in samples)), len(density)
+    def _visible(
+        self, origins: Tensor, directions: Tensor, jitter: Tensor, coarseness: float = 1.0
+    ) -> tuple[volume.Samples, int]:
+        """Samples up to where their ray becomes opaque, and how many densities were asked for to find them."""
+        if not self.unbounded:
+            samples = self._march(origins, directions, jitter, coarseness)
+            return self._without_hidden(samples, self._density(samples.position) * samples.interval, len(origins))
+        # What no view has ever seen stays fog, and behind the walls of a room is most of it: so a piece at a time.
+        lattice = self.lattice(coarseness)
+        passing = torch.arange(len(origins), device=self.device)
+        behind = origins.new_zeros(len(origins))
+        pieces, depths = [], []
+        for first in range(0, lattice.points, PIECE):
+            piece = volume.march_unbounded(
+                origins[passing], directions[passing], self._cells, lattice, jitter[passing], first, PIECE
+            )
+            piece = piece._replace(ray=passing[piece.ray])
+            depth = self._density(piece.position) * piece.interval
+            behind.index_add_(0, piece.ray, depth)
+            passing = passing[torch.exp(-behind[passing]) >= self.settings.transmittance_threshold]
+            pieces.append(piece)
+            depths.append(depth)
+            if not len(passing):
+                break
+        samples = volume.Samples(*(torch.cat(parts) for parts in zip(*pieces, strict=True)))
+        order = torch.argsort(samples.ray, stable=True)
+        sorted_samples = volume.Samples(*(part[order] for part in samples))
+        return self._without_hidden(sorted_samples, torch.cat(depths)[order], len(origins))
 
-    def _colors(
-        self, samples: volume.Samples, density: Tensor, features: Tensor, directions: Tensor, step: float
-    ) -> Tensor:
+    def _without_hidden(self, samples: volume.Samples, optical_depth: Tensor, rays: int) -> tuple[volume.Samples, int]:
+        passing = volume.transmittance_before(samples.ray, optical_depth, rays)
+        seen = passing >= self.settings.transmittance_threshold
+        return volume.Samples(*(part[seen] for part in samples)), len(optical_depth)
+
+    def _colors(self, samples: volume.Samples, density: Tensor, features: Tensor, directions: Tensor) -> Tensor:
         """Colours of the samples that count; zero elsewhere."""
         thresholds = (self.settings.weight_threshold, self.settings.transmittance_threshold)
-        chosen = volume.select(samples.ray, density.detach(), step, len(directions), *thresholds)[2]
+        chosen = volume.select(samples.ray, density.detach(), samples.interval, len(directions), *thresholds)[2]
         harmonics = field.spherical_harmonics(directions)[samples.ray[chosen]]
         color = field.color_network(self.parameters, features[chosen], harmonics)
         where = torch.nonzero(chosen)[:, 0]
@@ -143,10 +176,10 @@ class ReferenceBackend(FastBackend):
     # Occupancy -------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def _feed_occupancy(self, positions: Tensor, density: Tensor) -> None:
+    def _feed_occupancy(self, grid: Tensor, density: Tensor) -> None:
         side = self._values.shape[0]
-        x, y, z = (positions * side).to(torch.int64).clamp(max=side - 1).unbind(-1)
-        self._values.view(-1).scatter_reduce_(0, x + side * (y + side * z), density, "amax")
+        x, y, z = (grid * side).to(torch.int64).clamp(max=side - 1).unbind(-1)
+        self._values.view(-1).scatter_reduce_(0, x + side * (y + side * z), self._stretched(density, grid), "amax")
 
     @torch.no_grad()
     def update_occupancy(self, update: OccupancyUpdate) -> float:
@@ -157,29 +190,37 @@ class ReferenceBackend(FastBackend):
         chosen = chosen[flat[chosen] >= 0]
         corner = torch.stack([chosen % side, chosen // side % side, chosen // (side * side)], dim=-1)
         random = torch.rand(len(chosen), 3, generator=self._generator(1)).to(self.device)
-        density = self._density((corner + random) / side)
-        flat[chosen] = torch.maximum(flat[chosen] * update.decay, density)
+        grid = (corner + random) / side
+        flat[chosen] = torch.maximum(flat[chosen] * update.decay, self._stretched(self._grid_density(grid), grid))
         return self._set_cells()
 
     def _set_cells(self) -> float:
-        inside = ~self._outside
+        inside = self._values >= 0.0
         mean = float(self._values[inside].mean())
         # A grid that has not been asked yet (or has lost everything) holds back nothing.
         limit = min(self.occupancy_limit, mean) if mean > 0.0 else -0.5
-        self._cells = (self._values > limit) & inside
+        self._cells = self._values > limit
         return float(self._cells.sum()) / max(int(inside.sum()), 1)
+
+    @property
+    def occupied(self) -> np.ndarray:
+        """(G, G, G) bool, indexed z, y, x: the cells that rays look into."""
+        return self._cells.cpu().numpy()
 
     # Looking ---------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def _density(self, positions: Tensor) -> Tensor:
+        """Density at unit positions."""
+        return torch.cat([self._grid_density(self._to_grid(part)) for part in positions.split(QUERY_POINTS)])
+
+    def _grid_density(self, grid: Tensor) -> Tensor:
+        table = self.parameters["table"]
         parts = [
-            field.density_of(
-                field.density_network(self.parameters, field.encode(self.layout, self.parameters["table"], part))[:, 0]
-            )
-            for part in positions.split(QUERY_POINTS)
+            field.density_of(field.density_network(self.parameters, field.encode(self.layout, table, part))[:, 0])
+            for part in grid.split(QUERY_POINTS)
         ]
-        return torch.cat(parts) if parts else positions.new_zeros(0)
+        return torch.cat(parts)
 
     def _rays(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.array(array, np.float32).reshape(-1, 3)).to(self.device)
@@ -188,29 +229,32 @@ class ReferenceBackend(FastBackend):
     def render(self, origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
         """Render rays; see `FastBackend`."""
         rgba, depth, total = [], [], 0
-        for o, d in zip(self._rays(origins).split(RENDER_RAYS), self._rays(directions).split(RENDER_RAYS), strict=True):
-            jitter = torch.full_like(o[:, 0], 0.5)
-            samples = volume.march(o, d, self._box, self._cells, self.fine_step, jitter)
-            kept, made = self._without_hidden(samples, self.fine_step)
+        at_once = max(1, RENDER_POINTS // self.lattice().points) if self.unbounded else RENDER_RAYS
+        for o, d in zip(self._rays(origins).split(at_once), self._rays(directions).split(at_once), strict=True):
+            kept, made = self._visible(o, d, torch.full_like(o[:, 0], 0.5))
             total += made
-            features = field.density_network(
-                self.parameters, field.encode(self.layout, self.parameters["table"], kept.position)
-            )
+            grid = self._to_grid(kept.position)
+            features = field.density_network(self.parameters, field.encode(self.layout, self.parameters["table"], grid))
             density = field.density_of(features[:, 0])
-            color = self._colors(kept, density, features, d, self.fine_step)
+            color = self._colors(kept, density, features, d)
             thresholds = (self.settings.weight_threshold, self.settings.transmittance_threshold)
-            result = volume.composite(kept, density, color, self.fine_step, len(o), *thresholds)
+            result = volume.composite(kept, density, color, kept.interval, len(o), *thresholds)
             rgba.append(torch.cat([result.color, result.alpha[:, None]], dim=1).cpu().numpy())
             depth.append((result.depth / result.alpha.clamp(min=1e-20)).cpu().numpy())
         return np.concatenate(rgba).reshape(-1, 4), np.concatenate(depth), total
 
     @torch.no_grad()
-    def march(self, origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def march(
+        self, origins: np.ndarray, directions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """All lattice points of rays that lie in occupied cells; see `FastBackend`."""
         o, d = self._rays(origins), self._rays(directions)
-        samples = volume.march(o, d, self._box, self._cells, self.fine_step, torch.full_like(o[:, 0], 0.5))
-        counts = torch.bincount(samples.ray, minlength=len(o))
-        return counts.cpu().numpy(), samples.position.cpu().numpy(), samples.distance.cpu().numpy()
+        samples = self._march(o, d, torch.full_like(o[:, 0], 0.5))
+        counts = torch.bincount(samples.ray, minlength=len(o)).cpu().numpy()
+        position, distance, interval = (
+            part.cpu().numpy() for part in (samples.position, samples.distance, samples.interval)
+        )
+        return counts, position, distance, interval
 
     @torch.no_grad()
     def query(self, positions: np.ndarray, directions: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -222,7 +266,7 @@ class ReferenceBackend(FastBackend):
         along = self._rays(directions)
         for first in range(0, len(points), QUERY_POINTS):
             part = slice(first, first + QUERY_POINTS)
-            answer = field.query(self.layout, self.parameters, points[part], along[part])
+            answer = field.query(self.layout, self.parameters, self._to_grid(points[part]), along[part])
             density.append(answer[0].cpu().numpy())
             color.append(answer[1].cpu().numpy())
         return np.concatenate(density), np.concatenate(color)

@@ -6,13 +6,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ...samplers.lattice import Lattice
+from .contraction import contract
+
+LATTICE_POINTS = 1 << 20
+"""Lattice points of unbounded rays that are looked up at once: bounds the memory to some 100 MB."""
+
 
 class Samples(NamedTuple):
-    """Packed samples, sorted by ray and then by distance: `ray` (S,) int64, `distance` (S,), `position` (S, 3)."""
+    """Packed samples, sorted by ray and then by distance.
+
+    `ray` (S,) int64, `distance` (S,), `position` (S, 3) in the unit frame, `interval` (S,) the length that a sample
+    stands for.
+    """
 
     ray: Tensor
     distance: Tensor
     position: Tensor
+    interval: Tensor
 
 
 class Composite(NamedTuple):
@@ -63,7 +74,47 @@ def march(origins: Tensor, directions: Tensor, box: Tensor, cells: Tensor, step:
     side = cells.shape[0]
     x, y, z = (position * side).to(torch.int64).clamp(max=side - 1).unbind(-1)
     kept = cells[z, y, x]
-    return Samples(ray[kept], distance[kept], position[kept])
+    distance = distance[kept]
+    return Samples(ray[kept], distance, position[kept], torch.full_like(distance, step))
+
+
+def march_unbounded(
+    origins: Tensor,
+    directions: Tensor,
+    cells: Tensor,
+    lattice: Lattice,
+    jitter: Tensor,
+    start: int = 0,
+    count: int | None = None,
+) -> Samples:
+    """Lattice points ``t(jitter + i)`` of each ray whose contracted position lies in an occupied cell.
+
+    Parameters
+    ----------
+    origins, directions : (R, 3) tensors
+        Unit frame, anywhere.
+    cells : (G, G, G) bool tensor, indexed z, y, x
+        Over the grid.
+    lattice : Lattice
+    jitter : (R,) tensor in [0, 1)
+    start, count : int
+        Which i; by default all.
+    """
+    side = cells.shape[0]
+    flat = cells.reshape(-1)
+    stop = lattice.points if count is None else min(start + count, lattice.points)
+    index = torch.arange(start, stop, device=origins.device, dtype=origins.dtype)
+    at_once = max(1, LATTICE_POINTS // max(len(index), 1))
+    parts = []
+    for first in range(0, max(len(origins), 1), at_once):
+        some = slice(first, first + at_once)
+        at = lattice.distance(index + jitter[some, None])
+        position = origins[some, None, :] + at[:, :, None] * directions[some, None, :]
+        x, y, z = (contract(position) * side).to(torch.int64).clamp(max=side - 1).unbind(-1)
+        ray, place = torch.nonzero(flat[x + side * (y + side * z)] & (at < lattice.far), as_tuple=True)
+        distance = at[ray, place]
+        parts.append(Samples(ray + first, distance, position[ray, place], lattice.interval(distance)))
+    return Samples(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
 def transmittance_before(ray: Tensor, optical_depth: Tensor, rays: int) -> Tensor:
@@ -82,7 +133,12 @@ def transmittance_before(ray: Tensor, optical_depth: Tensor, rays: int) -> Tenso
 
 
 def select(
-    ray: Tensor, density: Tensor, step: float, rays: int, weight_threshold: float, transmittance_threshold: float
+    ray: Tensor,
+    density: Tensor,
+    step: float | Tensor,
+    rays: int,
+    weight_threshold: float,
+    transmittance_threshold: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Weights, transmittance and which samples count: in front of where the ray ended, and heavy enough."""
     optical_depth = density * step
@@ -96,12 +152,12 @@ def composite(
     samples: Samples,
     density: Tensor,
     color: Tensor,
-    step: float,
+    step: float | Tensor,
     rays: int,
     weight_threshold: float = 0.0,
     transmittance_threshold: float = 0.0,
 ) -> Composite:
-    """Volume rendering quadrature (Max 1995): ``C = sum_i T_i (1 - exp(-density_i step)) c_i`` over selected samples.
+    """Volume rendering quadrature (Max 1995): ``C = sum_i T_i (1 - exp(-density_i step_i)) c_i`` over selected samples.
 
     Samples that are not selected absorb, but pass no gradient to their density: so the kernels, which do not train
     them, compute the same gradient.
