@@ -1,20 +1,18 @@
-"""Measure the core: quality after so many seconds of training, time a frame, peak memory; as a table and as JSON.
+"""Measure the core beside its peers: quality after so many seconds of training, time a frame, peak memory, starts.
 
-    python tools/bench.py cpu --data DATA                     budgets of 10, 30 and 60 seconds
-    python tools/bench.py cpu --data DATA --seconds 60,120    others
+    python tools/bench.py cpu --data DATA                               budgets of 10, 30 and 60 seconds
+    python tools/bench.py cpu --data DATA --seconds 60,120 --seeds 3 --methods fast
+    python tools/bench.py gpu --data DATA --seconds 5,30,60             on CUDA (or Apple's GPU)
+    python tools/bench.py plot benchmarks/results/RESULT.json           draw a result once more
 
-Each budget is a run of its own in a process of its own, judged on the data set's val views (or `--split test`).
-Leave the machine alone meanwhile. The numbers go to benchmarks/results/.
+Each budget is a run of its own in a process of its own, judged on the data set's val views (or `--split test`). Leave
+the machine alone meanwhile. Every number goes to --out as it comes, as JSON and as one SVG plot.
 """
 
 import argparse
-import json
-import os
-import platform
-import subprocess
+import importlib.util
+import signal
 import sys
-import tempfile
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,133 +20,244 @@ from typing import Any
 import environment
 
 RESULTS = environment.ROOT / "benchmarks" / "results"
+CORE = ("torch", "numpy", "safetensors", "PIL", "skimage", "tqdm")
 
 
 def main() -> int:
     """Run the command line."""
     options = _parse()
-    environment.enter(())
-    rows = []
-    first_step = seconds_to_first_step(options.data, options.device, options.downscale)
-    print(f"At most {first_step:.1f} s from the command to the first step (its run being saved and judged included)")
-    print(
-        f"{'budget s':>9}{'wall s':>9}{'steps':>8}{'PSNR dB':>9}{'SSIM':>8}{'frame ms':>10}{'memory MB':>11}",
-        flush=True,
-    )
-    for seconds in options.seconds:
-        row = measure(options.data, seconds, options.device, options.downscale, options.split)
-        rows.append(row)
-        print(
-            f"{seconds:9g}{row['wall_seconds']:9.1f}{row['steps']:8d}{row['psnr']:9.2f}{row['ssim']:8.4f}"
-            f"{1000 * row['frame_seconds']:10.1f}{row['peak_memory_mb']:11.0f}",
-            flush=True,
-        )
-    content = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["python", "tools/bench.py", *sys.argv[1:]]),
-        "device": options.device,
-        "data": options.data.resolve().name,
-        "machine": machine(),
-        "versions": rows[0].pop("versions"),
-        "first_step_seconds": first_step,
-        "rows": [{key: value for key, value in row.items() if key != "versions"} for row in rows],
-    }
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    target = RESULTS / f"{options.device}-{content['data']}-{stamp}.json"
-    target.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    print(f"Written to {target}")
-    return 0
+    if options.mode == "plot":
+        _enter(("matplotlib",))
+        return _draw_again(options.result)
+    _enter((*CORE, "numba") if options.mode == "cpu" else CORE)
+    return _run(options)
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("device", choices=("cpu", "cuda", "mps"))
-    parser.add_argument("--data", type=Path, required=True, help="data set: a folder or a transforms.json")
-    parser.add_argument("--seconds", type=_budgets, default=[10.0, 30.0, 60.0], metavar="S,S,...")
-    parser.add_argument("--downscale", type=int, metavar="N", help="shrink the images by this factor")
-    parser.add_argument("--split", choices=("val", "test"), default="val", help="views to judge on (default val)")
+    modes = parser.add_subparsers(dest="mode", required=True, metavar="cpu|gpu|plot")
+    for mode, about in (("cpu", "measure on the CPU"), ("gpu", "measure on the GPU, its kernels too")):
+        measuring = modes.add_parser(mode, help=about, description=about)
+        measuring.add_argument("--data", type=Path, required=True, help="data set: a folder or a transforms.json")
+        measuring.add_argument("--seconds", type=_budgets, default=[10.0, 30.0, 60.0], metavar="S,S,...")
+        measuring.add_argument("--downscale", type=int, metavar="N", help="shrink the images by this factor")
+        measuring.add_argument(
+            "--split", choices=("val", "test"), default="val", help="views to judge on (default val)"
+        )
+        measuring.add_argument("--views", type=int, metavar="N", help="judge on N views, evenly spread (default all)")
+        measuring.add_argument("--seeds", type=int, default=1, metavar="N", help="medians over N seeds (default 1)")
+        measuring.add_argument(
+            "--methods", metavar="M,M,...", help="of fast, reference, classic, nerfacc (default all)"
+        )
+        measuring.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER", help="default benchmarks/results")
+        measuring.add_argument(
+            "--no-starts", action="store_true", help="do not measure the time from the command to the first step"
+        )
+    plot = modes.add_parser("plot", help="draw a result once more", description="draw a result once more")
+    plot.add_argument("result", type=Path, metavar="RESULT.json")
     options = parser.parse_args()
-    if not options.data.exists():
-        parser.error(f"there is no data set '{options.data}'")
+    if options.mode != "plot":
+        if not options.data.exists():
+            parser.error(f"there is no data set '{options.data}'")
+        if not 1 <= options.seeds <= 100:
+            parser.error("--seeds must lie between 1 and 100")
+        if options.views is not None and options.views < 1:
+            parser.error("--views must be at least 1")
     return options
 
 
 def _budgets(text: str) -> list[float]:
     try:
-        budgets = [float(part) for part in text.split(",")]
+        budgets = sorted({float(part) for part in text.split(",")})
     except ValueError:
         raise argparse.ArgumentTypeError(f"'{text}' is not a list of seconds such as 10,30,60") from None
-    if not budgets or min(budgets) < 1:
+    if not all(1 <= budget <= 1e6 for budget in budgets):
         raise argparse.ArgumentTypeError("each budget must be at least 1 second")
     return budgets
 
 
-def seconds_to_first_step(data: Path, device: str, downscale: int | None) -> float:
-    """Wall time of a training of one step, from the process's start to its end, with the kernels compiled before."""
-    nerf("warm-up", "--device", device)
-    shrink = ["--downscale", str(downscale)] if downscale else []
-    with tempfile.TemporaryDirectory(prefix="nerf-toolkit-bench-") as folder:
-        began = time.perf_counter()
-        nerf("train", data, "--run", Path(folder) / "run", "--steps", "1", "--device", device, *shrink)
-        return time.perf_counter() - began
+def _enter(modules: tuple[str, ...]) -> None:
+    """Go on in this Python where it has what is needed (a GPU machine's own), else in `.venv`, made on first use."""
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if missing:
+        print(f"This Python has no {', '.join(missing)}: going on in .venv.", flush=True)
+        environment.enter(("bench",))
 
 
-def measure(data: Path, seconds: float, device: str, downscale: int | None, split: str) -> dict[str, Any]:
-    """Train a new run for `seconds` and judge it; the run folder is temporary."""
-    with tempfile.TemporaryDirectory(prefix="nerf-toolkit-bench-") as folder:
-        run = Path(folder) / "run"
-        shrink = ["--downscale", str(downscale)] if downscale else []
-        began = time.perf_counter()
-        trained, memory = nerf(
-            "train", data, "--run", run, "--seconds", str(seconds), "--device", device, *shrink, "--seed", "0"
-        )
-        wall = time.perf_counter() - began
-        judged, _ = nerf("evaluate", run, "--split", split, "--device", device)
-        facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    return {
-        "seconds": seconds,
-        "wall_seconds": wall,
-        "steps": trained["step"],
-        "psnr": judged["psnr"],
-        "ssim": judged["ssim"],
-        "frame_seconds": judged["seconds"],
-        "views": len(judged["views"]),
-        "peak_memory_mb": memory,
-        "backend": facts["backend"],
-        "versions": facts["versions"],
+def _run(options: argparse.Namespace) -> int:
+    """Measure everything."""
+    sys.path.insert(0, str(environment.ROOT))
+    from benchmark import measure, methods, progress, record
+    from benchmark.machine import busy_cores, machine
+
+    device = "cpu" if options.mode == "cpu" else _gpu()
+    chosen = methods.named(options.methods, device) if options.methods else methods.for_device(device)
+    setup = measure.Setup(options.data.resolve(), device, options.downscale, options.split, options.views)
+    frame, views = _views(setup)
+    now = datetime.now(UTC)
+    path = options.out / f"{options.mode}-{setup.data.name}-{now.strftime('%Y%m%d-%H%M%S')}.json"
+    facts = {
+        "date": now.isoformat(timespec="seconds"),
+        "command": " ".join(["python", "tools/bench.py", *sys.argv[1:]]),
+        "device": device,
+        "data": setup.data.name,
+        "downscale": options.downscale or 1,
+        "split": options.split,
+        "frame": frame,
+        "views": views,
+        "titles": {method.name: method.titles[device] for method in chosen},
+        "machine": {**machine(device), "busy_cores_before": busy_cores(1.0)},
+        "versions": {},
     }
-
-
-def nerf(*arguments: str | Path) -> tuple[dict[str, Any], float]:
-    """Run `nerf ARGUMENTS --json`; returns its JSON and the process's peak resident memory in MB."""
-    command = [sys.executable, "-m", "nerf_core", *map(str, arguments), "--json"]
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
-        assert process.stdout is not None
-        output = process.stdout.read()
-        memory = float("nan")
-        if hasattr(os, "wait4"):
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            memory = usage.ru_maxrss / (1024.0 if sys.platform != "darwin" else 1024.0 * 1024.0)
-        if process.wait() != 0:
-            errors.seek(0)
-            raise SystemExit(f"'nerf {arguments[0]}' failed:\n{errors.read()[-2000:]}")
-    return json.loads(output.strip().splitlines()[-1]), memory
-
-
-def machine() -> dict[str, Any]:
-    """What was measured on."""
-    name = platform.processor()
+    kept = record.Record(path, facts, [method.name for method in methods.METHODS])
+    if (facts["machine"]["busy_cores_before"] or 0.0) > 0.3:
+        _say(
+            kept, f"{facts['machine']['busy_cores_before']:g} cores are busy with something else: expect worse numbers."
+        )
+    for method in list(chosen):
+        if problem := method.missing():
+            _say(kept, problem)
+            chosen.remove(method)
+    kept.write()
+    # Being told to end is taken like Ctrl-C: the child is ended too, and what was measured is drawn.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return {"system": platform.platform(), "processor": name, "cores": cores, "load_at_end": load}
+        _measure_all(kept, chosen, setup, options, progress, measure)
+        kept.content["complete"] = True
+    except measure.MeasurementError as problem:
+        _say(kept, f"The kernels cannot be prepared: {problem}")
+    except KeyboardInterrupt:
+        print("\nStopped; what was measured is kept.", flush=True)
+    _finish(kept)
+    return 0 if kept.content["complete"] and not kept.content["failures"] else 1
+
+
+def _measure_all(kept: Any, chosen: list[Any], setup: Any, options: argparse.Namespace, progress: Any, measure: Any):
+    """Starts first, then seed by seed and budget by budget, so that a stopped benchmark holds whole comparisons."""
+    starts = [
+        (method, kind)
+        for method in chosen
+        for kind in ("cold", "warm")
+        if method.is_ours and not options.no_starts and (method.compiles or kind == "warm")
+    ]
+    has_kernels = options.mode == "gpu" and any(method.name == "fast" for method in chosen)
+    runs = [
+        (method, seconds, seed) for seed in range(options.seeds) for seconds in options.seconds for method in chosen
+    ]
+    compiled = [method for method in chosen if method.compiles]
+    jobs = [progress.Job(method.name, "compiling the kernels, where that is still to do", 0.0) for method in compiled]
+    jobs += [progress.Job(method.name, f"{kind} start", 0.0) for method, kind in starts]
+    jobs += [progress.Job("fast", "steps, frames and kernels", 0.0)] if has_kernels else []
+    jobs += [progress.Job(method.name, f"{seconds:g} s, seed {seed}", seconds) for method, seconds, seed in runs]
+    told = progress.Progress(jobs)
+    for _ in compiled:
+        with told.job():
+            measure.nerf("warm-up", "--device", setup.device)
+    for method, kind in starts:
+        try:
+            with told.job():
+                seconds = measure.start_seconds(method, setup, kind == "cold")
+        except measure.MeasurementError as problem:
+            _fail(kept, method.name, f"{kind} start", problem)
+        else:
+            kept.start(method.name, kind, seconds)
+            print(f"    at most {seconds:.1f} s to the first step", flush=True)
+    if has_kernels:
+        try:
+            with told.job():
+                kept.content["kernels"] = measure.kernels(setup)
+        except measure.MeasurementError as problem:
+            _fail(kept, "fast", "steps, frames and kernels", problem)
+        kept.write()
+    for method, seconds, seed in runs:
+        try:
+            with told.job():
+                row = measure.measure(method, setup, seconds, seed)
+        except measure.MeasurementError as problem:
+            _fail(kept, method.name, f"{seconds:g} s, seed {seed}", problem)
+            continue
+        kept.content["versions"].update(row.pop("versions"))
+        kept.add(row)
+        _draw(kept)
+        ssim = "" if row["ssim"] is None else f", SSIM {row['ssim']:.4f}"
+        print(
+            f"    {row['psnr']:.2f} dB{ssim}, {row['steps']} steps, {1000 * row['frame_seconds']:.1f} ms a frame, "
+            f"{row['wall_seconds']:.1f} s wall, {row['peak_memory_mb']:.0f} MB",
+            flush=True,
+        )
+
+
+def _views(setup: Any) -> tuple[list[int], int]:
+    """Read the views to judge on, before anything takes long; the first one's width and height, and how many."""
+    from nerf_core.contract.errors import NerfError
+    from nerf_core.data.dataset import load_dataset
+
+    try:
+        views = load_dataset(setup.data, setup.downscale or 1, splits=(setup.split,)).splits[setup.split].views
+    except NerfError as error:
+        raise SystemExit(str(error)) from None
+    return [views[0].camera.width, views[0].camera.height], min(len(views), setup.views or len(views))
+
+
+def _gpu() -> str:
+    """The GPU's kind, as torch calls it."""
+    from nerf_core.methods.registry import available_devices
+
+    kind = available_devices()[0]["kind"]
+    if kind == "cpu":
+        raise SystemExit("This machine, or the torch installed here, has no GPU: `nerf doctor` says more.")
+    return kind
+
+
+def _say(kept: Any, text: str) -> None:
+    print(text, flush=True)
+    kept.note(text)
+
+
+def _fail(kept: Any, method: str, what: str, problem: Exception) -> None:
+    print(f"    FAILED: {problem}", flush=True)
+    kept.fail(method, what, str(problem))
+
+
+def _finish(kept: Any) -> None:
+    """Write what is known, and print the medians."""
+    from benchmark.kernels import lines
+    from benchmark.record import table
+
+    kept.write()
+    for start in kept.content["starts"]:
+        title = kept.content["titles"][start["method"]]
+        print(f"{title}: at most {start['seconds']:.1f} s from the command to the first step, {start['kind']}")
+    if "kernels" in kept.content:
+        print("\n" + "\n".join(lines(kept.content["kernels"])))
+    if kept.content["medians"]:
+        print("\n" + table(kept.content["medians"], kept.content["titles"]) + "\n")
+        _draw(kept, last=True)
+    print(f"Written to {kept.path}", flush=True)
+
+
+def _draw(kept: Any, last: bool = False) -> None:
+    if importlib.util.find_spec("matplotlib") is None:
+        if last:
+            print(f"No plot, because matplotlib is missing here; elsewhere: python tools/bench.py plot {kept.path}")
+        return
+    from benchmark.plot import draw
+
+    draw(kept.content, kept.plot_path)
+    if last:
+        print(f"Drawn in {kept.plot_path}")
+
+
+def _draw_again(path: Path) -> int:
+    from benchmark.plot import draw
+    from benchmark.record import read
+
+    content = read(path)
+    if not content["measurements"]:
+        raise SystemExit(f"'{path}' holds no measurement to draw.")
+    draw(content, path.with_suffix(".svg"))
+    print(f"Drawn in {path.with_suffix('.svg')}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -202,7 +202,7 @@ def enter(extras: Sequence[str]) -> None:
     environment = make_main(extras)
     if Path(sys.prefix).resolve() == environment.folder.resolve() and os.environ.get(_INSIDE) == "1":
         return
-    if problem := import_problem(environment.python, "bpy"):
+    if "demo" in extras and (problem := import_problem(environment.python, "bpy")):
         raise SystemExit(problem)
     arguments = [str(environment.python), *sys.argv]
     os.environ[_INSIDE] = "1"

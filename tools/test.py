@@ -3,6 +3,7 @@
     python tools/test.py                             core, and the Blender of .venv
     python tools/test.py --blender 4.2,4.5,5.0,5.2   core, and these Blender versions, each in its own environment
     python tools/test.py --window                    also a real Blender window (NERF_TEST_BLENDER names the program)
+    python tools/test.py --gpu                       also tests/gpu, which run by themselves where torch sees a GPU
     python tools/test.py -- -k camera -x             what follows is passed to pytest
 
 The environments are made on first use. Each Blender version runs in a process of its own, with a time limit. The
@@ -12,6 +13,7 @@ closing lines of all pytest runs are printed last; the exit code is 0 when nothi
 import argparse
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,7 +29,7 @@ ROOT = environment.ROOT
 SECONDS_TO_LEAVE = 20.0
 CLOSING_LINE = re.compile(r"=+ (.*\b(?:passed|failed|errors?|skipped|no tests ran|deselected)\b.* in [\d.]+s.*?) =+")
 NO_TESTS_COLLECTED = 5
-FOLDERS = ("core", "blender", "window")
+FOLDERS = ("core", "gpu", "blender", "window")
 
 
 @dataclass
@@ -65,6 +67,8 @@ def main() -> int:
     folders = [folder for folder in FOLDERS if chosen[folder] or not any(chosen.values())]
     if "core" in folders:
         run("core", python, "core")
+    if "gpu" in folders and (options.gpu or chosen["gpu"] or sees_gpu(python)):
+        run("gpu", python, "gpu")
     for version in options.blender if "blender" in folders else ():
         own = environment.MAIN_BLENDER[environment.python_version()]
         title = f"Blender {version or own}"
@@ -89,6 +93,14 @@ def main() -> int:
         print(f"{outcome.title}: {outcome.line}")
     print(f"===== {closing_line(outcomes)} =====", flush=True)
     return 1 if any(outcome.failed for outcome in outcomes) else 0
+
+
+def sees_gpu(python: Path) -> bool:
+    """Whether the torch of `python` sees an NVIDIA GPU; not asked where there is no driver, as it takes seconds."""
+    if not (shutil.which("nvidia-smi") or Path("/dev/nvidiactl").exists()):
+        return False
+    code = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+    return subprocess.run([str(python), "-c", code], capture_output=True).returncode == 0
 
 
 def closing_line(outcomes: list[Outcome]) -> str:
@@ -133,6 +145,7 @@ def _parse() -> tuple[argparse.Namespace, list[str]]:
         metavar="4.2,4.5,...",
         help=f"Blender versions to test on, of {', '.join(environment.BLENDER_VERSIONS)} (default: the one of .venv)",
     )
+    parser.add_argument("--gpu", action="store_true", help="also run tests/gpu, whether or not torch sees a GPU")
     parser.add_argument("--window", action="store_true", help="also run tests/window (needs NERF_TEST_BLENDER)")
     parser.add_argument("--limit", type=float, default=1500.0, help="seconds that one pytest process may take")
     return parser.parse_known_args()
