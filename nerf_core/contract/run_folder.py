@@ -12,6 +12,7 @@
 
 import json
 import os
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,24 @@ class RunFolder:
             )
         return data
 
+    def identity(self) -> str:
+        """The run's own id, 32 hex digits, which stays when the folder is moved or renamed.
+
+        A run that was made before runs had one gets one now.
+
+        Raises
+        ------
+        NerfError
+            When `run.json` cannot be read or written.
+        """
+        data = self.read()
+        known = data.pop("id", None)
+        if isinstance(known, str) and known:
+            return known
+        made = uuid.uuid4().hex
+        self.write({**{key: value for key, value in data.items() if key not in ("format", "version")}, "id": made})
+        return made
+
     def write(self, settings: dict[str, Any]) -> None:
         """Write `run.json`, whole or not at all."""
         write_json(self.settings, {"format": RUN_FORMAT, "version": RUN_VERSION, **settings})
@@ -126,5 +145,5 @@ def claim_run_folder(path: str | Path) -> RunFolder:
             f"The folder '{folder.root}' already holds other files (such as '{strangers[0]}') and is not a run of "
             "NeRF Toolkit; choose an empty or new folder."
         )
-    folder.write({})
+    folder.write({"id": uuid.uuid4().hex})
     return folder

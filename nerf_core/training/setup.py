@@ -137,6 +137,7 @@ def prepare(request: TrainRequest, events: TrainEvents, log: RunLog) -> Prepared
     method.load_views(dataset.splits["train"])
     facts = {
         **{key: value for key, value in known.items() if key not in ("format", "version")},
+        "id": folder.identity(),
         "data": _portable(data, folder.root),
         "downscale": downscale,
         "method": name,

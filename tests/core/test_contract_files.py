@@ -184,3 +184,15 @@ def test_data_set_files_hold_full_intrinsics_in_every_split(tmp_path):
             assert set(values) >= {"fl_x", "fl_y", "cx", "cy", "w", "h", "camera_angle_x", "k1", "p2"}
     assert {**train, **train["frames"][1]}["w"] == 32 and val["w"] == 64
     assert val["nerf_toolkit"] == {"color_space": "srgb", "has_alpha": True, "bounds": [[-1.0] * 3, [1.0] * 3]}
+
+
+def test_a_run_keeps_its_id_when_it_is_moved_and_old_runs_get_one(tmp_path):
+    run = claim_run_folder(tmp_path / "run")
+    identity = run.identity()
+    assert len(identity) == 32 and int(identity, 16) >= 0
+    run.root.rename(tmp_path / "moved")
+    moved = RunFolder(tmp_path / "moved")
+    assert moved.identity() == identity
+    moved.write({"seed": 7})  # as it was before runs had ids
+    made = moved.identity()
+    assert made != identity and moved.identity() == made and moved.read()["seed"] == 7
