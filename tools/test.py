@@ -27,7 +27,10 @@ import environment
 ROOT = environment.ROOT
 # A bpy process may hang when it ends, after all tests have passed: it gets this long after pytest's closing line.
 SECONDS_TO_LEAVE = 20.0
-CLOSING_LINE = re.compile(r"=+ (.*\b(?:passed|failed|errors?|skipped|no tests ran|deselected)\b.* in [\d.]+s.*?) =+")
+# Between "=" signs, or alone on its line with `-q`.
+CLOSING_LINE = re.compile(
+    r"^(?:=+ )?((?:\d+|no) (?:passed|failed|errors?|skipped|tests ran|deselected|warnings?)\b.* in [\d.]+s.*?)(?: =+)?$"
+)
 NO_TESTS_COLLECTED = 5
 FOLDERS = ("core", "gpu", "blender", "window")
 

@@ -311,7 +311,8 @@ def test_the_occupancy_grid_is_refreshed(kernel_device, generator):
         backend.load_arrays(before)
         step.refresh(backend.field, backend._numbers, backend._state, asked, batch, part)
         twice.append(backend.arrays()["occupancy/values"])
-    np.testing.assert_array_equal(*twice)
+    # But for the rounding of products, which the interpreter's matrix library adds up in an order of its own.
+    np.testing.assert_allclose(*twice, rtol=1e-5)
 
 
 def test_it_learns(kernel_device):

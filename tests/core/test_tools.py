@@ -92,6 +92,20 @@ def test_environment_names_the_system_library_that_is_missing(tool, tmp_path):
     assert "apt install" in environment.import_problem(fake, "bpy")
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("==== 2 failed, 5 passed in 61.20s (0:01:01) ====", "2 failed, 5 passed in 61.20s (0:01:01)"),
+        ("868 passed, 7 skipped in 339.39s (0:05:39)", "868 passed, 7 skipped in 339.39s (0:05:39)"),
+        ("==== no tests ran in 0.02s ====", "no tests ran in 0.02s"),
+        ("SKIPPED [1] tests/x.py:1: 3 passed in 2.0s", None),
+    ],
+)
+def test_pytest_s_closing_line_is_found_in_every_form(tool, line, said):
+    found = tool("test").CLOSING_LINE.search(line)
+    assert (found and found.group(1)) == said
+
+
 def test_all_runs_together_give_one_closing_line(tool):
     runner = tool("test")
     outcomes = [

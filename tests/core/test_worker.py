@@ -204,9 +204,10 @@ def test_points_and_traces_can_be_cancelled(core, trained, kind):
     # A picture replaces the pictures of its tag, and nothing else: the points go on until they are cancelled.
     picture = core.send("render", run=str(trained), camera=CAMERA, tag="task")
     other = core.send("trace", run=str(trained), camera=CAMERA, pixels=[[10, 10]], tag="other")
-    core.call("status", run=str(trained))
+    status = core.send("status", run=str(trained))
+    core.send("render.cancel", tag="task")
+    core.wait(status)
     assert not {running, behind} & core.answers.keys()
-    core.call("render.cancel", tag="task")
     for ident in (running, behind, picture):
         with pytest.raises(RemoteError) as caught:
             core.wait(ident)
