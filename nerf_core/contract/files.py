@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,23 +40,71 @@ def write_beside(path: str | Path, write: Callable[[Path], None]) -> None:
     NerfError
         When the disk is full, the folder cannot be written or vanished; `path` is then as it was.
     """
-    path = Path(path)
-    temporary: Path | None = None
+    beside = Beside(path)
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
-        write(temporary)
-        with open(temporary, "r+b") as stream:  # Windows only syncs what is open for writing
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_UMASK)  # mkstemp makes private files; these are ordinary ones
-        _replace(temporary, path)
+        with _told(beside.path):
+            write(beside.temporary)
+        beside.keep()
+    finally:
+        beside.discard()
+
+
+class Beside:
+    """A file that grows beside its place until :meth:`keep` renames it there; for what takes longer than one call.
+
+    Parameters
+    ----------
+    path : path
+        The file that shall exist, whole, afterwards.
+
+    Attributes
+    ----------
+    temporary : Path
+        Where to write: in the same folder, with the same suffix; it exists, empty.
+
+    Raises
+    ------
+    NerfError
+        When the folder cannot be written or is not there.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        with _told(self.path):
+            handle, name = tempfile.mkstemp(
+                dir=self.path.parent, prefix=f".{self.path.stem[:40]}-", suffix=self.path.suffix
+            )
+            os.close(handle)
+        self.temporary = Path(name)
+
+    def keep(self) -> None:
+        """Rename it over its place; a NerfError says why it cannot be, and what was there is as it was."""
+        with _told(self.path):
+            with open(self.temporary, "r+b") as stream:  # Windows only syncs what is open for writing
+                os.fsync(stream.fileno())
+            os.chmod(self.temporary, 0o666 & ~_UMASK)  # mkstemp makes private files; these are ordinary ones
+            _replace(self.temporary, self.path)
+
+    def discard(self) -> None:
+        """Delete what was not kept; after :meth:`keep` this does nothing."""
+        give_up = time.monotonic() + REPLACE_SECONDS
+        while True:
+            try:
+                self.temporary.unlink(missing_ok=True)
+                return
+            except OSError:  # what went wrong before matters more than a file left over
+                if sys.platform != "win32" or time.monotonic() >= give_up:
+                    return
+            time.sleep(0.05)  # a program that was just ended may still have it open
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn the system's error into a sentence about `path`."""
+    try:
+        yield
     except OSError as error:
         raise NerfError(f"Cannot write '{path}': {error.strerror or error}. {_advice(error)}") from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):  # what went wrong before matters more than a file left over
-                temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:

@@ -11,7 +11,9 @@ import numpy as np
 from ..contract.errors import Cancelled
 from ..contract.messages import CANCELLED, Message, failure
 from ..methods.base import Method, Trace
+from ..rendering.frame import Frame, render_frame
 from .params import MAX_POINTS, Params
+from .videos import VideoJob
 
 if TYPE_CHECKING:
     from .session import Session
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 Reply = tuple[dict[str, Any], dict[str, np.ndarray]]
 PROGRESS_SECONDS = 0.25
 TRACED_AT_ONCE = 512  # rays: what a cancelled trace has to wait for
-#: What is served first: a trace is quick, points take seconds.
-ORDER = ("trace", "render", "points")
+#: What is served first: a trace is quick, points take seconds, a video lets all others go between its frames.
+ORDER = ("trace", "render", "points", "video")
 
 
 @dataclass
@@ -31,11 +33,17 @@ class Waiting:
     params: Params
     tag: object = None
     cancelled: bool = False
+    video: VideoJob | None = None  # that has begun
 
     @property
     def kind(self) -> str:
         """The request's method."""
         return self.message.method or ""
+
+    def discard(self) -> None:
+        """Leave nothing half made behind."""
+        if self.video is not None:
+            self.video.discard()
 
 
 class Looking:
@@ -55,10 +63,11 @@ class Looking:
         self.session = session
         self.waiting: list[Waiting] = []
         self._running: Waiting | None = None
-        self.kinds: dict[str, Callable[[Waiting], Reply]] = {
+        self.kinds: dict[str, Callable[[Waiting], Reply | None]] = {
             "render": self._render,
             "points": self._points,
             "trace": self._trace,
+            "video": self._video,
         }
 
     def add(self, message: Message, params: Params) -> None:
@@ -86,7 +95,8 @@ class Looking:
             # Work is never nested: whatever arrives meanwhile only joins the line.
             self._running = entry
             try:
-                self.session.answer(entry.message, partial(self.kinds[kind], entry))
+                if not self.session.answer(entry.message, partial(self.kinds[kind], entry)):
+                    self.waiting.insert(0, entry)  # it goes on when its turn comes again
             finally:
                 self._running = None
             return
@@ -94,6 +104,7 @@ class Looking:
     def give_up(self) -> None:
         """Answer everything that still waits: the core is leaving."""
         for entry in self.waiting:
+            entry.discard()
             if entry.message.id is not None:
                 self.session.channel.send(failure(entry.message.id, CANCELLED, "the core is leaving"))
         self.waiting = []
@@ -107,6 +118,7 @@ class Looking:
         stale = [entry for entry in self.waiting if meant(entry)]
         self.waiting = [entry for entry in self.waiting if not meant(entry)]
         for entry in stale:
+            entry.discard()
             if entry.message.id is not None:
                 self.session.channel.send(failure(entry.message.id, CANCELLED, why))
         if self._running is not None and meant(self._running):
@@ -135,6 +147,31 @@ class Looking:
         frame = loaded.render(camera, *self._watch(entry, run, "Rendering", tag=entry.tag))
         result = {"width": camera.width, "height": camera.height, "seconds": frame.seconds, "samples": frame.samples}
         return result, {"rgba": frame.rgba, "depth": frame.depth}
+
+    def picture(self, params: Params, on_progress: Callable[[float], None]) -> Frame:
+        """A frame of the video whose turn it is, sRGB-encoded whatever the run's own colour space is."""
+        entry = self._running
+        told = time.perf_counter()
+
+        def should_stop() -> bool:
+            self.session.receive()
+            return (entry is not None and entry.cancelled) or self.session.leaving.is_set()
+
+        def now_and_then(done: float) -> None:
+            nonlocal told
+            if time.perf_counter() - told >= PROGRESS_SECONDS:
+                told = time.perf_counter()
+                on_progress(done)
+
+        return render_frame(
+            self.session.find(params.text("run")).method, params.camera(), None, should_stop, now_and_then
+        )
+
+    def _video(self, entry: Waiting) -> Reply | None:
+        if entry.video is None:
+            entry.video = VideoJob(self.session, entry.params)
+        result = entry.video.step()
+        return None if result is None else (result, {})
 
     def _points(self, entry: Waiting) -> Reply:
         from ..export.points import extract_points

@@ -44,6 +44,7 @@ from .training_events import WorkerEvents
 
 # A signal that arrives just before a sleep without end would not be handled until the next message.
 NAP_SECONDS = 0.5
+DROPPABLE = ("progress", "preview", "video.frame")  # notifications that a slow reader may miss
 OUT_OF_MEMORY = "The core ran out of memory; close other programs, or use smaller images, pictures or settings."
 
 
@@ -109,12 +110,18 @@ class Session:
 
     def notify(self, method: str, arrays: Mapping[str, np.ndarray] | None = None, **params: Any) -> None:
         """Send a notification; it is dropped when the reader is far behind."""
-        self.channel.send(notification(method, arrays, **params), droppable=method in ("progress", "preview"))
+        self.channel.send(notification(method, arrays, **params), droppable=method in DROPPABLE)
 
-    def answer(self, message: Message, work: Callable[[], Reply]) -> None:
-        """Do a request's work and send its result, or the error that it ended in."""
+    def answer(self, message: Message, work: Callable[[], Reply | None]) -> bool:
+        """Do a request's work and send its result, or the error that it ended in.
+
+        Returns whether that was all: work that gives None goes on another time.
+        """
         try:
-            result, arrays = work()
+            done = work()
+            if done is None:
+                return False
+            result, arrays = done
             reply = response(message.id, result, arrays)
         except Cancelled as error:
             reply = failure(message.id, CANCELLED, str(error) or "cancelled")
@@ -135,6 +142,7 @@ class Session:
             print(trace, flush=True)
         if message.id is not None:
             self.channel.send(reply)
+        return True
 
     def find(self, run: str) -> LoadedRun:
         """A run to look at: the one in training as it is now, another from its checkpoint."""
