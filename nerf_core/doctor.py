@@ -19,7 +19,8 @@ PACKAGES = (
     ("OpenEXR", "OpenEXR", "EXR images"),
     ("imageio", "imageio", "videos"),
     ("imageio-ffmpeg", "imageio_ffmpeg", "videos"),
-    ("scikit-image", "skimage", "SSIM"),
+    ("scikit-image", "skimage", "SSIM, meshes"),
+    ("fast-simplification", "fast_simplification", "decimated meshes"),
     ("tqdm", "tqdm", "progress bars"),
 )
 

@@ -225,7 +225,7 @@ def _failed(task: Task, error: CoreError) -> None:
 def _progress(task: Task, told: Mapping[str, Any]) -> None:
     if not task.running:
         return
-    if told.get("task") in ("render", "points", "trace"):
+    if told.get("task") in ("render", "points", "trace", "mesh", "volume"):
         part = (told.get("done") or 0.0) / (told.get("total") or 1.0)
         task.fraction = (task.done + min(1.0, max(0.0, part))) / max(task.total, 1)
     elif told.get("text"):

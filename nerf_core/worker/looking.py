@@ -1,4 +1,4 @@
-"""Requests that look at a run: pictures, points, traces. The newest picture first; a tag names what to cancel."""
+"""Requests that look at a run: pictures, points, traces, geometry. The newest picture first; a tag cancels."""
 
 import time
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from ..contract.errors import Cancelled
 from ..contract.messages import CANCELLED, Message, failure
 from ..methods.base import Method, Trace
 from ..rendering.frame import Frame, render_frame
+from . import geometry
 from .params import MAX_POINTS, Params
 from .videos import VideoJob
 
@@ -22,7 +23,7 @@ Reply = tuple[dict[str, Any], dict[str, np.ndarray]]
 PROGRESS_SECONDS = 0.25
 TRACED_AT_ONCE = 512  # rays: what a cancelled trace has to wait for
 #: What is served first: a trace is quick, points take seconds, a video lets all others go between its frames.
-ORDER = ("trace", "render", "points", "video")
+ORDER = ("trace", "render", "points", "mesh", "volume", "video")
 
 
 @dataclass
@@ -68,6 +69,8 @@ class Looking:
             "points": self._points,
             "trace": self._trace,
             "video": self._video,
+            "mesh": self._mesh,
+            "volume": self._volume,
         }
 
     def add(self, message: Message, params: Params) -> None:
@@ -189,6 +192,14 @@ class Looking:
         arrays = {"position": cloud.position, "density": cloud.density, "color": cloud.color}
         result = {"count": len(cloud.position), "threshold": cloud.threshold}
         return result, {name: np.asarray(array, dtype=np.float32) for name, array in arrays.items()}
+
+    def _mesh(self, entry: Waiting) -> Reply:
+        run = entry.params.text("run")
+        return geometry.mesh(self.session.find(run), entry.params, self._watch(entry, run, "Extracting the mesh"))
+
+    def _volume(self, entry: Waiting) -> Reply:
+        run = entry.params.text("run")
+        return geometry.volume(self.session.find(run), entry.params, self._watch(entry, run, "Sampling the density"))
 
     def _trace(self, entry: Waiting) -> Reply:
         run, camera, pixels = entry.params.text("run"), entry.params.camera(), entry.params.pixels()

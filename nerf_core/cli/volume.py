@@ -1,0 +1,55 @@
+"""Write a run's density as a volume: OpenVDB, or a NumPy archive."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ..contract.errors import NerfError
+from .common import add_device, add_json, add_overwrite, progress_bar, say
+
+HELP = "the density as an OpenVDB or NumPy volume"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `nerf volume` takes."""
+    parser.add_argument("run_dir", metavar="DIR", help="run folder")
+    parser.add_argument(
+        "--out", metavar="FILE", required=True, help="ends in .vdb, or in .npz (density, origin, spacing)"
+    )
+    parser.add_argument(
+        "--resolution", type=int, default=128, metavar="N", help="voxels along the box's longest side (default 128)"
+    )
+    add_overwrite(parser)
+    add_device(parser)
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Sample and write."""
+    from ..contract.files import make_folder
+    from ..export.density_grid import density_volume
+    from ..export.ownership import check_writable
+    from ..export.vdb import without_haze, write_npz, write_vdb
+    from ..training.load import load_run
+
+    out = Path(arguments.out)
+    if out.suffix.lower() not in (".vdb", ".npz"):
+        raise NerfError(f"A volume is written as OpenVDB or NumPy: '{out.name}' must end in .vdb or .npz.")
+    check_writable(out, arguments.overwrite)
+    loaded = load_run(arguments.run_dir, arguments.device)
+    with progress_bar("sampling the density") as progress:
+        grid, density = density_volume(loaded.method, loaded.bounds, arguments.resolution, progress)
+    make_folder(out.parent)
+    if out.suffix.lower() == ".vdb":
+        write_vdb(out, without_haze(density, loaded.bounds), grid.origin, grid.spacing)
+    else:
+        write_npz(out, density, grid.origin, grid.spacing)
+    shape = "x".join(str(n) for n in grid.shape)
+    say(arguments, f"{shape} voxels of {grid.spacing:.4g} scene units: {out}")
+    return {
+        "run": arguments.run_dir,
+        "out": str(out),
+        "shape": list(grid.shape),
+        "origin": grid.origin.tolist(),
+        "spacing": grid.spacing,
+    }

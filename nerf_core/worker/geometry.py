@@ -1,0 +1,68 @@
+"""The requests `mesh` and `volume`: a run's density as triangles, and as a regular grid."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..contract.errors import NerfError
+from ..contract.files import make_folder
+from ..contract.messages import MAX_ARRAY_BYTES
+from .params import Params
+
+if TYPE_CHECKING:
+    from ..training.load import LoadedRun
+
+Watch = tuple[Callable[[], bool], Callable[[float], None]]
+Reply = tuple[dict[str, Any], dict[str, np.ndarray]]
+
+
+def mesh(loaded: "LoadedRun", params: Params, watch: Watch) -> Reply:
+    """Answer `mesh`; `watch` is what asks whether to stop, and what tells progress."""
+    from ..export.mesh import extract_mesh
+
+    should_stop, on_progress = watch
+    found = extract_mesh(
+        loaded.method,
+        loaded.cameras,
+        loaded.bounds,
+        params.count("resolution", 1 << 20),
+        params.optional_number("threshold"),
+        params.optional_integer("faces"),
+        params.flag("drop_islands"),
+        int(loaded.settings.get("seed") or 0),
+        on_progress,
+        should_stop,
+    )
+    arrays = {"vertices": found.vertices, "faces": found.faces, "color": found.color, "normal": found.normal}
+    _check_size(sum(array.nbytes for array in arrays.values()), "mesh")
+    return {"vertices": len(found.vertices), "faces": len(found.faces), "threshold": found.threshold}, arrays
+
+
+def volume(loaded: "LoadedRun", params: Params, watch: Watch) -> Reply:
+    """Answer `volume`: with the array, or with the file that it was written to where `out` names one."""
+    from ..export.density_grid import Grid, density_volume
+    from ..export.vdb import without_haze, write_vdb
+
+    should_stop, on_progress = watch
+    resolution, out = params.count("resolution", 1 << 20), params.optional_text("out")
+    if out is not None and Path(out).suffix.lower() != ".vdb":
+        raise NerfError(f"A volume is written as OpenVDB: '{out}' must end in .vdb.")
+    if out is None:
+        _check_size(4 * int(np.prod(Grid.over(loaded.bounds, resolution).shape)), "volume")
+    grid, density = density_volume(loaded.method, loaded.bounds, resolution, on_progress, should_stop)
+    result = {"origin": grid.origin.tolist(), "spacing": grid.spacing, "shape": list(grid.shape)}
+    if out is None:
+        return result, {"density": density}
+    density = without_haze(density, loaded.bounds)
+    if not density.any():
+        raise NerfError("The run's box is empty: it has no density to write; train longer.")
+    make_folder(Path(out).parent)
+    write_vdb(out, density, grid.origin, grid.spacing)
+    return {**result, "out": out, "highest": float(density.max())}, {}
+
+
+def _check_size(size: int, what: str) -> None:
+    if size > MAX_ARRAY_BYTES:
+        raise NerfError(f"The {what} is too large to be sent ({size / 1e9:.1f} GB); choose a lower resolution.")
