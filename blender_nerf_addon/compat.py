@@ -24,6 +24,28 @@ def choose_png(image_settings: bpy.types.ImageFormatSettings) -> None:
         image_settings.file_format = "PNG"
 
 
+def choose_multilayer(image_settings: bpy.types.ImageFormatSettings) -> None:
+    """Set the file format to an uncompressed multilayer EXR of 32-bit floats, all in one part."""
+    if hasattr(image_settings, "media_type"):
+        image_settings.media_type = "MULTI_LAYER_IMAGE"
+    image_settings.file_format = "OPEN_EXR_MULTILAYER"
+    image_settings.color_depth = "32"
+    image_settings.exr_codec = "NONE"
+    if hasattr(image_settings, "use_exr_interleave"):  # from 5.0 on each layer would be a part of its own
+        image_settings.use_exr_interleave = True
+
+
+def pass_spellings(name: str) -> tuple[str, ...]:
+    """What a render pass is called in a multilayer EXR; the object index was renamed in 5.0."""
+    return ("Object Index", "IndexOB") if name == "Object Index" else (name,)
+
+
+def sample_pixel_centres(settings: Any) -> None:
+    """Have Cycles sample nowhere but in the middle of the pixels, where it can (5.1 and later)."""
+    if hasattr(settings, "use_pixel_jitter"):
+        settings.use_pixel_jitter = False
+
+
 def action_curves(animation: bpy.types.AnimData) -> Iterator[bpy.types.FCurve]:
     """The f-curves that drive a datablock: the action's own (to 4.3), or those of its slot (from 4.4)."""
     action = animation.action

@@ -10,10 +10,10 @@ from ..importers.point_display import RESULT_KEY
 from ..jobs import runs
 from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
-from ..vendor.nerf_core.contract.files import make_folder, write_beside, write_json
+from ..vendor.nerf_core.contract.files import make_folder, write_json
 from ..vendor.nerf_core.contract.run_folder import RunFolder
 from ..vendor.nerf_core.contract.transforms import DatasetFacts, FrameRecord, write_transforms
-from . import folders, picture
+from . import folders, passes, picture
 from .bounds import GEOMETRY, with_sources
 from .cameras import Frame, apply_frame, camera_from_blender, camera_to_blender
 from .plan import CapturePlan, View
@@ -154,8 +154,9 @@ class CaptureJob:
             camera = self._resolve(scene, layer, view)
             self._prepare(scene, layer, guard)
             _put_camera(scene, camera, guard)
-            picture.render(scene)
-            write_beside(self.run.dataset / view.file_path, lambda path: picture.save(scene, path, camera))
+            picture.take(scene, layer, self.run.dataset / view.file_path, camera)
+            if self.plan.passes:
+                passes.take(scene, layer, guard, self.run, self.plan, view.file_path, camera)
         return camera
 
     def _resolve(self, scene: bpy.types.Scene, layer: bpy.types.ViewLayer, view: View) -> Camera:
@@ -188,15 +189,18 @@ class CaptureJob:
 
     def _find_finished(self) -> None:
         """Views of an earlier start whose pictures are whole and whose cameras are known; unfinished files go."""
-        for path in self.run.dataset.glob("*/.*-*.png"):  # what `write_beside` left when Blender was killed
-            path.unlink(missing_ok=True)
+        for suffix in ("png", "exr"):  # what `write_beside` left when Blender was killed
+            for path in self.run.dataset.rglob(f".*-*.{suffix}"):
+                path.unlink(missing_ok=True)
         state = folders.read_state(self.run.root) or {}
         known = state.get("cameras") or {}
         for view in self.plan.views:
             camera = view.camera
             if camera is None and view.file_path in known:
                 camera = Camera.from_dict(known[view.file_path])
-            if camera is not None and picture.is_whole(self.run.dataset / view.file_path, camera):
+            if camera is None or not picture.is_whole(self.run.dataset / view.file_path, camera):
+                continue
+            if passes.are_whole(self.run, self.plan.passes, view.file_path, camera):
                 self._cameras[view.file_path] = camera
 
     def _write_state(self) -> None:
@@ -216,8 +220,22 @@ class CaptureJob:
         )
 
     def _finish(self) -> None:
-        frames = [FrameRecord(view.file_path, view.split, self._cameras[view.file_path]) for view in self.plan.views]
-        facts = DatasetFacts(bounds=self.plan.bounds, color_space="srgb", has_alpha=self.plan.transparent)
+        plan = self.plan
+        frames = [
+            FrameRecord(
+                view.file_path,
+                view.split,
+                self._cameras[view.file_path],
+                passes.frame_keys(plan.passes, view.file_path),
+            )
+            for view in plan.views
+        ]
+        facts = DatasetFacts(
+            bounds=plan.bounds,
+            color_space=plan.color_space,
+            has_alpha=plan.transparent,
+            object_index=plan.object_index if "index" in plan.passes else None,
+        )
         write_transforms(self.run.dataset, frames, facts)
         self._complete = True
         self._write_state()

@@ -172,5 +172,6 @@ def _difference(plan: Any, fingerprint: dict[str, Any]) -> str:
     wanted = json.loads(json.dumps(fingerprint))
     if not isinstance(plan, dict):
         return "unknown ones"
-    words = {"views": "cameras", "only": "objects"}
-    return ", ".join(words.get(key, key) for key in wanted if plan.get(key) != wanted[key])
+    words = {"views": "cameras", "only": "objects", "object_index": "object indices"}
+    keys = [*wanted, *(key for key in plan if key not in wanted)]
+    return ", ".join(words.get(key, key) for key in keys if plan.get(key) != wanted.get(key))

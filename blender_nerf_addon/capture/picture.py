@@ -6,8 +6,11 @@ from pathlib import Path
 import bpy
 
 from .. import compat
+from ..importers import decode, encode
 from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
+from ..vendor.nerf_core.contract.files import write_beside, write_bytes
+from . import layers
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
@@ -41,6 +44,26 @@ def choose_quality(scene: bpy.types.Scene, samples: int, denoise: bool) -> None:
         scene.eevee.taa_render_samples = samples
 
 
+def take(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, path: Path, camera: Camera) -> None:
+    """Render a view and write it whole: an 8-bit sRGB PNG, or a scene-linear EXR where the path ends so.
+
+    Call it inside a `SceneGuard`.
+
+    Raises
+    ------
+    NerfError
+        When rendering fails or the file cannot be written.
+    """
+    is_exr = path.suffix == ".exr"
+    if is_exr:
+        layers.choose_passes(layer, ("combined",))
+    render(scene)
+    if is_exr:
+        write_bytes(path, _linear(scene, camera))
+    else:
+        write_beside(path, lambda beside: save(scene, beside, camera))
+
+
 def render(scene: bpy.types.Scene) -> None:
     """Render the scene as it is set; Blender waits meanwhile.
 
@@ -67,9 +90,7 @@ def save(scene: bpy.types.Scene, path: Path, camera: Camera) -> None:
     NerfError
         When there is no such picture.
     """
-    result = next((image for image in bpy.data.images if image.type == "RENDER_RESULT"), None)
-    if result is None:
-        raise NerfError("Blender rendered no picture; check the render engine.")
+    result = layers.render_result()
     try:
         result.save_render(str(path), scene=scene)
     except RuntimeError as error:
@@ -77,14 +98,13 @@ def save(scene: bpy.types.Scene, path: Path, camera: Camera) -> None:
         raise NerfError(f"Blender could not save the picture '{path}': {str(error).strip()}") from error
     if not is_whole(path, camera):
         _probe(path)
-        raise NerfError(
-            f"The render engine '{scene.render.engine}' gave no whole picture of {camera.width}x{camera.height} "
-            "pixels; check that it renders this scene."
-        )
+        raise _no_picture(scene, camera)
 
 
 def is_whole(path: Path, camera: Camera) -> bool:
-    """Whether a PNG of the camera's size lies at `path`, from its first to its last bytes."""
+    """Whether a PNG or EXR of the camera's size lies at `path`, from its first to its last bytes."""
+    if path.suffix == ".exr":
+        return decode.is_whole(path, camera.width, camera.height)
     try:
         with open(path, "rb") as stream:
             head = stream.read(24)
@@ -95,6 +115,23 @@ def is_whole(path: Path, camera: Camera) -> bool:
     if len(head) < 24 or not head.startswith(_PNG_START) or tail != _PNG_END:
         return False
     return struct.unpack(">II", head[16:24]) == (camera.width, camera.height)
+
+
+def _linear(scene: bpy.types.Scene, camera: Camera) -> bytes:
+    """What was rendered last as an EXR file: linear Rec.709, premultiplied; no alpha where nothing is transparent."""
+    transparent = scene.render.film_transparent
+    rgba = layers.pick(layers.read(scene), "Combined", "RGBA")
+    if rgba.shape[:2] != (camera.height, camera.width):
+        raise _no_picture(scene, camera)
+    rgba = layers.linear_rec709(rgba)
+    return encode.exr_channels({name: rgba[..., i] for i, name in enumerate("RGBA" if transparent else "RGB")})
+
+
+def _no_picture(scene: bpy.types.Scene, camera: Camera) -> NerfError:
+    return NerfError(
+        f"The render engine '{scene.render.engine}' gave no whole picture of {camera.width}x{camera.height} pixels; "
+        "check that it renders this scene."
+    )
 
 
 def _choose_colours(scene: bpy.types.Scene, alpha: bool) -> None:

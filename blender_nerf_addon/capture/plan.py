@@ -1,11 +1,12 @@
 """A capture's plan: which views, through which cameras, with which look; what decides whether it can be resumed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..vendor.nerf_core.contract.camera import Camera
+from ..vendor.nerf_core.contract.transforms import ColorSpace
 from . import rigs
 
 
@@ -48,6 +49,12 @@ class CapturePlan:
         The render engine's id.
     only : tuple of str or None
         The names of the objects that are rendered alone; None renders all.
+    passes : tuple of str
+        What is captured beside the pictures, of `passes.KINDS`.
+    subject : tuple of str or None
+        The names of the objects that a mask shows; None shows all that is rendered.
+    object_index : dict of str to int
+        Object's name to its number in the object indices.
     """
 
     views: tuple[View, ...]
@@ -57,6 +64,14 @@ class CapturePlan:
     denoise: bool
     engine: str
     only: tuple[str, ...] | None = None
+    passes: tuple[str, ...] = ()
+    subject: tuple[str, ...] | None = None
+    object_index: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def color_space(self) -> ColorSpace:
+        """Of the pictures: 'linear' for EXR, else 'srgb'."""
+        return "linear" if self.views and self.views[0].file_path.endswith(".exr") else "srgb"
 
     @property
     def moves_in_time(self) -> bool:
@@ -65,7 +80,16 @@ class CapturePlan:
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same for a later capture to go on with this one's pictures, as plain JSON."""
+        # Settings of later versions count where they are used: a capture of an earlier one can be gone on with.
+        later: dict[str, Any] = {}
+        if self.passes:
+            later["passes"] = list(self.passes)
+        if "mask" in self.passes and self.subject is not None:
+            later["subject"] = sorted(self.subject)
+        if "index" in self.passes:
+            later["object_index"] = dict(self.object_index)
         return {
+            **later,
             "views": [
                 {
                     "file_path": view.file_path,
@@ -84,14 +108,14 @@ class CapturePlan:
         }
 
 
-def name_views(items: list[tuple[str, Camera | None, int | None]]) -> tuple[View, ...]:
+def name_views(items: list[tuple[str, Camera | None, int | None]], suffix: str = ".png") -> tuple[View, ...]:
     """Views from (split, camera, frame), numbered from 1 within their split; training first."""
     views = []
     for split in rigs.SPLITS:
         chosen = [item for item in items if item[0] == split]
         digits = max(4, len(str(len(chosen))))
         views += [
-            View(f"{split}/{number:0{digits}d}.png", split, camera, frame)
+            View(f"{split}/{number:0{digits}d}{suffix}", split, camera, frame)
             for number, (_, camera, frame) in enumerate(chosen, start=1)
         ]
     return tuple(views)

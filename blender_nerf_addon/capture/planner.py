@@ -9,8 +9,8 @@ from ..importers.point_display import RESULT_KEY
 from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
 from . import bounds as bounds_module
-from . import rigs
-from .bounds import GEOMETRY
+from . import passes, rigs
+from .bounds import GEOMETRY, with_sources
 from .cameras import Frame, camera_from_blender
 from .plan import CapturePlan, View, name_views
 
@@ -45,6 +45,8 @@ def make_plan(
     only = None
     if subject is not None and settings.isolate:
         only = tuple(sorted(item.name_full for item in subject if item.type in GEOMETRY or item.is_instancer))
+    kinds = chosen_passes(settings)
+    passes.check(scene, kinds)
     return CapturePlan(
         views=views,
         bounds=box,
@@ -53,7 +55,29 @@ def make_plan(
         denoise=settings.use_denoise,
         engine=scene.render.engine,
         only=only,
+        passes=kinds,
+        subject=None if subject is None else tuple(sorted(item.name_full for item in with_sources(subject))),
+        object_index=number_objects(view_layer) if "index" in kinds else {},
     )
+
+
+def picture_suffix(settings: Any) -> str:
+    """How the pictures' names end."""
+    return ".exr" if settings.picture_format == "EXR" else ".png"
+
+
+def chosen_passes(settings: Any) -> tuple[str, ...]:
+    """What is captured beside the pictures, of `passes.KINDS`."""
+    return tuple(kind for kind in passes.KINDS if getattr(settings, f"use_{kind}"))
+
+
+def number_objects(view_layer: bpy.types.ViewLayer) -> dict[str, int]:
+    """Object's full name to its number: the pass indices that the person gave, or 1, 2, 3 ... by name where none is."""
+    items = with_sources(bounds_module.rendered_objects(view_layer))
+    items = sorted((item for item in items if item.type in GEOMETRY), key=lambda item: item.name_full)
+    if any(item.pass_index for item in items):
+        return {item.name_full: item.pass_index for item in items}
+    return {item.name_full: number for number, item in enumerate(items, start=1)}
 
 
 def find_subject(
@@ -134,7 +158,7 @@ def _views(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer, settings: An
         (view.split, Camera(lens.width, lens.height, lens.fl_x, lens.fl_y, lens.cx, lens.cy, view.c2w,
                             clip_start=near, clip_end=far), None)
         for view in rigs.place(directions, box.mean(axis=0), radius)
-    ])  # fmt: skip
+    ], picture_suffix(settings))  # fmt: skip
 
 
 def _rig_lens(frame: Frame, focal_length: float) -> Camera:
@@ -162,7 +186,7 @@ def _camera_views(
     splits = rigs.split_sequence(len(items), settings.val_count, settings.test_count)
     return name_views([
         (split, camera_from_blender(item, depsgraph, frame), None) for split, item in zip(splits, items, strict=True)
-    ])  # fmt: skip
+    ], picture_suffix(settings))  # fmt: skip
 
 
 def _animation_views(scene: bpy.types.Scene, settings: Any) -> tuple[View, ...]:
@@ -170,4 +194,6 @@ def _animation_views(scene: bpy.types.Scene, settings: Any) -> tuple[View, ...]:
         raise NerfError("The scene has no active camera whose animation could be followed: set one.")
     frames = range(scene.frame_start, scene.frame_end + 1, settings.frame_step)
     splits = rigs.split_sequence(len(frames), settings.val_count, settings.test_count)
-    return name_views([(split, None, number) for split, number in zip(splits, frames, strict=True)])
+    return name_views(
+        [(split, None, number) for split, number in zip(splits, frames, strict=True)], picture_suffix(settings)
+    )

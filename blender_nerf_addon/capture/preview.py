@@ -25,7 +25,7 @@ def show(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer, settings: Any,
     settings.preview_collection = collection
     size = 0.08 * float(np.linalg.norm(plan.bounds[1] - plan.bounds[0]))
     for file_path, camera in cameras:
-        item = new_camera(camera, f"NeRF {file_path.removesuffix('.png')}")
+        item = new_camera(camera, f"NeRF {file_path.rpartition('.')[0]}")
         item.data.display_size = size
         item.hide_select = True
         collection.objects.link(item)

@@ -28,6 +28,12 @@ RIGS = (
 )
 
 
+FORMATS = (
+    ("PNG", "PNG", "8 bits, sRGB as it looks on the screen with the view Standard, straight alpha"),
+    ("EXR", "OpenEXR", "32-bit floats, scene-linear Rec.709, premultiplied alpha: bright lights keep their value"),
+)
+
+
 class NERF_PG_object(bpy.types.PropertyGroup):
     """A pointer to an object, for lists of them."""
 
@@ -139,6 +145,20 @@ class NERF_PG_capture(bpy.types.PropertyGroup):
         max=1 << 20,
     )
     use_denoise: BoolProperty(name="Denoise", description="Denoise the pictures (Cycles)", default=True)
+    picture_format: EnumProperty(name="Format", description="How the pictures are stored", items=FORMATS, default="PNG")
+    use_depth: BoolProperty(
+        name="Depth",
+        description="Write each pixel's distance to the first surface, along its own ray, in scene units (float EXR)",
+    )
+    use_normal: BoolProperty(
+        name="Normal", description="Write the surface's normal at each pixel, world space (float EXR)"
+    )
+    use_mask: BoolProperty(name="Mask", description="Write how much of each pixel the subject covers (grey PNG)")
+    use_index: BoolProperty(
+        name="Object Index",
+        description="Write each pixel's object as its pass index (float EXR). While no object has one, they are "
+        "numbered by name from 1; the data set lists them",
+    )
     folder: StringProperty(
         name="Folder",
         description="Where runs are kept. Empty: the folder of the preferences, or 'nerf' beside the .blend file, "

@@ -6,6 +6,7 @@ from typing import Any
 
 import bpy
 
+from ..capture import passes
 from ..jobs import runs
 from ..vendor.nerf_core.contract.errors import NerfError
 from .common import command, count, natural, run
@@ -30,7 +31,20 @@ def add(commands: Any) -> None:
     capture.add_argument("--radius", type=float, metavar="R", help="their distance; fitted to the subject by default")
     capture.add_argument("--frame-step", type=count, metavar="N", help="of the camera animation, every Nth frame")
     capture.add_argument("--samples", type=natural, metavar="N", help="render samples a pixel; 0: the scene's own")
+    capture.add_argument("--format", choices=("png", "exr"), help="8-bit sRGB, or scene-linear floats")
+    capture.add_argument(
+        "--passes", type=_kinds, metavar="KIND,...", help=f"beside the pictures: of {', '.join(passes.KINDS)}; or none"
+    )
     capture.add_argument("--opaque", action="store_true", help="keep the background instead of transparency")
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    """Passes, by their names with commas between."""
+    names = () if text == "none" else tuple(name.strip() for name in text.split(","))
+    unknown = [name for name in names if name not in passes.KINDS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"'{unknown[0]}' is none of {', '.join(passes.KINDS)}")
+    return names
 
 
 def _capture(options: argparse.Namespace, scene: bpy.types.Scene) -> None:
@@ -46,6 +60,7 @@ def _capture(options: argparse.Namespace, scene: bpy.types.Scene) -> None:
         ("focal_length", options.lens),
         ("samples", options.samples),
         ("frame_step", options.frame_step),
+        ("picture_format", options.format and options.format.upper()),
     ):
         if value is not None:
             setattr(settings, name, value)
@@ -56,6 +71,9 @@ def _capture(options: argparse.Namespace, scene: bpy.types.Scene) -> None:
             raise NerfError("--resolution takes one number, or width and height.")
         settings.use_scene_size = False
         settings.resolution_x, settings.resolution_y = options.resolution[0], options.resolution[-1]
+    if options.passes is not None:
+        for kind in passes.KINDS:
+            setattr(settings, f"use_{kind}", kind in options.passes)
     if options.opaque:
         settings.use_transparent = False
     run(bpy.ops.nerf.capture)

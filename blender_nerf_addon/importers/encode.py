@@ -5,6 +5,7 @@ Every file carries a mark in its header, by which a later rendering knows that i
 
 import struct
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -33,25 +34,22 @@ def png(rgba: np.ndarray) -> bytes:
     filtered[:, 0] = 2
     filtered[0, 1:] = rows[0]
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
-    chunks = (
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)),
-        (b"sRGB", b"\0"),
-        (b"tEXt", b"Software\0" + MARK),
-        (b"IDAT", zlib.compress(filtered.data, _LEVEL)),
-        (b"IEND", b""),
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
-    )
+    return _png_file(struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0), filtered)
 
 
 def exr(rgba: np.ndarray) -> bytes:
     """An OpenEXR file of (H, W, 4) premultiplied linear floats: 32 bits a channel, ZIP, every float as it is."""
-    height, width = rgba.shape[:2]
+    return exr_channels({name: rgba[..., i] for i, name in enumerate("RGBA")})
+
+
+def exr_channels(channels: Mapping[str, np.ndarray]) -> bytes:
+    """An OpenEXR file of (H, W) floats by channel name: 32 bits a channel, ZIP, every float as it is."""
+    names = sorted(channels)  # the format's order, each with type FLOAT and sampling 1, 1
+    height, width = channels[names[0]].shape
     window = struct.pack("<4i", 0, 0, width - 1, height - 1)
-    names = (b"A", b"B", b"G", b"R")  # in this order, each with type FLOAT and sampling 1, 1
+    listed = b"".join(name.encode("ascii") + b"\0" + struct.pack("<4i", 2, 0, 1, 1) for name in names)
     attributes = (
-        (b"channels", b"chlist", b"".join(name + b"\0" + struct.pack("<4i", 2, 0, 1, 1) for name in names) + b"\0"),
+        (b"channels", b"chlist", listed + b"\0"),
         (b"compression", b"compression", b"\3"),
         (b"dataWindow", b"box2i", window),
         (b"displayWindow", b"box2i", window),
@@ -67,7 +65,7 @@ def exr(rgba: np.ndarray) -> bytes:
     )
     head += b"\0"
     # A row holds its channels one after the other.
-    rows = np.ascontiguousarray(np.moveaxis(np.asarray(rgba, dtype="<f4")[..., ::-1], 2, 1))
+    rows = np.stack([np.asarray(channels[name], dtype="<f4") for name in names], axis=1)
     blocks = []
     for start in range(0, height, _EXR_ROWS):
         packed = _exr_block(rows[start : start + _EXR_ROWS].tobytes())
@@ -77,6 +75,14 @@ def exr(rgba: np.ndarray) -> bytes:
     return b"".join([head, offsets.astype("<u8").tobytes(), *blocks])
 
 
+def png_grey(values: np.ndarray) -> bytes:
+    """A PNG file of (H, W) uint8 values: one grey channel."""
+    height, width = values.shape
+    filtered = np.zeros((height, 1 + width), dtype=np.uint8)
+    filtered[:, 1:] = values
+    return _png_file(struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0), filtered)
+
+
 def is_ours(path: Path) -> bool:
     """Whether an existing picture carries our mark."""
     try:
@@ -84,6 +90,20 @@ def is_ours(path: Path) -> bool:
             return MARK in stream.read(_HEAD)
     except OSError:
         return False
+
+
+def _png_file(head: bytes, rows: np.ndarray) -> bytes:
+    """From the IHDR chunk's content and the filtered rows."""
+    chunks = (
+        (b"IHDR", head),
+        (b"sRGB", b"\0"),
+        (b"tEXt", b"Software\0" + MARK),
+        (b"IDAT", zlib.compress(rows.data, _LEVEL)),
+        (b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
 
 
 def _exr_block(raw: bytes) -> bytes:

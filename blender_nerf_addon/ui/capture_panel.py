@@ -101,10 +101,14 @@ class NERF_PT_capture_pictures(_Sidebar, bpy.types.Panel):
             size = layout.column(align=True)
             size.prop(settings, "resolution_x")
             size.prop(settings, "resolution_y")
+        layout.prop(settings, "picture_format")
         layout.prop(settings, "use_transparent")
         layout.prop(settings, "samples")
         if context.scene.render.engine == "CYCLES":
             layout.prop(settings, "use_denoise")
+        passes = layout.column(heading="Passes", align=True)
+        for name in ("use_depth", "use_normal", "use_mask", "use_index"):
+            passes.prop(settings, name)
 
 
 def _draw_progress(layout: bpy.types.UILayout, job: Any) -> None:

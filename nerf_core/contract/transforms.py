@@ -6,8 +6,8 @@ OpenGL axes and Blender's world, as all three readers expect. Reading is `nerf_c
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,16 @@ from .files import write_json
 SPLITS = ("train", "val", "test")
 ColorSpace = Literal["srgb", "linear"]
 TOOLKIT_KEY = "nerf_toolkit"  # our own facts live under this key, which other readers pass over
+# The keys of a frame for what was captured beside its image. Depth is a float EXR with the channel V: the distance
+# along the unit ray through the pixel's centre, world units, 0 where nothing is hit (`"depth": "distance"` says so).
+# Normals are unit vectors of the world in a float EXR's X, Y, Z. A mask is an 8-bit PNG, white where the subject is.
+# Object indices are whole numbers in a float EXR's V.
+PASS_KEYS = {
+    "depth": "depth_file_path",
+    "normal": "normal_file_path",
+    "mask": "mask_path",
+    "index": "object_index_file_path",
+}
 FARTHEST = 1e12  # world units from the origin; beyond, a difference of two places is mostly rounding
 
 
@@ -29,6 +39,8 @@ class FrameRecord:
     file_path: str  # relative to the data set, forward slashes, with extension, such as "train/0001.png"
     split: str
     camera: Camera
+    # What lies beside the image: one of `PASS_KEYS`' values to a path like `file_path`.
+    passes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,11 +55,14 @@ class DatasetFacts:
         Display-referred sRGB (PNG) or scene-linear (EXR).
     has_alpha : bool
         Whether alpha tells the subject from the background (straight alpha in PNG, premultiplied in EXR).
+    object_index : mapping of str to int or None
+        What the object indices mean: object's name to its number; 0 is nothing.
     """
 
     bounds: np.ndarray | None = None
     color_space: ColorSpace = "srgb"
     has_alpha: bool = True
+    object_index: Mapping[str, int] | None = None
 
 
 def is_box(corners: np.ndarray) -> bool:
@@ -114,12 +129,20 @@ def _document(frames: Sequence[FrameRecord], facts: DatasetFacts, keep_extension
         "has_alpha": facts.has_alpha,
         "bounds": None if facts.bounds is None else np.asarray(facts.bounds, dtype=np.float64).tolist(),
     }
+    kinds = {key for frame in frames for key in frame.passes}
+    if PASS_KEYS["depth"] in kinds:
+        document[TOOLKIT_KEY]["depth"] = "distance"
+    if PASS_KEYS["normal"] in kinds:
+        document[TOOLKIT_KEY]["normal"] = "world"
+    if facts.object_index is not None:
+        document[TOOLKIT_KEY]["object_index"] = dict(facts.object_index)
     document["frames"] = []
     for frame, own in zip(frames, per_frame, strict=True):
         path = frame.file_path
         if not keep_extension and path.endswith(".png"):
             path = "./" + path.removesuffix(".png")
         entry: dict[str, Any] = {"file_path": path}
+        entry.update(frame.passes)
         entry.update({key: value for key, value in own.items() if key not in shared})
         if frame.camera.kind != "perspective":
             entry["kind"] = frame.camera.kind

@@ -13,6 +13,7 @@ VOLATILE = {
     *("active_strip", "filepath", "is_dirty", "library_weak_reference", "pixels", "statistics", "users"),
     *("cache_raw_size", "cache_final_size"),
     *("enabled", "is_unavailable"),  # of node sockets: computed when a material is first used
+    "linear_colorspace_settings",  # of a PNG: filled in when a format is chosen for the first time, and not used
     "uv_sculpt",  # reading it crashes Blender 4.2 without a window
 }
 
