@@ -8,6 +8,8 @@ from . import cli, preferences, properties
 from .capture import settings as capture_settings
 from .jobs import core, managed, pump, tasks, training
 from .jobs import settings as job_settings
+from .objects import find as object_find
+from .objects import properties as object_properties
 from .operators import cameras, capture, inspect, live_preview, points, render, train
 from .operators import core as core_operators
 from .ui import capture_panel, panels
@@ -19,6 +21,8 @@ MODULES: tuple[ModuleType, ...] = (
     capture_settings,
     job_settings,
     properties,
+    object_properties,
+    object_find,
     core,
     managed,
     tasks,
