@@ -6,6 +6,7 @@ from bpy.props import PointerProperty, StringProperty
 from . import compat
 from .capture.settings import NERF_PG_capture
 from .jobs.settings import NERF_PG_inspect, NERF_PG_points, NERF_PG_render, NERF_PG_training
+from .videos.settings import NERF_PG_video
 
 
 class NERF_PG_scene(bpy.types.PropertyGroup):
@@ -22,6 +23,7 @@ class NERF_PG_scene(bpy.types.PropertyGroup):
     render: PointerProperty(type=NERF_PG_render)
     points: PointerProperty(type=NERF_PG_points)
     inspect: PointerProperty(type=NERF_PG_inspect)
+    video: PointerProperty(type=NERF_PG_video)
 
 
 CLASSES = (NERF_PG_scene,)

@@ -12,7 +12,9 @@ from .objects import find as object_find
 from .objects import properties as object_properties
 from .operators import cameras, capture, inspect, live_preview, points, render, train
 from .operators import core as core_operators
-from .ui import capture_panel, panels
+from .operators import video as video_operators
+from .ui import capture_panel, panels, video_panel
+from .videos import settings as video_settings
 
 # In the order of registration: what others refer to comes first. A module may hold CLASSES (a tuple of classes for
 # Blender) and functions register() and unregister() for handlers, timers, properties and commands.
@@ -20,6 +22,7 @@ MODULES: tuple[ModuleType, ...] = (
     preferences,
     capture_settings,
     job_settings,
+    video_settings,
     properties,
     object_properties,
     object_find,
@@ -36,8 +39,10 @@ MODULES: tuple[ModuleType, ...] = (
     points,
     inspect,
     cameras,
+    video_operators,
     capture_panel,
     panels,
+    video_panel,
     cli,
 )
 

@@ -13,7 +13,7 @@ import bpy
 from ..jobs import core, tasks, training
 from ..jobs.training import Training
 from ..vendor.nerf_core.contract.errors import NerfError
-from . import capture, inspect, points, render, train
+from . import animation, capture, inspect, points, render, train, turntable
 from .common import check_save, save
 
 PROGRAM = "blender SCENE.blend --command nerf"
@@ -21,7 +21,7 @@ EXIT_BAD = 2
 PROGRESS_SECONDS = 1.0
 CORE_SECONDS = 10.0  # for the core to save and leave
 # Each has a function add(commands), which describes it and names what executes it.
-COMMANDS: tuple[ModuleType, ...] = (capture, train, render, points, inspect)
+COMMANDS: tuple[ModuleType, ...] = (capture, train, render, turntable, animation, points, inspect)
 
 _handle: Any = None
 
@@ -103,7 +103,8 @@ class _Progress:
     def task(self, told: tasks.Task) -> None:
         """Of a picture, points or a trace."""
         if told.running:
-            self._say(told.title.lower(), f"{told.fraction:4.0%}  {told.text}")
+            left = "" if told.seconds_left is None else f", {told.seconds_left:.0f} s left"
+            self._say(told.title.lower(), f"{told.fraction:4.0%}  {told.text}{left}")
 
     def _say(self, what: str, text: str) -> None:
         now = time.monotonic()

@@ -325,8 +325,11 @@ class CoreProcess:
     def _progress(self, params: dict[str, Any]) -> None:
         for call in list(self._calls.values()):
             belongs = params.get("task") in (call.method, "load", "warm_up")
-            same_run = params.get("run") in (None, call.params.get("run"))
-            if call.on_progress is not None and belongs and same_run:
+            if params.get("tag") is not None:
+                belongs = belongs and params["tag"] == call.params.get("tag")
+            elif call.params.get("run") is not None:  # one that asks for several runs names none
+                belongs = belongs and params.get("run") in (None, call.params["run"])
+            if call.on_progress is not None and belongs:
                 _guarded(call.on_progress, params)
 
     def _fail(self, call: Call, error: CoreError) -> None:

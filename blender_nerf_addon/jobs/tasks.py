@@ -50,6 +50,8 @@ class Task:
         'running', then 'done', 'failed' (its error is in `text`) or 'cancelled'.
     fraction : float
         0 to 1, over all steps.
+    seconds_left : float or None
+        Where the core tells it.
     results : list
         What the steps' handlers returned.
     """
@@ -60,8 +62,10 @@ class Task:
     text: str = ""
     done: int = 0
     fraction: float = 0.0
+    seconds_left: float | None = None
     results: list[Any] = field(default_factory=list)
     on_end: Callable[["Task"], None] | None = field(default=None, repr=False)
+    shows_preview: bool = False  # whether its newest picture is in the image "NeRF Preview"
 
     @property
     def running(self) -> bool:
@@ -225,7 +229,9 @@ def _failed(task: Task, error: CoreError) -> None:
 def _progress(task: Task, told: Mapping[str, Any]) -> None:
     if not task.running:
         return
-    if told.get("task") in ("render", "points", "trace", "mesh", "volume"):
+    if told.get("task") == "video":
+        task.text, task.seconds_left = str(told.get("text") or task.title), told.get("seconds_left")
+    if told.get("task") in ("render", "points", "trace", "mesh", "volume", "video"):
         part = (told.get("done") or 0.0) / (told.get("total") or 1.0)
         task.fraction = (task.done + min(1.0, max(0.0, part))) / max(task.total, 1)
     elif told.get("text"):

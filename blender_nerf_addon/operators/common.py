@@ -39,7 +39,11 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def begin_task(
-    operator: bpy.types.Operator, title: str, steps: Sequence[Callable[[], tasks.Step]], undo: bool
+    operator: bpy.types.Operator,
+    title: str,
+    steps: Sequence[Callable[[], tasks.Step]],
+    undo: bool,
+    on_end: Callable[[tasks.Task], None] | None = None,
 ) -> set[str]:
     """Start a task; where nobody watches, wait for its end and report it.
 
@@ -51,9 +55,12 @@ def begin_task(
     steps : sequence of callable
     undo : bool
         Whether the task changes the scene: what arrives after the operator returned needs an undo step of its own.
+    on_end : callable, optional
+        Called with the task when it has ended in whatever manner, where somebody watches.
     """
     waiting = waits(operator)
-    task = tasks.start(title, steps, len(steps), on_end=None if waiting else partial(_task_ended, undo=undo))
+    ended = partial(_task_ended, undo=undo, on_end=on_end)
+    task = tasks.start(title, steps, len(steps), on_end=None if waiting else ended)
     if not waiting:
         return {"FINISHED"} if task.phase != "failed" else {"CANCELLED"}
     wait_for(lambda: not task.running)
@@ -73,7 +80,9 @@ def poll_trained(cls: type[bpy.types.Operator], context: bpy.types.Context) -> b
     return True
 
 
-def _task_ended(task: tasks.Task, undo: bool) -> None:
+def _task_ended(task: tasks.Task, undo: bool, on_end: Callable[[tasks.Task], None] | None) -> None:
+    if on_end is not None:
+        on_end(task)
     if task.phase == "failed":
         show_error(task.text)
     elif undo and task.results and not bpy.app.background:

@@ -116,8 +116,12 @@ class NERF_PT_results(_Sidebar, bpy.types.Panel):
         layout = self.layout
         task = tasks.current()
         if task is not None and task.running:
-            layout.progress(factor=task.fraction, text=task.text)
-            layout.operator("nerf.task_cancel", icon="CANCEL")
+            left = "" if task.seconds_left is None else f", {clock(task.seconds_left)} left"
+            layout.progress(factor=task.fraction, text=f"{task.text}{left}")
+            row = layout.row(align=True)
+            row.operator("nerf.task_cancel", icon="CANCEL")
+            if task.shows_preview:
+                row.operator("nerf.open_preview", icon="IMAGE_DATA", text="Open Preview")
         elif task is not None and task.phase == "failed":
             core_box.labels(layout, task.text, "ERROR", characters(context))
         elif not runs.has_result(context.scene):

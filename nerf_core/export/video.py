@@ -10,6 +10,13 @@ from ..contract.errors import NerfError
 from ..contract.files import Beside
 from .ownership import MARK, is_ours
 
+# Players take a video without a mark for BT.601 when it is small and for BT.709 when it is large, and ffmpeg always
+# encodes the former.
+COLOR = (
+    "-vf", "scale=out_color_matrix=bt709:out_range=tv", "-colorspace", "bt709", "-color_primaries", "bt709",
+    "-color_trc", "bt709",
+)  # fmt: skip
+
 
 def write_video(path: str | Path, pictures: Iterable[np.ndarray], fps: float = 24.0) -> int:
     """Write pictures as an MP4 that plays everywhere (H.264, 4:2:0).
@@ -123,7 +130,7 @@ class VideoWriter:
                 pix_fmt_out="yuv420p",
                 macro_block_size=2,
                 quality=None,
-                output_params=["-crf", "17", "-movflags", "+faststart", "-metadata", f"comment={MARK}"],
+                output_params=[*COLOR, "-crf", "17", "-movflags", "+faststart", "-metadata", f"comment={MARK}"],
                 ffmpeg_log_level="error",
             )
             writer.send(None)

@@ -31,7 +31,8 @@ class VideoJob:
     params : Params
         ``frames``: list of what a `render` request takes (`run`, `camera` ...; what is the same in all may stand in
         ``shared``). ``out``: an .mp4, or None. ``pictures``: a .png for each frame, or None. ``fps``. ``background``:
-        encoded [r, g, b] behind the pictures, or None for transparency (which a video has not: it gets black).
+        encoded [r, g, b] behind the NeRF, or None: a video gets black then. ``transparent``: whether the pictures
+        keep their alpha although there is a background.
 
     Raises
     ------
@@ -43,6 +44,7 @@ class VideoJob:
         self.session, self.tag = session, params.values.get("tag")
         self.frames = _frames(params)
         self.background = _background(params)
+        self.behind_pictures = None if params.flag("transparent") else self.background
         self.index = 0
         cameras = [frame.camera() for frame in self.frames]
         self.width, self.height = cameras[0].width, cameras[0].height
@@ -112,7 +114,7 @@ class VideoJob:
             self._began = time.perf_counter()
         rgba = self.session.looking.picture(self.frames[self.index], self.tell).rgba
         if self.pictures:
-            write_png(check_writable(self.pictures[self.index]), to_picture(rgba, self.background))
+            write_png(check_writable(self.pictures[self.index]), to_picture(rgba, self.behind_pictures))
         if self._writer is not None:
             self._writer.add(to_picture(rgba, self.background or (0.0, 0.0, 0.0)))
         self.tell(1.0)
@@ -126,7 +128,7 @@ class VideoJob:
         self._shown = now
         step = -(-max(rgba.shape[:2]) // SHOWN_SIDE)
         small = np.array(rgba[step // 2 :: step, step // 2 :: step], dtype=np.float32)
-        if self.background is not None:
+        if self.background is not None and self.out is not None:
             small[..., :3] += (1.0 - small[..., 3:]) * np.asarray(self.background, dtype=np.float32)
             small[..., 3] = 1.0
         height, width = small.shape[:2]

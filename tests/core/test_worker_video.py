@@ -81,7 +81,8 @@ def test_a_video_and_its_pictures_are_the_core_s_own(core, trained, tmp_path):
 
 def test_pictures_alone_keep_their_alpha(core, trained, tmp_path):
     name = tmp_path / "one.png"
-    core.call("video", shared={"run": str(trained)}, frames=frames()[:1], pictures=[str(name)])
+    ground = {"background": list(GROUND), "transparent": True}  # which a video beside them would have
+    core.call("video", shared={"run": str(trained)}, frames=frames()[:1], pictures=[str(name)], **ground)
     written = np.asarray(Image.open(name))
     assert written.shape == (SIZE, SIZE, 4) and written[..., 3].min() < 40 and written[..., 3].max() > 90
     assert np.abs(written.astype(int) - to_bytes(unpremultiply(truth(trained, 0)))).max() <= 1

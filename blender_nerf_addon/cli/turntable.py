@@ -1,0 +1,91 @@
+"""`nerf turntable`: one turn around the NeRF as a video or pictures."""
+
+import argparse
+import math
+from typing import Any
+
+import bpy
+
+from ..jobs import runs, tasks
+from ..vendor.nerf_core.contract.errors import NerfError
+from .common import command, count, run
+
+
+def add(commands: Any) -> None:
+    """Describe the command."""
+    turntable = command(commands, "turntable", _turntable, "render a turn around the NeRF into its folder 'renders'")
+    turntable.epilog = "What is not given stays as it is set in the .blend file."
+    turntable.add_argument("--frames", type=count, metavar="N", help="of one turn")
+    turntable.add_argument("--size", type=count, nargs=2, metavar=("W", "H"), help="of the pictures, in pixels")
+    turntable.add_argument("--fps", type=float, metavar="F", help="frames a second of the video")
+    turntable.add_argument("--elevation", type=float, metavar="DEGREES", help="of the cameras above the horizon")
+    turntable.add_argument("--lens", type=float, metavar="MM", help="focal length")
+    distance = turntable.add_mutually_exclusive_group()
+    distance.add_argument("--radius", type=float, metavar="R", help="distance from the box's centre")
+    distance.add_argument("--fit", action="store_true", help="as near as the whole box stays in the picture")
+    distance.add_argument(
+        "--from-camera", action="store_true", help="distance, height, start and lens of the scene's camera"
+    )
+    turntable.add_argument("--clockwise", action="store_true", help="seen from above")
+    add_files(turntable)
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """Give a command the options about its files."""
+    files = parser.add_mutually_exclusive_group()
+    for name, text in (("mp4", "a video"), ("png", "a folder of transparent pictures"), ("both", "both")):
+        files.add_argument(f"--{name}", dest="format", action="store_const", const=name.upper(), help=text)
+    parser.add_argument("--background", type=color, metavar="#RRGGBB", help="behind the NeRF in a video")
+    parser.add_argument("--samples", type=count, metavar="N", help="rays a pixel")
+
+
+def color(text: str) -> tuple[float, ...]:
+    """A colour such as #ff8800, as it is on the screen."""
+    digits = text.removeprefix("#")
+    try:
+        if len(digits) != 6:
+            raise ValueError
+        return tuple(byte / 255.0 for byte in bytes.fromhex(digits))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a colour such as #ff8800") from error
+
+
+def apply_files(options: argparse.Namespace, settings: Any) -> None:
+    """Set what :func:`add_files` asked for."""
+    for name in ("format", "background", "samples"):
+        value = getattr(options, name)
+        if value is not None:
+            setattr(settings, name, value)
+
+
+def say_files() -> None:
+    """Print where the result is."""
+    for path in tasks.current().results:
+        print(path, flush=True)
+
+
+def _turntable(options: argparse.Namespace, scene: bpy.types.Scene) -> None:
+    runs.trained_run(scene)
+    settings = scene.nerf.video
+    apply_files(options, settings)
+    if options.fps is not None and not 1 <= options.fps <= 240:
+        raise NerfError(f"--fps must lie between 1 and 240, not {options.fps:g}.")
+    if options.radius is not None:
+        if not options.radius > 0:
+            raise NerfError(f"--radius must be more than 0, not {options.radius:g}.")
+        settings.placed, settings.radius = "FIXED", options.radius
+    elif options.fit or options.from_camera:
+        settings.placed = "FIT" if options.fit else "CAMERA"
+    for name, value in (
+        ("frames", options.frames),
+        ("fps", options.fps),
+        ("elevation", None if options.elevation is None else math.radians(options.elevation)),
+        ("focal_length", options.lens),
+    ):
+        if value is not None:
+            setattr(settings, name, value)
+    if options.size is not None:
+        settings.width, settings.height = options.size
+    settings.clockwise = settings.clockwise or options.clockwise
+    run(bpy.ops.nerf.render_turntable)
+    say_files()

@@ -1,0 +1,208 @@
+"""Render a turntable or the scene's animation as a video and pictures, and open what was rendered."""
+
+import os
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty
+
+from ..importers import images
+from ..jobs import core, pump, runs, tasks, training
+from ..vendor.nerf_core.contract.errors import NerfError
+from ..vendor.nerf_core.contract.messages import Message
+from ..videos import plan as plans
+from . import common, live_preview
+
+READ_SECONDS = 0.03  # of the main thread at a time, while an animation's frames are read
+TICK = 0.01
+
+_reading: Iterator[int] | None = None
+
+
+class _Renders:
+    """What both have in common."""
+
+    wait: BoolProperty(
+        name="Wait", description="Return when all is rendered; always so without a window", options={"SKIP_SAVE"}
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs something trained, and no other task under way."""
+        if _reading is not None:
+            cls.poll_message_set("The animation's frames are being read")
+            return False
+        return common.poll_trained(cls, context)
+
+    def start(self, context: bpy.types.Context, plan: plans.Plan) -> set[str]:
+        """Ask the core for a plan's frames."""
+        scene = context.scene
+        request = plan.request(scene.nerf.video)
+        step = tasks.Step("video", request, partial(_made, scene.session_uid), plan.title)
+        return _begin(self, plan.title, step)
+
+
+class NERF_OT_render_turntable(_Renders, bpy.types.Operator):
+    """Render one turn around the NeRF."""
+
+    bl_idname = "nerf.render_turntable"
+    bl_label = "Render Turntable"
+    bl_description = "Render one turn around the NeRF's box, as a video or pictures, into the run's folder 'renders'"
+
+    @common.tells_errors
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Plan the cameras and ask for them."""
+        return self.start(context, plans.plan_turntable(context.scene, context.view_layer))
+
+
+class NERF_OT_render_animation(_Renders, bpy.types.Operator):
+    """Render the scene's frame range through its camera."""
+
+    bl_idname = "nerf.render_animation"
+    bl_label = "Render Animation"
+    bl_description = (
+        "Render the NeRF over the scene's frame range through its camera, as a video or pictures, into the run's "
+        "folder 'renders'"
+    )
+
+    _timer = None
+    _plan: plans.Plan | None = None
+
+    @common.tells_errors
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Read all frames, then ask for them."""
+        plan = plans.animation(context.scene)
+        for _frame in plans.read_animation(context.scene, context.view_layer, plan):
+            pass
+        return self.start(context, plan)
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        """Read the frames a few at a time, so that the window stays alive; Esc cancels."""
+        global _reading
+        if common.waits(self) or context.window is None:
+            return self.execute(context)
+        self._plan = plans.animation(context.scene)
+        _reading = plans.read_animation(context.scene, context.view_layer, self._plan)
+        pump.before_leaving(_stop_reading)
+        self._timer = context.window_manager.event_timer_add(TICK, window=context.window)
+        context.window_manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Read some frames more. Nothing else is let through: the scene must not change under the reading."""
+        if _reading is None or event.type == "ESC":
+            self.cancel(context)
+            return {"CANCELLED"}
+        if event.type != "TIMER":
+            return {"RUNNING_MODAL"}
+        return self._read_on(context)
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        """Leave the scene as it was."""
+        _stop_reading()
+        if self._timer is not None:
+            context.window_manager.event_timer_remove(self._timer)
+            self._timer = None
+            context.workspace.status_text_set(None)
+
+    @common.tells_errors
+    def _read_on(self, context: bpy.types.Context) -> set[str]:
+        until = time.monotonic() + READ_SECONDS
+        try:
+            while time.monotonic() < until:
+                frame = next(_reading, None)
+                if frame is None:
+                    self.cancel(context)
+                    return self.start(context, self._plan)
+        except BaseException:
+            self.cancel(context)
+            raise
+        last = context.scene.frame_end
+        context.workspace.status_text_set(f"NeRF animation: reading frame {frame} of {last}  (Esc: cancel)")
+        return {"RUNNING_MODAL"}
+
+
+class NERF_OT_open_video(bpy.types.Operator):
+    """Open what was rendered last, or its folder."""
+
+    bl_idname = "nerf.open_video"
+    bl_label = "Open"
+    bl_description = "Open what was rendered last with the system's own program"
+
+    place: EnumProperty(
+        name="Place",
+        items=(
+            ("FILE", "Result", "The video, or the folder of pictures"),
+            ("FOLDER", "Folder", "The folder that it lies in"),
+        ),
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a result."""
+        if last_result(context.scene) is None:
+            cls.poll_message_set("Nothing was rendered yet")
+            return False
+        return True
+
+    @common.tells_errors
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Open it."""
+        path = last_result(context.scene)
+        if path is None or not path.exists():
+            raise NerfError(f"'{path}' is not there any more." if path else "Nothing was rendered yet.")
+        bpy.ops.wm.path_open(filepath=str(path if self.place == "FILE" else path.parent))
+        return {"FINISHED"}
+
+
+def last_result(scene: bpy.types.Scene) -> Path | None:
+    """The video or folder of pictures that was rendered last; it may have been moved since."""
+    stored = scene.nerf.video.last
+    return Path(os.path.abspath(bpy.path.abspath(stored))) if stored else None
+
+
+def _begin(operator: bpy.types.Operator, title: str, step: tasks.Step) -> set[str]:
+    core.listen(_listen)
+    outcome = common.begin_task(operator, title, [lambda: step], undo=False, on_end=lambda _task: images.keep_preview())
+    task = tasks.current()
+    task.shows_preview = task.running
+    if outcome == {"FINISHED"} and task.results:
+        operator.report({"INFO"}, f"Rendered '{task.results[0]}'")
+    return outcome
+
+
+def _made(scene_uid: int, result: dict[str, Any], _arrays: dict[str, Any]) -> Path:
+    """The core has written everything: remember where."""
+    path = Path(result["out"] or Path(result["pictures"][0]).parent)
+    runs.scene_again(scene_uid).nerf.video.last = runs.stored_path(path)
+    return path
+
+
+def _listen(message: Message) -> None:
+    """Show the newest frame in the image "NeRF Preview", unless a training shows its own there."""
+    if message.method != "video.frame" or not tasks.running() or message.params.get("tag") != tasks.TAG:
+        return
+    trained = training.current()
+    if bpy.app.background or (trained is not None and trained.under_way and trained.params.get("preview")):
+        return
+    image = images.show_preview(message.arrays["rgba"], "srgb")
+    live_preview.show_once(image, tasks.current())
+
+
+def _stop_reading() -> None:
+    global _reading
+    reading, _reading = _reading, None
+    if reading is not None:
+        reading.close()
+
+
+CLASSES = (NERF_OT_render_turntable, NERF_OT_render_animation, NERF_OT_open_video)
+
+
+def unregister() -> None:
+    """Let go of the scene."""
+    _stop_reading()
