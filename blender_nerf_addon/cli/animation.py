@@ -5,26 +5,23 @@ from typing import Any
 
 import bpy
 
-from ..jobs import runs
 from ..vendor.nerf_core.contract.errors import NerfError
-from .common import command, count, run
-from .turntable import add_files, apply_files, say_files
+from .common import count, run
+from .turntable import apply_files, say_files, use_run, video_command
 
 
 def add(commands: Any) -> None:
     """Describe the command."""
-    animation = command(
+    animation = video_command(
         commands, "animation", _animation, "render the scene's frame range through its camera into 'renders'"
     )
-    animation.epilog = "What is not given stays as it is set in the .blend file."
     animation.add_argument("--frames", type=int, nargs=2, metavar=("FIRST", "LAST"), help="of the scene's frame range")
     animation.add_argument("--step", type=count, metavar="N", help="only every Nth frame")
     animation.add_argument("--scale", type=count, metavar="PERCENT", help="of the scene's resolution")
-    add_files(animation)
 
 
 def _animation(options: argparse.Namespace, scene: bpy.types.Scene) -> None:
-    runs.trained_run(scene)
+    use_objects = use_run(options, scene)
     apply_files(options, scene.nerf.video)
     if options.frames is not None:
         first, last = options.frames
@@ -37,5 +34,5 @@ def _animation(options: argparse.Namespace, scene: bpy.types.Scene) -> None:
         scene.frame_step = options.step
     if options.scale is not None:
         scene.nerf.video.percentage = options.scale
-    run(bpy.ops.nerf.render_animation)
+    run(bpy.ops.nerf.render_animation, use_objects=use_objects)
     say_files()

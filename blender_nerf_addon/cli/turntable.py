@@ -2,19 +2,22 @@
 
 import argparse
 import math
+from collections.abc import Callable
 from typing import Any
 
 import bpy
 
 from ..jobs import runs, tasks
 from ..vendor.nerf_core.contract.errors import NerfError
-from .common import command, count, run
+from ..videos import subject
+from .common import count, path, run
 
 
 def add(commands: Any) -> None:
     """Describe the command."""
-    turntable = command(commands, "turntable", _turntable, "render a turn around the NeRF into its folder 'renders'")
-    turntable.epilog = "What is not given stays as it is set in the .blend file."
+    turntable = video_command(
+        commands, "turntable", _turntable, "render a turn around the NeRF into its folder 'renders'"
+    )
     turntable.add_argument("--frames", type=count, metavar="N", help="of one turn")
     turntable.add_argument("--size", type=count, nargs=2, metavar=("W", "H"), help="of the pictures, in pixels")
     turntable.add_argument("--fps", type=float, metavar="F", help="frames a second of the video")
@@ -27,7 +30,32 @@ def add(commands: Any) -> None:
         "--from-camera", action="store_true", help="distance, height, start and lens of the scene's camera"
     )
     turntable.add_argument("--clockwise", action="store_true", help="seen from above")
-    add_files(turntable)
+
+
+def video_command(commands: Any, name: str, execute: Callable[..., None], text: str) -> argparse.ArgumentParser:
+    """A command that renders the scene's NeRF objects, or one run."""
+    parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    parser.epilog = "What is not given stays as it is set in the .blend file."
+    parser.add_argument(
+        "--run",
+        type=path,
+        metavar="DIR",
+        help="render this run as it was trained (default: the scene's NeRF objects, else the scene's run)",
+    )
+    parser.set_defaults(execute=execute)
+    add_files(parser)
+    return parser
+
+
+def use_run(options: argparse.Namespace, scene: bpy.types.Scene) -> bool:
+    """Point the scene at the run, when one is given; returns whether the scene's NeRF objects are to be rendered."""
+    if options.run is None:
+        if not subject.is_there(scene):
+            raise NerfError("There is nothing to render: the scene has no NeRF object; name a run with --run.")
+        return True
+    scene.nerf.run_folder = str(options.run)
+    runs.trained_run(scene)
+    return False
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
@@ -60,12 +88,12 @@ def apply_files(options: argparse.Namespace, settings: Any) -> None:
 
 def say_files() -> None:
     """Print where the result is."""
-    for path in tasks.current().results:
-        print(path, flush=True)
+    for result in tasks.current().results:
+        print(result, flush=True)
 
 
 def _turntable(options: argparse.Namespace, scene: bpy.types.Scene) -> None:
-    runs.trained_run(scene)
+    use_objects = use_run(options, scene)
     settings = scene.nerf.video
     apply_files(options, settings)
     if options.fps is not None and not 1 <= options.fps <= 240:
@@ -87,5 +115,5 @@ def _turntable(options: argparse.Namespace, scene: bpy.types.Scene) -> None:
     if options.size is not None:
         settings.width, settings.height = options.size
     settings.clockwise = settings.clockwise or options.clockwise
-    run(bpy.ops.nerf.render_turntable)
+    run(bpy.ops.nerf.render_turntable, use_objects=use_objects)
     say_files()

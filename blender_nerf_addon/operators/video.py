@@ -15,6 +15,7 @@ from ..jobs import core, pump, runs, tasks, training
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.messages import Message
 from ..videos import plan as plans
+from ..videos import subject
 from . import common, live_preview
 
 READ_SECONDS = 0.03  # of the main thread at a time, while an animation's frames are read
@@ -30,13 +31,24 @@ class _Renders:
         name="Wait", description="Return when all is rendered; always so without a window", options={"SKIP_SAVE"}
     )
 
+    use_objects: BoolProperty(
+        name="NeRF Objects",
+        description="Render the scene's NeRF objects where they stand, when it has any, and not its run where it was "
+        "trained",
+        default=True,
+        options={"SKIP_SAVE"},
+    )
+
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs something trained, and no other task under way."""
-        if _reading is not None:
-            cls.poll_message_set("The animation's frames are being read")
+        if _reading is not None or tasks.running():
+            cls.poll_message_set(f"{'The animation' if _reading is not None else tasks.current().title} is under way")
             return False
-        return common.poll_trained(cls, context)
+        if not subject.is_there(context.scene):
+            cls.poll_message_set("Nothing is trained yet")
+            return False
+        return True
 
     def start(self, context: bpy.types.Context, plan: plans.Plan) -> set[str]:
         """Ask the core for a plan's frames."""
@@ -56,7 +68,7 @@ class NERF_OT_render_turntable(_Renders, bpy.types.Operator):
     @common.tells_errors
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Plan the cameras and ask for them."""
-        return self.start(context, plans.plan_turntable(context.scene, context.view_layer))
+        return self.start(context, plans.plan_turntable(context.scene, context.view_layer, self.use_objects))
 
 
 class NERF_OT_render_animation(_Renders, bpy.types.Operator):
@@ -76,7 +88,7 @@ class NERF_OT_render_animation(_Renders, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Read all frames, then ask for them."""
         plan = plans.animation(context.scene)
-        for _frame in plans.read_animation(context.scene, context.view_layer, plan):
+        for _frame in plans.read_animation(context.scene, context.view_layer, plan, self.use_objects):
             pass
         return self.start(context, plan)
 
@@ -86,7 +98,7 @@ class NERF_OT_render_animation(_Renders, bpy.types.Operator):
         if common.waits(self) or context.window is None:
             return self.execute(context)
         self._plan = plans.animation(context.scene)
-        _reading = plans.read_animation(context.scene, context.view_layer, self._plan)
+        _reading = plans.read_animation(context.scene, context.view_layer, self._plan, self.use_objects)
         pump.before_leaving(_stop_reading)
         self._timer = context.window_manager.event_timer_add(TICK, window=context.window)
         context.window_manager.modal_handler_add(self)

@@ -4,8 +4,8 @@ from typing import ClassVar
 
 import bpy
 
-from ..jobs import runs
 from ..operators.video import last_result
+from ..videos import subject
 
 
 class NERF_PT_video(bpy.types.Panel):
@@ -21,8 +21,8 @@ class NERF_PT_video(bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs a trained run."""
-        return runs.has_result(context.scene)
+        """Needs something trained."""
+        return subject.is_there(context.scene)
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the files' settings, then both kinds with their buttons."""

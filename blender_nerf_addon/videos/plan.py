@@ -69,7 +69,7 @@ def free_place(folder: Path, name: str) -> Path:
     return path
 
 
-def plan_turntable(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> Plan:
+def plan_turntable(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, use_objects: bool = True) -> Plan:
     """The turntable that `scene.nerf.video` describes.
 
     Raises
@@ -80,8 +80,8 @@ def plan_turntable(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> Plan:
     settings = scene.nerf.video
     layer.update()
     depsgraph = layer.depsgraph or bpy.context.evaluated_depsgraph_get()
-    shown = subject.of_scene(scene, depsgraph)
-    bounds = subject.box(scene, depsgraph)
+    shown = subject.of_scene(scene, depsgraph, use_objects)
+    bounds = subject.box(scene, depsgraph, use_objects)
     center = bounds.mean(axis=0)
     picture = Frame(settings.width, settings.height)
     lens = _lens(settings.focal_length, picture)
@@ -109,7 +109,9 @@ def plan_turntable(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> Plan:
     return plan
 
 
-def read_animation(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, plan: Plan) -> Iterator[int]:
+def read_animation(
+    scene: bpy.types.Scene, layer: bpy.types.ViewLayer, plan: Plan, use_objects: bool = True
+) -> Iterator[int]:
     """Go through the scene's frame range and add each frame to `plan`; yields the frame that was read.
 
     The scene is as it was when the iterator ends or is closed; until then it stands at some frame of its range.
@@ -127,7 +129,7 @@ def read_animation(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, plan: Pla
                 raise NerfError(f"The scene has no camera at frame {number}: make one the scene's camera.")
             layer.update()
             depsgraph = layer.depsgraph or bpy.context.evaluated_depsgraph_get()
-            shown = subject.of_scene(scene, depsgraph)
+            shown = subject.of_scene(scene, depsgraph, use_objects)
             camera = camera_from_blender(scene.camera, depsgraph, Frame.of_render(scene.render))
             if settings.percentage != 100:
                 factor = settings.percentage / 100.0
