@@ -17,7 +17,7 @@ from . import folders, passes, picture
 from .bounds import GEOMETRY, with_sources
 from .cameras import Frame, apply_frame, camera_from_blender, camera_to_blender
 from .plan import CapturePlan, View
-from .planner import output_frame
+from .rig_views import output_frame
 from .scene_guard import SceneGuard
 
 

@@ -5,9 +5,9 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import planner
 from .cameras import camera_from_blender, new_camera
 from .plan import CapturePlan
+from .rig_views import output_frame
 from .scene_guard import SceneGuard
 
 COLLECTION_NAME = "NeRF Cameras"
@@ -49,7 +49,7 @@ def clear(settings: Any) -> None:
 
 
 def _animated(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer, settings: Any, plan: CapturePlan) -> list:
-    frame = planner.output_frame(scene, settings)
+    frame = output_frame(scene, settings)
     found = []
     with SceneGuard(scene):
         for view in plan.views:

@@ -1,7 +1,5 @@
 """What a person sets for a capture: the property group `scene.nerf.capture`."""
 
-import math
-
 import bpy
 from bpy.props import (
     BoolProperty,
@@ -14,20 +12,12 @@ from bpy.props import (
 )
 
 from .. import compat
+from .rig_settings import RigSettings
 
 SUBJECTS = (
     ("SCENE", "Visible Scene", "Everything that is rendered"),
     ("SELECTED", "Selected Objects", "The selected objects, and what lies below selected empties"),
 )
-RIGS = (
-    ("SPHERE", "Sphere", "Cameras spread evenly over a sphere around the subject (Fibonacci)"),
-    ("HEMISPHERE", "Upper Hemisphere", "Cameras spread evenly over the upper half of a sphere, for things on a floor"),
-    ("ORBIT", "Turntable", "Cameras on one circle around the vertical axis"),
-    ("CAMERAS", "Scene Cameras", "The cameras that the scene holds, with their own lenses"),
-    ("ANIMATION", "Camera Animation", "The active camera along its animation, every Nth frame"),
-)
-
-
 FORMATS = (
     ("PNG", "PNG", "8 bits, sRGB as it looks on the screen with the view Standard, straight alpha"),
     ("EXR", "OpenEXR", "32-bit floats, scene-linear Rec.709, premultiplied alpha: bright lights keep their value"),
@@ -40,7 +30,7 @@ class NERF_PG_object(bpy.types.PropertyGroup):
     object: PointerProperty(type=bpy.types.Object)
 
 
-class NERF_PG_capture(bpy.types.PropertyGroup):
+class NERF_PG_capture(RigSettings, bpy.types.PropertyGroup):
     """All settings of a capture."""
 
     subject: EnumProperty(name="Subject", description="What is captured", items=SUBJECTS, default="SCENE")
@@ -60,7 +50,6 @@ class NERF_PG_capture(bpy.types.PropertyGroup):
         type=NERF_PG_object, description="The objects that the bounds were made for; they stay the subject while "
         "the box itself is selected",
     )  # fmt: skip
-    rig: EnumProperty(name="Cameras", description="Where the pictures are taken from", items=RIGS, default="SPHERE")
     train_count: IntProperty(
         name="Train", description="Number of pictures to train on", default=60, min=1, soft_max=500, max=100000
     )
@@ -79,17 +68,6 @@ class NERF_PG_capture(bpy.types.PropertyGroup):
         min=0,
         soft_max=100,
         max=100000,
-    )
-    elevation: FloatProperty(
-        name="Elevation",
-        description="Height of the turntable's cameras above the horizon",
-        default=math.radians(25.0),
-        min=math.radians(-89.0),
-        max=math.radians(89.0),
-        subtype="ANGLE",
-    )
-    frame_step: IntProperty(
-        name="Every Nth Frame", description="Take every Nth frame of the scene's frame range", default=5, min=1
     )
     use_auto_radius: BoolProperty(
         name="Fit Distance",

@@ -9,7 +9,7 @@ import bpy
 from bpy.props import BoolProperty
 
 from ..capture.cameras import Frame, camera_from_blender
-from ..capture.planner import scene_cameras
+from ..capture.rig_views import scene_cameras
 from ..capture.scene_guard import SceneGuard
 from ..importers import encode, images
 from ..jobs import runs, tasks

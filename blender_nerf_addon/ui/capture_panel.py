@@ -4,10 +4,20 @@ from typing import Any
 
 import bpy
 
-from ..capture import planner
+from ..capture import planner, rig_views
 from ..capture.driver import planned_run
 from ..operators import capture
 from ..vendor.nerf_core.contract.errors import NerfError
+
+# What a rig asks for beside counts, lens and distance.
+_RIG_SETTINGS = {
+    "ORBIT": ("elevation",),
+    "SPIRAL": ("elevation_start", "elevation_end", "turns"),
+    "RANDOM": ("seed", "use_upper_half", "distance_spread"),
+    "GRID": ("azimuth", "elevation", "grid_size", "aim"),
+    "CURVE": ("curve_object", "aim"),
+    "INTERIOR": ("interior_shape", "interior_fill"),
+}
 
 
 class _Sidebar:
@@ -61,6 +71,10 @@ class NERF_PT_capture_cameras(_Sidebar, bpy.types.Panel):
         counts = layout.column(align=True)
         if settings.rig == "ANIMATION":
             counts.prop(settings, "frame_step")
+            counts.prop(settings, "use_frame_range")
+            if settings.use_frame_range:
+                counts.prop(settings, "range_start")
+                counts.prop(settings, "range_end")
         elif settings.rig != "CAMERAS":
             counts.prop(settings, "train_count", text="Train Views")
         counts.prop(settings, "val_count")
@@ -68,13 +82,15 @@ class NERF_PT_capture_cameras(_Sidebar, bpy.types.Panel):
         if settings.rig in {"CAMERAS", "ANIMATION"}:
             layout.label(text=_sequence_text(context.scene, settings), icon="INFO")
         else:
-            if settings.rig == "ORBIT":
-                layout.prop(settings, "elevation")
+            own = layout.column(align=True)
+            for name in _RIG_SETTINGS.get(settings.rig, ()):
+                own.prop(settings, name)
             layout.prop(settings, "focal_length")
-            column = layout.column()
-            column.prop(settings, "use_auto_radius")
-            if not settings.use_auto_radius:
-                column.prop(settings, "radius")
+            if settings.rig not in {"CURVE", "INTERIOR"}:
+                column = layout.column()
+                column.prop(settings, "use_auto_radius")
+                if not settings.use_auto_radius:
+                    column.prop(settings, "radius")
         row = layout.row(align=True)
         row.operator("nerf.preview_cameras", icon="OUTLINER_OB_CAMERA")
         row.operator("nerf.clear_cameras", text="", icon="X")
@@ -136,9 +152,9 @@ def _draw_place(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
 
 def _sequence_text(scene: bpy.types.Scene, settings: Any) -> str:
     if settings.rig == "CAMERAS":
-        total = len(planner.scene_cameras(scene, settings))
+        total = len(rig_views.scene_cameras(scene, settings))
     else:
-        total = len(range(scene.frame_start, scene.frame_end + 1, settings.frame_step))
+        total = len(rig_views.animation_frames(scene, settings))
     return f"{total} views, {max(0, total - settings.val_count - settings.test_count)} of them to train on"
 
 

@@ -41,7 +41,7 @@ def jobs(addon_module, monkeypatch):
         tasks = addon_module("jobs.tasks")
         render = addon_module("operators.render")
         images = addon_module("importers.images")
-        planner = addon_module("capture.planner")
+        rig_views = addon_module("capture.rig_views")
 
         def ask(self, method, **params):
             """The core's own answer, past all operators."""
@@ -257,7 +257,7 @@ def test_training_cameras_come_back_where_they_were(jobs, scene):
         np.testing.assert_allclose(np.array(item.matrix_world), small_camera(index, 16).c2w, atol=1e-5)
         assert item.data.lens / item.data.sensor_width == pytest.approx(1.4, rel=1e-6)
     # They came back: they are none of the scene's own, to capture from or to render "All Cameras" from.
-    assert jobs.planner.scene_cameras(scene, scene.nerf.capture) == [scene.camera]
+    assert jobs.rig_views.scene_cameras(scene, scene.nerf.capture) == [scene.camera]
     scene.nerf.render.views = "ALL"
     assert [name for name, _, _ in jobs.render.chosen_cameras(scene, bpy.context.view_layer)] == ["Camera"]
 

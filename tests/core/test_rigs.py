@@ -124,3 +124,73 @@ def test_cameras_keep_up_up(rigs):
         assert view.c2w[2, 1] > 0 and abs(view.c2w[2, 0]) < 1e-12  # +Y points up, +X is level
         np.testing.assert_allclose(view.c2w, look_at(view.c2w[:3, 3], np.zeros(3)), atol=1e-12)
         assert np.linalg.det(view.c2w[:3, :3]) == pytest.approx(1.0)
+
+
+@pytest.fixture(scope="module")
+def paths(rigs):
+    return importlib.import_module("bare_addon.capture.rig_paths")
+
+
+def test_a_spiral_is_even_along_its_length(paths):
+    low, high = math.radians(-30), math.radians(80)
+    found = paths.spiral_directions(60, low, high, 5.0)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, atol=1e-12)
+    np.testing.assert_allclose(np.arcsin(found[[0, -1], 2]), (low, high), atol=1e-9)
+    angle = np.unwrap(np.arctan2(found[:, 1], found[:, 0]))
+    assert angle[-1] - angle[0] == pytest.approx(10 * math.pi, rel=1e-6)
+    steps = np.linalg.norm(np.diff(found, axis=0), axis=1)
+    assert steps[:45].min() > 0.9 * steps[:45].max(), "evenly spaced, whatever the height"
+    assert paths.spiral_directions(1, low, high, 5.0).shape == (1, 3)
+
+
+@pytest.mark.parametrize("total", [1, 2, 7, 12, 25])
+def test_a_grid_is_flat_full_and_faces_the_origin(paths, total):
+    found = paths.grid_offsets(total, 0.3, 0.5, 0.8)
+    normal = np.array([math.cos(0.5) * math.cos(0.3), math.cos(0.5) * math.sin(0.3), math.sin(0.5)])
+    assert found.shape == (total, 3)
+    np.testing.assert_allclose(found @ normal, 1.0, atol=1e-12)
+    np.testing.assert_allclose(np.mean([found.max(axis=0), found.min(axis=0)], axis=0), normal, atol=0.21)
+    if total == 25:
+        steps = np.linalg.norm(np.diff(found, axis=0), axis=1)
+        np.testing.assert_allclose(steps, 0.2, atol=1e-12)  # there and back: each step is one place on
+    assert len(np.unique(found.round(9), axis=0)) == total
+
+
+def test_random_rows_keep_their_beginning(paths):
+    few, factors = paths.random_directions(10, 3, True, 0.5)
+    many, _ = paths.random_directions(400, 3, True, 0.5)
+    assert (few == many[:10]).all() and (many[:, 2] >= math.sin(math.radians(5)) - 1e-12).all()
+    assert (factors >= 1).all() and (factors <= 1.5).all() and np.ptp(factors) > 0.1
+    whole, _ = paths.random_directions(2000, 0, False, 0.0)
+    assert np.linalg.norm(whole.mean(axis=0)) < 0.05
+    assert (np.histogram(whole[:, 2], bins=4)[0] > 400).all(), "even in height, as a sphere's surface is"
+
+
+@pytest.mark.parametrize("shape", ["BOX", "SPHERE"])
+def test_interior_places_fill_their_part_of_the_room(paths, shape):
+    bounds = np.array([[1.0, 2.0, 3.0], [5.0, 4.0, 4.0]])
+    poses = np.array(paths.interior_poses(200, bounds, 0.5, shape))
+    place = (poses[:, :3, 3] - bounds.mean(axis=0)) / ((bounds[1] - bounds[0]) / 4)
+    reach = np.abs(place).max(axis=1) if shape == "BOX" else np.linalg.norm(place, axis=1)
+    assert reach.max() <= 1 + 1e-9 and reach.max() > 0.9
+    np.testing.assert_allclose(place.mean(axis=0), 0, atol=0.03)
+    forward = -poses[:, :3, 2]
+    assert np.linalg.norm(forward.mean(axis=0)) < 0.01
+    assert np.abs(np.corrcoef(place[:, 0], forward[:, 2])[0, 1]) < 0.2, "place says nothing about direction"
+
+
+def test_points_along_chains(paths):
+    corner = paths.Chain(np.array([[0, 0, 0], [2, 0, 0], [2, 2, 0]], float))
+    points, tangents = paths.along([corner], 5)
+    np.testing.assert_allclose(points, [[0, 0, 0], [1, 0, 0], [2, 0, 0], [2, 1, 0], [2, 2, 0]], atol=1e-12)
+    np.testing.assert_allclose(tangents[[0, 2, 4]], [[1, 0, 0], [0.5**0.5, 0.5**0.5, 0], [0, 1, 0]], atol=1e-12)
+    square = paths.Chain(np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], float), closed=True)
+    np.testing.assert_allclose(paths.along([square], 4)[0], square.points, atol=1e-12)
+    far = paths.Chain(np.array([[0, 0, 9], [4, 0, 9]], float))
+    both, _ = paths.along([corner, far], 8)
+    assert len(both) == 8 and (both[:4, 2] == 0).all() and (both[4:, 2] == 9).all()
+    np.testing.assert_allclose(both[4:, 0], [0.5, 1.5, 2.5, 3.5], atol=1e-12)
+    with pytest.raises(paths.NerfError, match="no length"):
+        paths.along([paths.Chain(np.zeros((3, 3)))], 3)
+    with pytest.raises(paths.NerfError, match="stands in the middle"):
+        paths.aim(np.zeros((1, 3)), np.zeros(3))
