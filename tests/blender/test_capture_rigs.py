@@ -126,16 +126,12 @@ def test_inside_cameras_look_outward_all_around(scene, plan):
     assert np.abs(positions(plan())).max() < 1e-9
 
 
-def test_part_of_an_animation(scene, tmp_path):
+def test_part_of_an_animation(scene, tmp_path, addon_module):
     settings = scene.nerf.capture
     for frame, x in ((1, 0.0), (101, 10.0)):
         scene.camera.location.x = x
         scene.camera.keyframe_insert("location", frame=frame)
-    for curve in (
-        scene.camera.animation_data.action.fcurves
-        if hasattr(scene.camera.animation_data.action, "fcurves")
-        else (scene.camera.animation_data.action.layers[0].strips[0].channelbags[0].fcurves)
-    ):
+    for curve in addon_module("compat").action_curves(scene.camera.animation_data):
         for point in curve.keyframe_points:
             point.interpolation = "LINEAR"
     settings.rig, settings.val_count, settings.test_count, settings.frame_step = "ANIMATION", 0, 0, 10
