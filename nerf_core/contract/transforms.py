@@ -107,10 +107,7 @@ def write_transforms(folder: str | Path, frames: Sequence[FrameRecord], facts: D
     """
     folder = Path(folder)
     written = [folder / "transforms.json"]
-    whole = _document(frames, facts, keep_extension=True)
-    for split in SPLITS:
-        whole[f"{split}_filenames"] = [frame.file_path for frame in frames if frame.split == split]
-    write_json(written[0], whole)
+    write_json(written[0], dataset_document(frames, facts))
     for split in SPLITS:
         chosen = [frame for frame in frames if frame.split == split]
         if chosen:
@@ -118,6 +115,14 @@ def write_transforms(folder: str | Path, frames: Sequence[FrameRecord], facts: D
             write_json(path, _document(chosen, facts, keep_extension=False))
             written.append(path)
     return written
+
+
+def dataset_document(frames: Sequence[FrameRecord], facts: DatasetFacts) -> dict[str, Any]:
+    """A `transforms.json` with every frame, and the file names of each split as nerfstudio takes them."""
+    document = _document(frames, facts, keep_extension=True)
+    for split in SPLITS:
+        document[f"{split}_filenames"] = [frame.file_path for frame in frames if frame.split == split]
+    return document
 
 
 def _document(frames: Sequence[FrameRecord], facts: DatasetFacts, keep_extension: bool) -> dict[str, Any]:
