@@ -31,6 +31,22 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_placement(parser: argparse.ArgumentParser) -> None:
+    """`--orientation` and `--scale`, as `data.placement` takes them."""
+    parser.add_argument(
+        "--orientation",
+        choices=("auto", "up", "none"),
+        default="auto",
+        help="up: turn the cameras' mean up direction to +Z; none: leave the axes (default: up for COLMAP, else none)",
+    )
+    parser.add_argument(
+        "--scale",
+        choices=("keep", "normalise"),
+        default="keep",
+        help="normalise: the cameras' mean at the origin and their largest coordinate 1 (default: keep)",
+    )
+
+
 def say(arguments: argparse.Namespace, text: str) -> None:
     """Print for a person: on stdout, but on stderr where stdout belongs to `--json`."""
     print(text, file=sys.stderr if getattr(arguments, "json", False) else sys.stdout, flush=True)

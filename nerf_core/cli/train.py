@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from ..contract.errors import NerfError
-from .common import add_device, add_json, bar_options, say
+from .common import add_device, add_json, add_placement, bar_options, say
 
 HELP = "train a radiance field on a data set"
 
@@ -14,7 +14,7 @@ HELP = "train a radiance field on a data set"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `nerf train` takes."""
     parser.add_argument(
-        "data", metavar="DATA", nargs="?", help="folder or transforms.json; not needed to continue a run"
+        "data", metavar="DATA", nargs="?", help="folder, transforms.json or COLMAP model; not needed to continue a run"
     )
     parser.add_argument(
         "--run", dest="run_dir", metavar="DIR", required=True, help="run folder, new or to be continued"
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--setting", action="append", default=[], metavar="KEY=VALUE", help="a setting of the method; repeatable"
     )
+    add_placement(parser)
     add_json(parser)
 
 
@@ -50,6 +51,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         seed=arguments.seed,
         downscale=arguments.downscale,
         settings=parse_settings(arguments.setting),
+        placement=_placement(arguments),
     )
     with stop_on_interrupt() as interrupted:
         events = _make_events(interrupted)
@@ -62,6 +64,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     state = "Stopped; saved" if result.stopped else "Trained"
     say(arguments, f"{state} {', '.join(words)}: {arguments.run_dir}")
     return {"run": arguments.run_dir, **vars(result), "exit_code": 130 if result.stopped else 0}
+
+
+def _placement(arguments: argparse.Namespace) -> Any:
+    """What was asked for; None, which leaves it to the run, where that is nothing."""
+    from ..data.placement import Placement
+
+    asked = Placement(arguments.orientation, arguments.scale)
+    return None if asked == Placement() else asked
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from 0 to 1 on every frame, as dynamic data sets have it.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -176,11 +177,10 @@ def _timed(path: Path, cameras: list[Camera], entries: list[dict[str, Any]], our
     times = [entry.get("time") for entry in entries]
     if seconds is None or any(isinstance(time, bool) or not isinstance(time, int | float) for time in times):
         return CameraPath.even(cameras, fps)
-    placed = tuple(float(time) * seconds for time in times)  # type: ignore[arg-type] # checked above
-    if not all(0.0 <= time <= seconds for time in placed) or any(
-        b < a for a, b in zip(placed, placed[1:], strict=False)
-    ):
+    rises = all(-1e-9 <= time <= 1 + 1e-9 for time in times)  # type: ignore[operator] # numbers, as checked above
+    if not rises or any(later < time for time, later in pairwise(times)):  # type: ignore[operator]
         raise DataError(f"The 'time' of the frames in '{path}' does not rise from 0 to 1; sort the frames by it.")
+    placed = tuple(float(time) * seconds for time in times)  # type: ignore[arg-type]
     return CameraPath(tuple(cameras), placed, fps)
 
 

@@ -11,11 +11,13 @@ import numpy as np
 
 from ..contract.camera import Camera
 from ..contract.errors import Cancelled, DataError
+from ..contract.frames import FrameSpec
 from ..contract.transforms import SPLITS, ColorSpace
 from .bounds import box_from_cameras, subject_from_cameras, visual_hull_box
+from .documents import read_documents
 from .images import ImageHeader, downscaled_size, read_header, read_image
 from .memory import free_memory
-from .transforms import FrameSpec, read_transforms
+from .placement import Placement
 from .views import View, Views
 
 WHITE, BLACK = (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)
@@ -66,11 +68,13 @@ def load_dataset(
     splits: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    placement: Placement | None = None,
 ) -> Dataset:
-    """Read a NeRF-synthetic folder, or a `transforms.json` of instant-ngp, nerfstudio or our own.
+    """Read a NeRF-synthetic folder, a `transforms.json` of instant-ngp, nerfstudio or our own, or a COLMAP model.
 
     Bounds come from the document's `nerf_toolkit` key; else, with alpha, from the masks' visual hull (inside
-    instant-ngp's box when there is one); else from `aabb_scale` as instant-ngp understands it; else from the cameras.
+    instant-ngp's box or COLMAP's points when there are such); else from `aabb_scale` as instant-ngp understands it, or
+    from COLMAP's points; else from the cameras.
 
     Parameters
     ----------
@@ -84,6 +88,8 @@ def load_dataset(
         Called with (images done, images in all) from the calling thread.
     should_stop : callable, optional
         Asked between images.
+    placement : Placement, optional
+        Which way is up, and how large the scene is.
 
     Raises
     ------
@@ -97,13 +103,13 @@ def load_dataset(
     unknown = [split for split in splits or () if split not in SPLITS]
     if unknown:
         raise DataError(f"'{unknown[0]}' is not a split; the splits are {', '.join(SPLITS)}.")
-    documents = read_transforms(path, None if splits is None else tuple(splits))
+    documents = read_documents(path, None if splits is None else tuple(splits), placement)
     if (splits is None or "train" in splits) and not documents.frames.get("train"):
         raise DataError(f"The data set '{path}' has an empty train split; it needs at least one training image.")
     if not documents.frames:
-        there = ", ".join(read_transforms(path).frames) or "none"
+        there = ", ".join(read_documents(path).frames) or "none"
         raise DataError(f"The data set '{path}' has no {' or '.join(splits or ())} split; it has {there}.")
-    jobs = [_Job(split, frame, *_camera(frame)) for split, frames in documents.frames.items() for frame in frames]
+    jobs = [_Job(split, frame, *frame_camera(frame)) for split, frames in documents.frames.items() for frame in frames]
     kinds = {job.header.is_exr for job in jobs}
     if len(kinds) > 1:
         raise DataError(f"The data set '{path}' mixes EXR with other images; convert them all to one kind.")
@@ -142,8 +148,8 @@ class _Job:
     camera: Camera
 
 
-def _camera(frame: FrameSpec) -> tuple[ImageHeader, Camera]:
-    """Check the image's size against the document's, and complete the camera."""
+def frame_camera(frame: FrameSpec) -> tuple[ImageHeader, Camera]:
+    """An image's header and its full camera; DataError where its size is not the document's."""
     header = read_header(frame.image)
     stored, upright = (header.width, header.height), (header.height, header.width)
     told = tuple(actual if said is None else said for said, actual in zip(frame.size(), stored, strict=True))

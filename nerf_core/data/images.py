@@ -35,6 +35,8 @@ class ImageHeader:
         Scene-linear and premultiplied, rather than sRGB and straight.
     turned : bool
         Whether EXIF says that width and height swap when the picture is shown upright.
+    has_alpha : bool
+        Whether pixels may be transparent: the file can say so.
     """
 
     path: Path
@@ -42,6 +44,7 @@ class ImageHeader:
     height: int
     is_exr: bool
     turned: bool = False
+    has_alpha: bool = False
 
 
 def read_header(path: Path) -> ImageHeader:
@@ -59,7 +62,7 @@ def read_header(path: Path) -> ImageHeader:
             size, stored = exr.read_sizes(path)
             if stored[0] * stored[1] > MAX_PIXELS:
                 raise DataError(_too_large(path))
-            header = ImageHeader(path, *size, is_exr=True)
+            header = ImageHeader(path, *size, is_exr=True, has_alpha=True)
         else:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -67,7 +70,8 @@ def read_header(path: Path) -> ImageHeader:
                     # A PNG's EXIF may stand behind its pixels, and Pillow would decode them to find it.
                     exif = image.getexif() if image.format == "JPEG" else {}
                     turned = exif.get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-                    header = ImageHeader(path, image.width, image.height, is_exr=False, turned=turned)
+                    alpha = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+                    header = ImageHeader(path, image.width, image.height, False, turned, alpha)
     except DataError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -42,6 +42,11 @@ class TransformsFile:
     unit_cube : (2, 3) float64 array or None
         instant-ngp's unit cube, from `scale` and `offset`, world space: what it takes the subject to be, while
         `aabb` holds the surroundings too. None where `aabb` is.
+    kind : {'transforms', 'nerf-synthetic', 'colmap'}
+    points : (N, 3) float64 array or None
+        COLMAP's sparse points, world space.
+    colors : (N, 3) uint8 array or None
+        Their colours, sRGB.
     """
 
     frames: dict[str, list[FrameSpec]] = field(default_factory=dict)
@@ -49,6 +54,9 @@ class TransformsFile:
     aabb: np.ndarray | None = None
     aabb_scale: int | None = None
     unit_cube: np.ndarray | None = None
+    kind: str = "transforms"
+    points: np.ndarray | None = None
+    colors: np.ndarray | None = None
 
 
 def read_transforms(path: str | Path, splits: tuple[str, ...] | None = None) -> TransformsFile:
@@ -77,8 +85,8 @@ def read_transforms(path: str | Path, splits: tuple[str, ...] | None = None) -> 
         if not path.exists():
             raise DataError(f"The data set '{path}' does not exist; check the path.")
         raise DataError(
-            f"'{path}' is not a data set: it has neither transforms_train.json nor transforms.json; "
-            "choose a NeRF-synthetic, instant-ngp or nerfstudio folder."
+            f"'{path}' is not a data set: it has neither transforms_train.json nor transforms.json, and no "
+            "COLMAP model; choose a NeRF-synthetic, instant-ngp, nerfstudio or COLMAP folder."
         )
     document = load_json(single)
     frames = _frames(single, document)
@@ -98,7 +106,7 @@ def _read_family(folder: Path, wanted: tuple[str, ...]) -> TransformsFile:
         found[split] = _frames(path, document)
         bounds = _toolkit_bounds(path, document) if bounds is None else bounds
         ngp = _ngp_box(path, document) if ngp[0] is None else ngp
-    return TransformsFile(found, bounds, *ngp)
+    return TransformsFile(found, bounds, *ngp, kind="nerf-synthetic")
 
 
 def _frames(path: Path, document: dict[str, Any]) -> list[FrameSpec]:
@@ -139,6 +147,11 @@ def _split(path: Path, document: dict[str, Any], frames: list[FrameSpec]) -> dic
             known = {posixpath.normpath(name) for name in names or ()}
             chosen[split] = [frame for frame in frames if posixpath.normpath(frame.name) in known]
         return chosen
+    return hold_out(frames)
+
+
+def hold_out(frames: list[FrameSpec]) -> dict[str, list[FrameSpec]]:
+    """Every 8th frame by name as val, the rest as train; all as train where there are fewer than 8."""
     if len(frames) < HOLD_OUT_EVERY:
         return {"train": frames}
     order = sorted(range(len(frames)), key=lambda index: (_natural(frames[index].name), index))

@@ -10,6 +10,7 @@ import numpy as np
 from ..contract.errors import Cancelled, DataError, NerfError
 from ..data.color import over, premultiply
 from ..data.dataset import load_dataset
+from ..data.placement import Placement
 from ..data.views import View, Views
 from ..methods.base import Method
 from ..rendering.frame import render_frame
@@ -176,6 +177,7 @@ def evaluate_run(
         told = "does not say which data set it was trained on" if path is None else f"was trained on '{path}', now gone"
         raise DataError(f"The run '{run_dir}' {told}; name the data set (--data).")
     factor = int(run.settings.get("downscale", 1)) if downscale is None else downscale
-    dataset = load_dataset(path, factor, splits=(split,), should_stop=should_stop)
+    placement = Placement.from_dict(run.settings.get("placement"))
+    dataset = load_dataset(path, factor, splits=(split,), should_stop=should_stop, placement=placement)
     views = spread(dataset.splits[split], count)
     return evaluate_views(run.method, views, run.background, split, progress, should_stop, on_view)

@@ -15,6 +15,7 @@ from ..contract.camera import Camera
 from ..contract.errors import DataError, NerfError
 from ..contract.run_folder import RunFolder, claim_run_folder
 from ..data.dataset import Dataset, load_dataset
+from ..data.placement import Placement
 from ..methods.base import Method, Normalisation
 from ..methods.registry import check_method, create, method_class, resolve_device
 from .budget import Budget, Spent, asked_budget, plan, stored_budget
@@ -52,6 +53,8 @@ class TrainRequest:
         Shrink the data set's images by this factor; by default 1, or the run's own.
     settings : mapping, optional
         The method's own, of a new run.
+    placement : Placement, optional
+        Which way is up in the data set, and how large it is; by default the run's own.
     preview : Camera, optional
         Rendered now and then while training.
     preview_seconds : float
@@ -68,6 +71,7 @@ class TrainRequest:
     seed: int | None = None
     downscale: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    placement: Placement | None = None
     preview: Camera | None = None
     preview_seconds: float = 2.0
 
@@ -115,12 +119,11 @@ def prepare(request: TrainRequest, events: TrainEvents, log: RunLog) -> Prepared
     _sweep(folder)
 
     downscale = int(known.get("downscale", 1) if request.downscale is None else request.downscale)
+    placement = request.placement or Placement.from_dict(known.get("placement"))
     name = checkpoint.method if checkpoint else request.method or known.get("method") or DEFAULT_METHOD
     imports = threading.Thread(target=_import_ahead, args=(name, device), name="nerf-imports", daemon=True)
     imports.start()
-    dataset = load_dataset(
-        data, downscale, splits=("train", "val"), progress=events.loading, should_stop=events.should_stop
-    )
+    dataset = load_dataset(data, downscale, ("train", "val"), events.loading, events.should_stop, placement)
     if checkpoint is not None:
         _refuse_other_data(dataset, checkpoint, data, folder)
     imports.join()
@@ -140,6 +143,7 @@ def prepare(request: TrainRequest, events: TrainEvents, log: RunLog) -> Prepared
         "id": folder.identity(),
         "data": _portable(data, folder.root),
         "downscale": downscale,
+        "placement": placement.to_dict(),
         "method": name,
         "settings": settings,
         "seed": seed,

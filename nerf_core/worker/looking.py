@@ -23,7 +23,7 @@ Reply = tuple[dict[str, Any], dict[str, np.ndarray]]
 PROGRESS_SECONDS = 0.25
 TRACED_AT_ONCE = 512  # rays: what a cancelled trace has to wait for
 #: What is served first: a trace is quick, points take seconds, a video lets all others go between its frames.
-ORDER = ("trace", "render", "points", "mesh", "volume", "video")
+ORDER = ("trace", "render", "points", "mesh", "volume", "dataset", "video")
 
 
 @dataclass
@@ -71,6 +71,7 @@ class Looking:
             "video": self._video,
             "mesh": self._mesh,
             "volume": self._volume,
+            "dataset": self._dataset,
         }
 
     def add(self, message: Message, params: Params) -> None:
@@ -200,6 +201,11 @@ class Looking:
     def _volume(self, entry: Waiting) -> Reply:
         run = entry.params.text("run")
         return geometry.volume(self.session.find(run), entry.params, self._watch(entry, run, "Sampling the density"))
+
+    def _dataset(self, entry: Waiting) -> Reply:
+        from .datasets import describe
+
+        return describe(entry.params, *self._watch(entry, entry.params.text("data"), "Reading the data set"))
 
     def _trace(self, entry: Waiting) -> Reply:
         run, camera, pixels = entry.params.text("run"), entry.params.camera(), entry.params.pixels()

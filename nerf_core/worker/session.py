@@ -31,6 +31,7 @@ from ..contract.messages import (
     response,
 )
 from ..contract.run_folder import RunFolder
+from ..data.placement import Placement
 from ..methods.registry import METHODS, available_devices
 from ..training.load import LoadedRun
 from ..training.setup import TrainRequest
@@ -256,9 +257,15 @@ def _train_request(params: Params) -> TrainRequest:
         device=params.optional_text("device") or "auto",
         seed=params.optional_integer("seed"),
         settings=params.mapping("settings"),
+        placement=_placement(params.mapping("placement")),
         preview=inner.camera() if preview else None,
         preview_seconds=max(inner.optional_number("every_seconds") or 2.0, 0.05),
     )
+
+
+def _placement(values: Mapping[str, Any]) -> Placement | None:
+    """What was asked for; None, which leaves it to the run, where nothing was."""
+    return Placement.from_dict(values) if values else None
 
 
 def _train_reply(result: TrainResult) -> dict[str, Any]:
