@@ -180,8 +180,14 @@ class FastBackend(ABC):
         """One optimisation step; keeps up the occupancy grid, the counters and the number of rays."""
 
     @abstractmethod
-    def render(self, origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-        """Premultiplied rgba (N, 4), mean distance (N,), and the field evaluations made for float32 rays (N, 3)."""
+    def render(
+        self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, int]:
+        """Premultiplied rgba (N, 4), mean distance (N,), and the field evaluations made for float32 rays (N, 3).
+
+        `limits` (N, 2), if given: of each ray's samples only those at distances ``limits[:, 0] <= t < limits[:, 1]``
+        count. The samples lie where they lie without limits, so that adjacent limits share none and lose none.
+        """
 
     renders_pixels = False
     """Whether :meth:`render_pixels` is there: not every backend makes rays of its own."""

@@ -161,6 +161,12 @@ class Method(ABC):
 
     name: str
     backend: str  # "cpu" (numba), "reference" (torch on `device`) or "cuda" (Triton)
+    normalisation: Normalisation
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether there is something to see outside the box of `normalisation`."""
+        return False
 
     @classmethod
     def is_unbounded(cls, settings: Mapping[str, Any] | None, has_alpha: bool) -> bool:
@@ -176,8 +182,11 @@ class Method(ABC):
         """One optimisation step over a batch of random training pixels (occupancy is kept up inside)."""
 
     @abstractmethod
-    def render_rays(self, origins: np.ndarray, directions: np.ndarray) -> RayColors:
-        """Colour and depth of (N, 3) world rays with unit directions, float32."""
+    def render_rays(self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None = None) -> RayColors:
+        """Colour and depth of (N, 3) world rays with unit directions, float32.
+
+        `limits` (N, 2), if given, are the distances from and to which each ray is looked along, world units.
+        """
 
     def render_pixels(self, camera: Camera, first: int, count: int) -> RayColors:
         """Colour and depth of `count` of a camera's pixels from number `first` on, row by row; rays through centres."""

@@ -144,7 +144,7 @@ class ClassicMethod(Method):
     # Looking
 
     @torch.no_grad()
-    def render_rays(self, origins: np.ndarray, directions: np.ndarray) -> RayColors:
+    def render_rays(self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None = None) -> RayColors:
         """See `Method.render_rays`; the fine network's picture."""
         rgba = np.zeros((len(origins), 4), dtype=np.float32)
         depth = np.zeros(len(origins), dtype=np.float32)
@@ -152,6 +152,9 @@ class ClassicMethod(Method):
         per_ray = self.settings.coarse_samples + self.settings.fine_samples
         chunk = max(1, POINTS_AT_ONCE.get(self.device.type, 1 << 17) // per_ray)
         o, d, t_near, t_far = self._to_field(origins, directions)
+        if limits is not None:
+            within = self._tensor(np.clip(np.asarray(limits, np.float64) * self._length, 0.0, 1e30))
+            t_near, t_far = torch.maximum(t_near, within[:, 0]), torch.minimum(t_far, within[:, 1])
         hit = (t_far > t_near).nonzero()[:, 0]
         for rows in hit.split(chunk):
             samples = self._sampler.sample(o[rows], d[rows], t_near[rows], t_far[rows], self._budget, training=False)

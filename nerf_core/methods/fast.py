@@ -93,6 +93,11 @@ class FastMethod(Method):
             self._made = self._make()
         return self._made
 
+    @property
+    def unbounded(self) -> bool:
+        """See `Method`."""
+        return self.field.unbounded
+
     def load_views(self, views: Views) -> None:
         """Take the training images; the first ones also size the field."""
         # Random backgrounds make transparency the only way to explain a transparent pixel; without alpha there is
@@ -111,9 +116,12 @@ class FastMethod(Method):
         origins = self.normalisation.to_unit(np.asarray(origins, np.float64).reshape(-1, 3))
         return origins.astype(np.float32), np.asarray(directions, np.float32).reshape(-1, 3)
 
-    def render_rays(self, origins: np.ndarray, directions: np.ndarray) -> RayColors:
+    def render_rays(self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None = None) -> RayColors:
         """Colour and depth of rays, without jitter; see `Method`."""
-        rgba, depth, samples = self.field.render(*self._unit_rays(origins, directions))
+        if limits is not None:
+            # An end without limit stays one: what comes after it is as far as float32 counts.
+            limits = np.clip(np.asarray(limits, np.float64) * self.normalisation.scale, 0.0, 1e30).astype(np.float32)
+        rgba, depth, samples = self.field.render(*self._unit_rays(origins, directions), limits)
         return RayColors(rgba, depth / np.float32(self.normalisation.scale), samples)
 
     def render_pixels(self, camera: Camera, first: int, count: int) -> RayColors:

@@ -1,7 +1,7 @@
 """A picture from a method and a camera, in chunks between which it can be stopped."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,12 +30,54 @@ class Frame:
     samples : int
         Field evaluations made.
     seconds : float
+    normal : (height, width, 3) float32 array or None
+        Unit normals in the world, 0 where nothing was hit; where they were asked for.
     """
 
     rgba: np.ndarray
     depth: np.ndarray
     samples: int
     seconds: float
+    normal: np.ndarray | None = None
+
+
+class Chunks:
+    """Ranges of rays, one after the other, each as many as take about `CHUNK_SECONDS`, as found on the way.
+
+    Parameters
+    ----------
+    total : int
+    should_stop : callable, optional
+        Asked before every chunk.
+    size : int, optional
+        Rays at a time, whatever they take.
+
+    Raises
+    ------
+    Cancelled
+        When `should_stop` said so.
+    """
+
+    def __init__(self, total: int, should_stop: Callable[[], bool] | None = None, size: int | None = None) -> None:
+        self._total, self._should_stop, self._fixed = total, should_stop, size
+        self._laps = 0
+
+    def __iter__(self) -> Iterator[slice]:
+        start, size = 0, self._fixed or FIRST_CHUNK
+        while start < self._total:
+            if self._should_stop is not None and self._should_stop():
+                raise Cancelled("the render was stopped")
+            begun, self._laps = time.perf_counter(), 0
+            stop = min(start + size, self._total)
+            yield slice(start, stop)
+            start = stop
+            if self._fixed is None:
+                ratio = CHUNK_SECONDS * max(self._laps, 1) / max(time.perf_counter() - begun, 1e-6)
+                size = int(np.clip(size * np.clip(ratio, 0.25, 4.0), SMALLEST_CHUNK, LARGEST_CHUNK))
+
+    def lap(self) -> None:
+        """Between two stops that the caller makes itself within a chunk: the time is for one of these."""
+        self._laps += 1
 
 
 def render_frame(
@@ -71,22 +113,13 @@ def render_frame(
     total = camera.width * camera.height
     rgba = np.empty((total, 4), dtype=np.float32)
     depth = np.empty(total, dtype=np.float32)
-    samples, start = 0, 0
-    size = chunk or FIRST_CHUNK
-    while start < total:
-        if should_stop is not None and should_stop():
-            raise Cancelled("the render was stopped")
-        begun = time.perf_counter()
-        count = min(size, total - start)
-        colors = method.render_pixels(camera, start, count)
-        rgba[start : start + count], depth[start : start + count] = colors.rgba, colors.depth
+    samples = 0
+    for rows in Chunks(total, should_stop, chunk):
+        colors = method.render_pixels(camera, rows.start, rows.stop - rows.start)
+        rgba[rows], depth[rows] = colors.rgba, colors.depth
         samples += colors.samples
-        start += count
         if on_progress is not None:
-            on_progress(start / total)
-        if chunk is None:
-            ratio = CHUNK_SECONDS / max(time.perf_counter() - begun, 1e-6)
-            size = int(np.clip(size * np.clip(ratio, 0.25, 4.0), SMALLEST_CHUNK, LARGEST_CHUNK))
+            on_progress(rows.stop / total)
     if color_space == "linear":
         straight = unpremultiply(rgba)
         straight[:, :3] = srgb_decode(straight[:, :3])

@@ -1,8 +1,8 @@
 """Requests that look at a run: pictures, points, traces, geometry. The newest picture first; a tag cancels."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,16 @@ import numpy as np
 from ..contract.errors import Cancelled
 from ..contract.messages import CANCELLED, Message, failure
 from ..methods.base import Method, Trace
-from ..rendering.frame import Frame, render_frame
+from ..rendering.frame import Frame
+from ..rendering.layers import Layer
+from ..rendering.picture import render_picture
 from . import geometry
 from .params import MAX_POINTS, Params
+from .render_params import WantedLayer, WantedPicture, wanted_picture
 from .videos import VideoJob
 
 if TYPE_CHECKING:
+    from ..training.load import LoadedRun
     from .session import Session
 
 Reply = tuple[dict[str, Any], dict[str, np.ndarray]]
@@ -146,14 +150,22 @@ class Looking:
         return should_stop, on_progress
 
     def _render(self, entry: Waiting) -> Reply:
-        run, camera = entry.params.text("run"), entry.params.camera()
-        loaded = self.session.find(run)
-        frame = loaded.render(camera, *self._watch(entry, run, "Rendering", tag=entry.tag))
-        result = {"width": camera.width, "height": camera.height, "seconds": frame.seconds, "samples": frame.samples}
-        return result, {"rgba": frame.rgba, "depth": frame.depth}
+        wanted = wanted_picture(entry.params)
+        loaded = self._find(wanted)
+        frame = _frame(wanted, loaded, *self._watch(entry, wanted.runs[0], "Rendering", tag=entry.tag))
+        height, width = frame.depth.shape
+        arrays = {"rgba": frame.rgba, "depth": frame.depth}
+        if frame.normal is not None:
+            arrays["normal"] = frame.normal
+        return {"width": width, "height": height, "seconds": frame.seconds, "samples": frame.samples}, arrays
+
+    def _find(self, wanted: WantedPicture) -> "dict[str, LoadedRun]":
+        """Every run of a picture: none of them pushes another out."""
+        self.session.runs.make_room(len(wanted.runs))
+        return {run: self.session.find(run) for run in wanted.runs}
 
     def picture(self, params: Params, on_progress: Callable[[float], None]) -> Frame:
-        """A frame of the video whose turn it is, sRGB-encoded whatever the run's own colour space is."""
+        """A frame of the video whose turn it is, sRGB-encoded whatever the runs' own colour spaces are."""
         entry = self._running
         told = time.perf_counter()
 
@@ -167,9 +179,8 @@ class Looking:
                 told = time.perf_counter()
                 on_progress(done)
 
-        return render_frame(
-            self.session.find(params.text("run")).method, params.camera(), None, should_stop, now_and_then
-        )
+        wanted = wanted_picture(params)
+        return _frame(wanted, self._find(wanted), should_stop, now_and_then, encoded=True)
 
     def _video(self, entry: Waiting) -> Reply | None:
         if entry.video is None:
@@ -214,6 +225,27 @@ class Looking:
         trace = _trace_in_parts(loaded.method, origins, directions, *self._watch(entry, run, "Tracing rays"))
         arrays = {**vars(trace), "origin": origins, "direction": directions}
         return {"rays": len(pixels)}, arrays
+
+
+def _frame(
+    wanted: WantedPicture,
+    loaded: Mapping[str, "LoadedRun"],
+    should_stop: Callable[[], bool],
+    on_progress: Callable[[float], None],
+    encoded: bool = False,
+) -> Frame:
+    """Render what is wanted of runs; sRGB-encoded, whatever is wanted and the runs are, if `encoded`."""
+
+    def placed(layers: list[WantedLayer]) -> list[Layer]:
+        return [
+            Layer(run.method, "srgb" if encoded else run.color_space, layer.matrix, layer.crops)
+            for layer in layers
+            for run in [loaded[layer.run]]
+        ]
+
+    view = replace(wanted.view, color="run") if encoded else wanted.view
+    shutter_layers = [placed(layers) for layers in wanted.shutter_layers]
+    return render_picture(placed(wanted.layers), view, should_stop, on_progress, shutter_layers)
 
 
 def _trace_in_parts(

@@ -9,7 +9,7 @@ from ..contract.camera import Camera
 from ..contract.errors import NerfError
 from ..contract.messages import MAX_ARRAY_BYTES
 
-MAX_PIXELS = MAX_ARRAY_BYTES // 20  # rgba and depth of a frame go into one message
+MAX_PIXELS = MAX_ARRAY_BYTES // 32  # rgba, depth and normal of a frame go into one message
 MAX_TRACED = 65536
 MAX_POINTS = 20_000_000
 
@@ -69,6 +69,22 @@ class Params:
         value = self.optional_integer(key)
         if value is None or not 1 <= value <= most:
             raise self._fail(key, f"a whole number from 1 to {most}")
+        return value
+
+    def number_above(self, key: str, least: float, or_equal: bool = False) -> float:
+        """A finite number above `least`, or not below it."""
+        value = self.optional_number(key)
+        if value is None or not (value > least or (or_equal and value == least)):
+            raise self._fail(key, f"a number {'not below' if or_equal else 'above'} {least:g}")
+        return value
+
+    def choice(self, key: str, choices: tuple[str, ...]) -> Any:
+        """One of some words; the first when it is not there."""
+        value = self.values.get(key)
+        if value is None:
+            return choices[0]
+        if value not in choices:
+            raise self._fail(key, f"one of {', '.join(choices)}")
         return value
 
     def flag(self, key: str) -> bool:

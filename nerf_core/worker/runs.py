@@ -24,6 +24,11 @@ class RunCache:
     def __init__(self, on_load: Callable[[str], None]) -> None:
         self._on_load = on_load
         self._kept: OrderedDict[Path, tuple[Stamp | None, LoadedRun]] = OrderedDict()
+        self._room = KEPT
+
+    def make_room(self, runs: int) -> None:
+        """Keep at least so many from now on: a picture of many runs must not load them again for the next one."""
+        self._room = max(KEPT, runs)
 
     def get(self, run: str) -> LoadedRun:
         """The run at a path."""
@@ -49,7 +54,7 @@ class RunCache:
     def _keep(self, key: Path, stamp: Stamp | None, loaded: LoadedRun) -> None:
         self._kept[key] = (stamp, loaded)
         self._kept.move_to_end(key)
-        while len(self._kept) > KEPT:
+        while len(self._kept) > self._room:
             self._kept.popitem(last=False)
 
 

@@ -13,6 +13,7 @@ from ..export.ownership import check_writable
 from ..export.pictures import to_picture, write_png
 from ..export.video import VideoWriter
 from .params import ParamError, Params
+from .render_params import wanted_picture
 
 if TYPE_CHECKING:
     from .session import Session
@@ -29,7 +30,7 @@ class VideoJob:
     ----------
     session : Session
     params : Params
-        ``frames``: list of what a `render` request takes (`run`, `camera` ...; what is the same in all may stand in
+        ``frames``: list of what a `render` request takes (what is the same in all may stand in
         ``shared``). ``out``: an .mp4, or None. ``pictures``: a .png for each frame, or None. ``fps``. ``background``:
         encoded [r, g, b] behind the NeRF, or None: a video gets black then. ``transparent``: whether the pictures
         keep their alpha although there is a background.
@@ -46,7 +47,7 @@ class VideoJob:
         self.background = _background(params)
         self.behind_pictures = None if params.flag("transparent") else self.background
         self.index = 0
-        cameras = [frame.camera() for frame in self.frames]
+        cameras = [wanted_picture(frame).view.camera for frame in self.frames]
         self.width, self.height = cameras[0].width, cameras[0].height
         out = params.optional_text("out")
         self.out = Path(out) if out else None
@@ -66,7 +67,7 @@ class VideoJob:
     @property
     def run(self) -> str:
         """The run of the frame whose turn it is, for progress."""
-        return str(self.frames[min(self.index, len(self.frames) - 1)].values.get("run") or "")
+        return wanted_picture(self.frames[min(self.index, len(self.frames) - 1)]).runs[0]
 
     def step(self) -> dict[str, Any] | None:
         """Render and write the next frame; the request's result after the last one.

@@ -401,6 +401,7 @@ def test_render_in_waves(kernel_device, generator, unbounded, capacity, count):
     waves = render.Waves.allocate(count + 3, capacity, 8, torch.float32, torch.device(kernel_device))
     waves.origin[:count] = torch.from_numpy(origins)
     waves.direction[:count] = torch.from_numpy(directions)
+    waves.limits[:] = torch.tensor([0.0, 1e30])
     for part in (waves.rgba, waves.depth, waves.optical_depth, waves.density, waves.rgb):
         part.fill_(math.nan)
     state_i, state_f = make_state(kernel_device, 0)

@@ -25,6 +25,7 @@ from .workers import Workers, thread_count
 
 WEIGHTS = ("density_0", "density_1", "color_0", "color_1")
 NO_RAYS = np.zeros((0, 3), np.float32)
+NO_LIMITS = np.zeros((0, 2), np.float32)
 NO_VIEWS = ViewArrays(
     pixels=np.full((16, 4), 128, np.uint8),
     starts=np.array([0, 16], np.int64),
@@ -216,16 +217,25 @@ class CpuBackend(FastBackend):
 
     # Looking ---------------------------------------------------------------------------------------------------
 
-    def render(self, origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    def render(
+        self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, int]:
         """Render rays; see `FastBackend`."""
-        return self._render(len(origins), _rows3(origins), _rows3(directions), NO_VIEWS, 0)
+        within = NO_LIMITS if limits is None else np.require(limits, np.float32, ["C", "W"]).reshape(-1, 2)
+        return self._render(len(origins), _rows3(origins), _rows3(directions), within, NO_VIEWS, 0)
 
     def render_pixels(self, view: ViewArrays, first: int, count: int) -> tuple[np.ndarray, np.ndarray, int]:
         """Render `count` pixels of a single view from number `first` on; its rays are made on the way."""
-        return self._render(count, NO_RAYS, NO_RAYS, view, first)
+        return self._render(count, NO_RAYS, NO_RAYS, NO_LIMITS, view, first)
 
     def _render(
-        self, rays: int, origins: np.ndarray, directions: np.ndarray, view: ViewArrays, first: int
+        self,
+        rays: int,
+        origins: np.ndarray,
+        directions: np.ndarray,
+        limits: np.ndarray,
+        view: ViewArrays,
+        first: int,
     ) -> tuple[np.ndarray, np.ndarray, int]:
         rgba = np.zeros((rays, 4), np.float32)
         depth = np.zeros(rays, np.float32)
@@ -237,6 +247,7 @@ class CpuBackend(FastBackend):
             self._grid,
             origins,
             directions,
+            limits,
             view,
             first,
             rgba,

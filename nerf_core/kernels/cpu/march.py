@@ -223,7 +223,7 @@ def skip_unbounded(rays, spacing, grid):
             pz = rays.origin[ray, 2] + t * rays.direction[ray, 2]
             x, y, z, axis = contract(px, py, pz)
             ix, iy, iz, away = _cell(grid, x, y, z)
-            if away == 0 or t >= spacing.far:
+            if away == 0 or t >= rays.far[ray]:
                 continue
             # The cube of empty cells, as far as it lies in the same piece of space, from where the ray is.
             lx, hx = np.float32(ix + 1 - away) * size - TWO, np.float32(ix + away) * size - TWO
@@ -251,7 +251,7 @@ def skip_unbounded(rays, spacing, grid):
                     lx = max(lx, ONE)
                 ly, hy, lz, hz = max(ly, -ONE), min(hy, ONE), max(lz, -ONE), min(hz, ONE)
                 leave = _leave_shell(px, ex, lx, hx, py, ey, ly, hy, pz, ez, lz, hz)
-            t = min(t + max(leave, ZERO), spacing.far)
+            t = min(t + max(leave, ZERO), rays.far[ray])
             if t < spacing.turn:
                 u = (t - spacing.near) * per_step
             else:
@@ -277,7 +277,7 @@ def collect(ray, limit, rays, spacing, grid, positions, distances, intervals, at
     """
     unbounded = spacing.growth > ZERO
     index, start = rays.place[ray], rays.start[ray]
-    far = spacing.far if unbounded else rays.far[ray]
+    far = rays.far[ray]
     ox, oy, oz = rays.origin[ray, 0], rays.origin[ray, 1], rays.origin[ray, 2]
     dx, dy, dz = rays.direction[ray, 0], rays.direction[ray, 1], rays.direction[ray, 2]
     found, gap = 0, 0
@@ -335,6 +335,7 @@ def begin_ray(rays, ray, spacing, grid):
     rays.place[ray] = 0
     if spacing.growth > ZERO:
         rays.start[ray] = rays.jitter[ray]
+        rays.far[ray] = spacing.far
         return True
     near, far = clip_to_box(rays.origin[ray], rays.direction[ray], grid.box)
     rays.start[ray] = near + rays.jitter[ray] * spacing.step
@@ -342,6 +343,41 @@ def begin_ray(rays, ray, spacing, grid):
     for axis in range(3):
         rays.inverse[ray, axis] = reciprocal(rays.direction[ray, axis])
     return near < far
+
+
+@compiled_inside
+def _lattice_point(rays, ray, index, spacing):
+    """The distance of one of a ray's lattice points, computed as `collect` does."""
+    if spacing.growth > ZERO:
+        return lattice_distance(rays.start[ray] + np.float32(index), spacing)
+    return rays.start[ray] + np.float32(index) * spacing.step
+
+
+@compiled
+def limit_ray(rays, ray, spacing, near, far):
+    """Keep a ray that `begin_ray` has begun to its lattice points t with ``near <= t < far``; whether any can be.
+
+    The lattice stays where it is: what adjacent limits find is together what the ray finds without limits.
+    """
+    rays.far[ray] = min(rays.far[ray], far)
+    if near >= rays.far[ray]:
+        return False
+    if spacing.growth > ZERO:
+        if near < spacing.turn:
+            u = (near - spacing.near) / spacing.step
+        else:
+            u = spacing.turn_index + np.float32(math.log(near / spacing.turn)) / spacing.growth
+        index = np.int64(math.ceil(u - rays.start[ray]))
+    else:
+        index = np.int64(math.ceil((near - rays.start[ray]) / spacing.step))
+    index = max(index, np.int64(0))
+    # Rounding may have put it next to the first point: two limits that share an end must not share a point or lose one.
+    while index > 0 and _lattice_point(rays, ray, index - 1, spacing) >= near:
+        index -= 1
+    while _lattice_point(rays, ray, index, spacing) < near:
+        index += 1
+    rays.place[ray] = index
+    return True
 
 
 @compiled

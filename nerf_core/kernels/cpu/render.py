@@ -6,6 +6,7 @@ from .compile import compiled
 from .encoding import encode
 from .forward import accumulate, advance, begin_rays, color_network, density_network, density_of
 from .harmonics import spherical_harmonics
+from .march import limit_ray
 from .rays import pixel_ray
 from .structures import GROUP, ROUND
 from .vector import address, fetch_add
@@ -17,13 +18,26 @@ RENDER_ROUND = 3
 
 
 @compiled
+def limit_rays(rays, active, limits, first, spacing):
+    """Keep a group's `active` rays within ``limits[first + ray]``; gives how many are left."""
+    left = 0
+    for a in range(active):
+        ray = rays.active[a]
+        if limit_ray(rays, ray, spacing, limits[first + ray, 0], limits[first + ray, 1]):
+            rays.active[left] = ray
+            left += 1
+    return left
+
+
+@compiled
 def render_worker(
-    counter, field, grid, scratch, origins, directions, views, first, rgba, depth, samples, spacing, options
+    counter, field, grid, scratch, origins, directions, limits, views, first, rgba, depth, samples, spacing, options
 ):
     """Take groups of rays off the shared counter; `options` are the weight and transmittance thresholds.
 
     The rays are those given; where none are, those of `views`' only view through its pixels from number `first` on,
-    as many as `rgba` has rows. `depth` is the mean distance of what is seen, in unit-cube lengths, 0 where nothing is;
+    as many as `rgba` has rows. Where `limits` has rows, each ray is only looked along from limits[ray, 0] to
+    limits[ray, 1]. `depth` is the mean distance of what is seen, in unit-cube lengths, 0 where nothing is;
     `samples` (1,) int64 is added to, atomically.
     """
     rays = rgba.shape[0]
@@ -46,6 +60,8 @@ def render_worker(
             else:
                 pixel_ray(views, none, first + group + ray, scratch.rays.origin[ray], scratch.rays.direction[ray])
         active = begin_rays(grid, scratch, count, spacing)
+        if limits.shape[0] > 0:
+            active = limit_rays(scratch.rays, active, limits, group, spacing)
         total = np.int64(0)
         while active > 0:
             active, selected, made, _ = advance(

@@ -235,7 +235,9 @@ class CudaBackend(FastBackend):
         )
         return density, color
 
-    def render(self, origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    def render(
+        self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, int]:
         """Render rays; see `FastBackend`."""
         count = len(origins)
         rgba, depth, samples = np.zeros((count, 4), np.float32), np.zeros(count, np.float32), 0
@@ -243,7 +245,8 @@ class CudaBackend(FastBackend):
             part = slice(first, min(first + RENDER_RAYS, count))
             with self._memory():
                 waves = self._waves(part.stop - first)
-                samples += self._render(waves, self._rows3(origins[part]), self._rows3(directions[part]))
+                within = None if limits is None else torch.from_numpy(np.array(limits[part], np.float32))
+                samples += self._render(waves, self._rows3(origins[part]), self._rows3(directions[part]), within)
             rgba[part] = waves.rgba[: part.stop - first].cpu().numpy()
             depth[part] = waves.depth[: part.stop - first].cpu().numpy()
         return rgba, depth, samples
@@ -257,9 +260,10 @@ class CudaBackend(FastBackend):
             self._last_waves = Waves.allocate(rays, room, encoded, self.dtype, self.device)
         return self._last_waves
 
-    def _render(self, waves: Waves, origins: Tensor, directions: Tensor) -> int:
+    def _render(self, waves: Waves, origins: Tensor, directions: Tensor, limits: Tensor | None) -> int:
         waves.origin[: len(origins)] = origins
         waves.direction[: len(origins)] = directions
+        waves.limits[: len(origins)] = torch.tensor([0.0, 1e30]) if limits is None else limits
         state = State(self.device)
         state.f[2], state.f[3] = self.fine_step, self.fine_growth
         return render_rays(

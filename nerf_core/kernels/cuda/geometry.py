@@ -115,6 +115,17 @@ def lattice_distance(u, near, step, growth, UNBOUNDED: tl.constexpr):
 
 
 @triton.jit
+def lattice_place(t, near, step, growth, UNBOUNDED: tl.constexpr):
+    """Lattice coordinate u of distances t >= near: the inverse of `lattice_distance`."""
+    u = (t - near) / step
+    if UNBOUNDED:
+        t0 = tl.maximum(NEAR, step / growth)
+        u0 = (t0 - NEAR) / step
+        u = tl.where(t < t0, u, u0 + tl.log(tl.maximum(t, t0) / t0) / growth)
+    return u
+
+
+@triton.jit
 def lattice_length(t, step, growth, UNBOUNDED: tl.constexpr):
     """Length dt of the samples at distances t: ``step``, in unbounded scenes ``max(step, k t)``."""
     if UNBOUNDED:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ...fields.hash_grid import GEO_FEATURES
 from .compositing import load_color, weigh
-from .geometry import grid_position, is_occupied, lattice_distance, lattice_length, ray_range
+from .geometry import grid_position, is_occupied, lattice_distance, lattice_length, lattice_place, ray_range
 from .language import tl, triton
 from .launch import launched
 
@@ -40,17 +40,20 @@ DONE: tl.constexpr = tl.constexpr(1 << 30)
 class Waves:
     """Device memory for rendering at most R rays, S samples a wave.
 
-    `origin`, `direction` (R, 3) are to be filled; `rgba` (R, 4), premultiplied, and `depth` (R,), the mean distance
+    `origin`, `direction` (R, 3) and `limits` (R, 2), the distances from and to which a ray is looked along, are to be
+    filled; `rgba` (R, 4), premultiplied, and `depth` (R,), the mean distance
     of what is seen (0 where nothing is), are the result. The field's kernels take the rest by `Packed`'s and
     `Batch`'s names.
     """
 
     origin: Tensor
     direction: Tensor
+    limits: Tensor
     rgba: Tensor
     depth: Tensor
     optical_depth: Tensor
     ray_near: Tensor
+    ray_far: Tensor
     cursor: Tensor
     going: Tensor
     next_going: Tensor
@@ -77,10 +80,12 @@ class Waves:
         return cls(
             origin=make(rays, 3),
             direction=make(rays, 3),
+            limits=make(rays, 2),
             rgba=make(rays, 4),
             depth=make(rays),
             optical_depth=make(rays),
             ray_near=make(rays),
+            ray_far=make(rays),
             cursor=make(rays, dtype=whole),
             going=make(rays, dtype=whole),
             next_going=make(rays, dtype=whole),
@@ -108,13 +113,16 @@ def append(items, wanted, list_end, target):
 @triton.jit(do_not_specialize=["rays"])
 def begin_rays(
     state_i,
+    state_f,
     origin,
     direction,
+    limits,
     box,
     rgba,
     depth,
     optical_depth,
     ray_near,
+    ray_far,
     cursor,
     going,
     rays,
@@ -127,14 +135,26 @@ def begin_rays(
     ox, oy, oz = load_color(origin, ray, here)
     dx, dy, dz = load_color(direction, ray, here)
     near, far = ray_range(ox, oy, oz, dx, dy, dz, box, UNBOUNDED)
+    # The lattice begins where it would without limits: what adjacent limits find is together what the ray finds.
+    step = tl.load(state_f + 2)
+    growth = tl.load(state_f + 3)
+    first = tl.load(limits + 2 * ray, mask=here, other=0.0)
+    far = tl.minimum(far, tl.load(limits + 2 * ray + 1, mask=here, other=0.0))
+    meets = here & (near < far) & (first < far)
+    begin = tl.where(meets, tl.maximum(first, near), near)
+    index = tl.ceil(lattice_place(begin, near, step, growth, UNBOUNDED) - 0.5)
+    # Rounding may have put it next to the first point.
+    index -= (lattice_distance(index - 0.5, near, step, growth, UNBOUNDED) >= begin).to(tl.float32)
+    index += (lattice_distance(index + 0.5, near, step, growth, UNBOUNDED) < begin).to(tl.float32)
     zero = tl.zeros((BLOCK,), tl.float32)
     tl.store(ray_near + ray, near, mask=here)
+    tl.store(ray_far + ray, far, mask=here)
     tl.store(optical_depth + ray, zero, mask=here)
     tl.store(depth + ray, zero, mask=here)
     for channel in tl.static_range(4):
         tl.store(rgba + 4 * ray + channel, zero, mask=here)
-    tl.store(cursor + ray, ray * 0, mask=here)
-    append(ray, here & (near < far), state_i + 8, going)
+    tl.store(cursor + ray, tl.maximum(index, 0.0).to(tl.int32), mask=here)
+    append(ray, meets, state_i + 8, going)
 
 
 @launched
@@ -156,9 +176,9 @@ def advance_rays(
     state_f,
     origin,
     direction,
-    box,
     bits,
     ray_near,
+    ray_far,
     cursor,
     going,
     wave_start,
@@ -185,7 +205,7 @@ def advance_rays(
         ox, oy, oz = load_color(origin, ray, here)
         dx, dy, dz = load_color(direction, ray, here)
         near = tl.load(ray_near + ray, mask=here, other=0.0)
-        _, far = ray_range(ox, oy, oz, dx, dy, dz, box, UNBOUNDED)
+        far = tl.load(ray_far + ray, mask=here, other=0.0)
         ahead = tl.load(cursor + ray, mask=here, other=0)
         begin = ahead
         kept = tl.zeros((RAYS, LANES), tl.int32)
@@ -277,17 +297,20 @@ def blend_rays(
         append(ray, goes_on, state_i + 8, next_going)
 
 
-def launch_begin_rays(state_i: Tensor, waves: Waves, box: Tensor, rays: int, unbounded: bool) -> None:
+def launch_begin_rays(state_i: Tensor, state_f: Tensor, waves: Waves, box: Tensor, rays: int, unbounded: bool) -> None:
     """Begin the first `rays` rays of `waves`; ``state_i[2]``, [8] and [9] are to be zero."""
     begin_rays[(triton.cdiv(rays, BEGIN_BLOCK),)](
         state_i,
+        state_f,
         waves.origin,
         waves.direction,
+        waves.limits,
         box,
         waves.rgba,
         waves.depth,
         waves.optical_depth,
         waves.ray_near,
+        waves.ray_far,
         waves.cursor,
         waves.going,
         rays,
@@ -301,7 +324,6 @@ def launch_wave(
     state_i: Tensor,
     state_f: Tensor,
     waves: Waves,
-    box: Tensor,
     bits: Tensor,
     resolution: int,
     unbounded: bool,
@@ -322,9 +344,9 @@ def launch_wave(
         state_f,
         waves.origin,
         waves.direction,
-        box,
         bits,
         waves.ray_near,
+        waves.ray_far,
         waves.cursor,
         going,
         waves.wave_start,
@@ -391,8 +413,8 @@ def render_rays(
     state_i.zero_()
     if rays == 0:
         return 0
-    launch_begin_rays(state_i, waves, box, rays, unbounded)
-    scene = (box, bits, resolution, unbounded, weight_threshold, transmittance_threshold)
+    launch_begin_rays(state_i, state_f, waves, box, rays, unbounded)
+    scene = (bits, resolution, unbounded, weight_threshold, transmittance_threshold)
     wave, going, made = 0, rays, 0
     while going:
         launch_wave(state_i, state_f, waves, *scene, forward, wave, going)

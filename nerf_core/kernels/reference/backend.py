@@ -1,6 +1,6 @@
 """The fast method in plain torch, as a backend: CUDA, Apple's MPS, and the CPU."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -62,10 +62,19 @@ class ReferenceBackend(FastBackend):
         """Unit positions to where the grids live."""
         return contraction.contract(positions) if self.unbounded else positions
 
-    def _march(self, origins: Tensor, directions: Tensor, jitter: Tensor, coarseness: float = 1.0) -> volume.Samples:
+    def _march(
+        self,
+        origins: Tensor,
+        directions: Tensor,
+        jitter: Tensor,
+        coarseness: float = 1.0,
+        limits: Tensor | None = None,
+    ) -> volume.Samples:
         if self.unbounded:
-            return volume.march_unbounded(origins, directions, self._cells, self.lattice(coarseness), jitter)
-        return volume.march(origins, directions, self._box, self._cells, coarseness * self.fine_step, jitter)
+            return volume.march_unbounded(
+                origins, directions, self._cells, self.lattice(coarseness), jitter, limits=limits
+            )
+        return volume.march(origins, directions, self._box, self._cells, coarseness * self.fine_step, jitter, limits)
 
     def _stretched(self, density: Tensor, grid: Tensor) -> Tensor:
         """What the occupancy grid makes of densities at grid positions: far samples stand for longer intervals."""
@@ -115,11 +124,16 @@ class ReferenceBackend(FastBackend):
 
     @torch.no_grad()
     def _visible(
-        self, origins: Tensor, directions: Tensor, jitter: Tensor, coarseness: float = 1.0
+        self,
+        origins: Tensor,
+        directions: Tensor,
+        jitter: Tensor,
+        coarseness: float = 1.0,
+        limits: Tensor | None = None,
     ) -> tuple[volume.Samples, int]:
         """Samples up to where their ray becomes opaque, and how many densities were asked for to find them."""
         if not self.unbounded:
-            samples = self._march(origins, directions, jitter, coarseness)
+            samples = self._march(origins, directions, jitter, coarseness, limits)
             return self._without_hidden(samples, self._density(samples.position) * samples.interval, len(origins))
         # What no view has ever seen stays fog, and behind the walls of a room is most of it: so a piece at a time.
         lattice = self.lattice(coarseness)
@@ -127,8 +141,9 @@ class ReferenceBackend(FastBackend):
         behind = origins.new_zeros(len(origins))
         pieces, depths = [], []
         for first in range(0, lattice.points, PIECE):
+            within = None if limits is None else limits[passing]
             piece = volume.march_unbounded(
-                origins[passing], directions[passing], self._cells, lattice, jitter[passing], first, PIECE
+                origins[passing], directions[passing], self._cells, lattice, jitter[passing], first, PIECE, within
             )
             piece = piece._replace(ray=passing[piece.ray])
             depth = self._density(piece.position) * piece.interval
@@ -226,12 +241,18 @@ class ReferenceBackend(FastBackend):
         return torch.from_numpy(np.array(array, np.float32).reshape(-1, 3)).to(self.device)
 
     @torch.no_grad()
-    def render(self, origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    def render(
+        self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, int]:
         """Render rays; see `FastBackend`."""
         rgba, depth, total = [], [], 0
         at_once = max(1, RENDER_POINTS // self.lattice().points) if self.unbounded else RENDER_RAYS
-        for o, d in zip(self._rays(origins).split(at_once), self._rays(directions).split(at_once), strict=True):
-            kept, made = self._visible(o, d, torch.full_like(o[:, 0], 0.5))
+        o_parts, d_parts = self._rays(origins).split(at_once), self._rays(directions).split(at_once)
+        within: Sequence[Tensor | None] = [None] * len(o_parts)
+        if limits is not None:
+            within = torch.from_numpy(np.array(limits, np.float32).reshape(-1, 2)).to(self.device).split(at_once)
+        for o, d, part in zip(o_parts, d_parts, within, strict=True):
+            kept, made = self._visible(o, d, torch.full_like(o[:, 0], 0.5), limits=part)
             total += made
             grid = self._to_grid(kept.position)
             features = field.density_network(self.parameters, field.encode(self.layout, self.parameters["table"], grid))

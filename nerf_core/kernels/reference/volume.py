@@ -52,7 +52,15 @@ def clip_to_box(origins: Tensor, directions: Tensor, box: Tensor) -> tuple[Tenso
     return near, far
 
 
-def march(origins: Tensor, directions: Tensor, box: Tensor, cells: Tensor, step: float, jitter: Tensor) -> Samples:
+def march(
+    origins: Tensor,
+    directions: Tensor,
+    box: Tensor,
+    cells: Tensor,
+    step: float,
+    jitter: Tensor,
+    limits: Tensor | None = None,
+) -> Samples:
     """Lattice points ``near + (jitter + i) step`` of each ray that lie in the box and in occupied cells.
 
     Parameters
@@ -62,13 +70,18 @@ def march(origins: Tensor, directions: Tensor, box: Tensor, cells: Tensor, step:
     cells : (G, G, G) bool tensor, indexed z, y, x
     step : float
     jitter : (R,) tensor in [0, 1)
+    limits : (R, 2) tensor, optional
+        Only points with ``limits[:, 0] <= t < limits[:, 1]``.
     """
     near, far = clip_to_box(origins, directions, box)
     start = near + jitter * step
     longest = float((far - near).amax()) if len(near) else 0.0
     count = max(0, math.ceil(longest / step) + 1)
     at = start[:, None] + torch.arange(count, device=near.device, dtype=near.dtype) * step
-    ray, index = torch.nonzero((at < far[:, None]) & (near < far)[:, None], as_tuple=True)
+    inside = (at < far[:, None]) & (near < far)[:, None]
+    if limits is not None:
+        inside &= (at >= limits[:, :1]) & (at < limits[:, 1:])
+    ray, index = torch.nonzero(inside, as_tuple=True)
     distance = at[ray, index]
     position = (origins[ray] + distance[:, None] * directions[ray]).clamp(0.0, 1.0)
     side = cells.shape[0]
@@ -86,6 +99,7 @@ def march_unbounded(
     jitter: Tensor,
     start: int = 0,
     count: int | None = None,
+    limits: Tensor | None = None,
 ) -> Samples:
     """Lattice points ``t(jitter + i)`` of each ray whose contracted position lies in an occupied cell.
 
@@ -99,6 +113,8 @@ def march_unbounded(
     jitter : (R,) tensor in [0, 1)
     start, count : int
         Which i; by default all.
+    limits : (R, 2) tensor, optional
+        Only points with ``limits[:, 0] <= t < limits[:, 1]``.
     """
     side = cells.shape[0]
     flat = cells.reshape(-1)
@@ -111,7 +127,10 @@ def march_unbounded(
         at = lattice.distance(index + jitter[some, None])
         position = origins[some, None, :] + at[:, :, None] * directions[some, None, :]
         x, y, z = (contract(position) * side).to(torch.int64).clamp(max=side - 1).unbind(-1)
-        ray, place = torch.nonzero(flat[x + side * (y + side * z)] & (at < lattice.far), as_tuple=True)
+        kept = flat[x + side * (y + side * z)] & (at < lattice.far)
+        if limits is not None:
+            kept &= (at >= limits[some, :1]) & (at < limits[some, 1:])
+        ray, place = torch.nonzero(kept, as_tuple=True)
         distance = at[ray, place]
         parts.append(Samples(ray + first, distance, position[ray, place], lattice.interval(distance)))
     return Samples(*(torch.cat(part) for part in zip(*parts, strict=True)))

@@ -1,0 +1,145 @@
+"""NeRFs as objects of a world: where each one is placed, what it is cropped to, and where rays meet it."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..contract.transforms import ColorSpace
+from ..fields.contraction import UNBOUNDED_FAR, UNBOUNDED_NEAR
+from ..methods.base import Method
+
+FLAT = 1e-12
+"""Determinant, relative to the lengths of its columns, below which a matrix has no inverse worth using."""
+
+
+@dataclass(frozen=True)
+class Rays:
+    """Rays in the world.
+
+    Attributes
+    ----------
+    origins, directions : (R, 3) float64 arrays
+        Scene units; directions have unit length.
+    limits : (R, 2) float64 array
+        Distances from and to which each ray is looked along.
+    """
+
+    origins: np.ndarray
+    directions: np.ndarray
+    limits: np.ndarray
+
+    def __getitem__(self, rows: np.ndarray) -> "Rays":
+        return Rays(self.origins[rows], self.directions[rows], self.limits[rows])
+
+    def __len__(self) -> int:
+        return len(self.origins)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What some rays see of a layer; see `methods.base.RayColors`, distances in world units."""
+
+    rgba: np.ndarray
+    depth: np.ndarray
+    samples: int
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A NeRF, its place in the world and what it is cropped to.
+
+    Attributes
+    ----------
+    method : Method
+    color_space : {'srgb', 'linear'}
+        Of its run.
+    matrix : (4, 4) float64 array
+        From the space that the run was trained in to the world; affine. One without an inverse (a scale of 0) shows
+        nothing.
+    crops : tuple of (4, 4) float64 arrays
+        Cubes to the world, affine: each takes [-1, 1]^3 to a box, and only what is inside all boxes is shown.
+    """
+
+    method: Method
+    color_space: ColorSpace = "srgb"
+    matrix: np.ndarray = field(default_factory=lambda: np.eye(4))
+    crops: tuple[np.ndarray, ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it shows the run as it was trained: not moved, not cropped."""
+        return not self.crops and bool(np.array_equal(self.matrix, np.eye(4)))
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the layer or one of its crops has no extent, so that nothing can be seen."""
+        return any(_is_flat(matrix) for matrix in (self.matrix, *self.crops))
+
+    @property
+    def size(self) -> float:
+        """Longest side of the run's box, in the world."""
+        return float(np.linalg.norm(self.matrix[:3, :3], ord=2)) / self.method.normalisation.scale
+
+    def range_of(self, rays: Rays) -> np.ndarray:
+        """(R, 2) world distances between which rays may see the layer; the first is not below the second where none."""
+        if self.is_flat:
+            return np.stack([rays.limits[:, 1], rays.limits[:, 0]], axis=-1)
+        near, far = rays.limits[:, 0].copy(), rays.limits[:, 1].copy()
+        normalisation = self.method.normalisation
+        origins, directions = _moved(np.linalg.inv(self.matrix), rays)
+        if self.method.unbounded:
+            lengths = np.linalg.norm(directions, axis=-1) * normalisation.scale
+            near, far = np.maximum(near, UNBOUNDED_NEAR / lengths), np.minimum(far, UNBOUNDED_FAR / lengths)
+        else:
+            low, high = meet_box(origins, directions, *np.asarray(normalisation.bounds))
+            near, far = np.maximum(near, low), np.minimum(far, high)
+        for crop in self.crops:
+            low, high = meet_box(*_moved(np.linalg.inv(crop), rays), -np.ones(3), np.ones(3))
+            near, far = np.maximum(near, low), np.minimum(far, high)
+        return np.stack([near, far], axis=-1)
+
+    def render(self, rays: Rays) -> Seen:
+        """What rays see between their limits."""
+        origins, directions = _moved(np.linalg.inv(self.matrix), rays)
+        lengths = np.linalg.norm(directions, axis=-1)
+        directions = directions / lengths[:, None]
+        limits = rays.limits * lengths[:, None]
+        colors = self.method.render_rays(origins.astype(np.float32), directions.astype(np.float32), limits)
+        return Seen(colors.rgba, colors.depth / lengths.astype(np.float32), colors.samples)
+
+
+def meet_box(
+    origins: np.ndarray, directions: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where lines enter and leave an axis-aligned box (the slab method); a line misses it where near >= far.
+
+    Parameters
+    ----------
+    origins, directions : (R, 3) arrays
+    low, high : (3,) arrays
+        The box's corners.
+
+    Returns
+    -------
+    near, far : (R,) arrays
+        In lengths of `directions`; negative behind the origins.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = 1.0 / (directions + 0.0)  # -0.0 would swap the faces
+        first, second = (low - origins) * inverse, (high - origins) * inverse
+    # A line within a face's plane gives 0 * infinity; it counts as inside that pair of faces.
+    first, second = np.where(np.isnan(first), -np.inf, first), np.where(np.isnan(second), np.inf, second)
+    return np.minimum(first, second).max(axis=-1), np.maximum(first, second).min(axis=-1)
+
+
+def _moved(matrix: np.ndarray, rays: Rays) -> tuple[np.ndarray, np.ndarray]:
+    """Origins and directions through an affine matrix; directions keep the length that it gives them."""
+    return rays.origins @ matrix[:3, :3].T + matrix[:3, 3], rays.directions @ matrix[:3, :3].T
+
+
+def _is_flat(matrix: np.ndarray) -> bool:
+    linear = matrix[:3, :3]
+    lengths = np.linalg.norm(linear, axis=0)
+    if not lengths.min() > 0.0:
+        return True
+    return abs(float(np.linalg.det(linear / lengths))) < FLAT
