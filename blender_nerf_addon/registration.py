@@ -9,11 +9,13 @@ from .capture import settings as capture_settings
 from .jobs import core, managed, pump, tasks, training
 from .jobs import settings as job_settings
 from .objects import find as object_find
+from .objects import paths as object_paths
 from .objects import properties as object_properties
 from .operators import cameras, capture, inspect, live_preview, points, render, train
 from .operators import core as core_operators
+from .operators import objects as object_operators
 from .operators import video as video_operators
-from .ui import capture_panel, panels, video_panel
+from .ui import capture_panel, object_panel, panels, video_panel
 from .videos import settings as video_settings
 
 # In the order of registration: what others refer to comes first. A module may hold CLASSES (a tuple of classes for
@@ -26,6 +28,7 @@ MODULES: tuple[ModuleType, ...] = (
     properties,
     object_properties,
     object_find,
+    object_paths,
     core,
     managed,
     tasks,
@@ -39,10 +42,12 @@ MODULES: tuple[ModuleType, ...] = (
     points,
     inspect,
     cameras,
+    object_operators,
     video_operators,
     capture_panel,
     panels,
     video_panel,
+    object_panel,
     cli,
 )
 

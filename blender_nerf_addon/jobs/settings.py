@@ -53,6 +53,11 @@ class NERF_PG_training(bpy.types.PropertyGroup):
         subtype="DIR_PATH",
         options=compat.path_options(),
     )
+    add_object: BoolProperty(
+        name="Add NeRF to Scene",
+        description="When a training ends well, add its NeRF to the scene as an object, if there is none of that run",
+        default=True,
+    )
     preview: BoolProperty(
         name="Live Preview", description="Show the active camera's view in the image 'NeRF Preview'", default=True
     )

@@ -178,6 +178,8 @@ def resume() -> Training:
                 training.phase, training.fraction = "finished", 1.0
                 training.text = "Trained; the NeRF core died only after it had saved that"
                 pump.redraw()
+                if training.on_end is not None:
+                    training.on_end(training)
                 return training
             params["more"] = False
             for name in ("seconds", "steps"):

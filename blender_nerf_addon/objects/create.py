@@ -35,20 +35,43 @@ def add_nerf(scene: bpy.types.Scene, folder: RunFolder, collection: bpy.types.Co
     NerfError
         When there is no run, nothing is trained in it, or its `run.json` holds no usable box.
     """
-    low, high = run_bounds(folder)
-    identity = folder.identity()
+    run_bounds(folder)  # before there is an object
     item = bpy.data.objects.new(folder.root.name or "NeRF", None)
-    item.empty_display_type, item.empty_display_size = "CUBE", 1.0
-    nerf = item.nerf
-    nerf.is_nerf, nerf.run_id = True, identity
-    nerf.run_folder, nerf.last_place = runs.stored_path(folder.root), str(folder.root)
-    item.delta_location = (low + high) / 2
-    item.delta_scale = (high - low) / 2
-    rest = np.diag([*item.delta_scale, 1.0])  # as Blender rounds them: at rest the matrix is the identity exactly
-    rest[:3, 3] = item.delta_location
-    nerf.rest = rest.ravel()
+    item.empty_display_type = "CUBE"
+    item.nerf.is_nerf = True
+    show_run(item, folder)
     (collection or scene.collection).objects.link(item)
     return item
+
+
+def show_run(item: bpy.types.Object, folder: RunFolder) -> None:
+    """Have a NeRF object show a trained run: its box and trained place become that run's, its own transforms stay.
+
+    Raises
+    ------
+    NerfError
+        As `add_nerf` does.
+    """
+    low, high = run_bounds(folder)
+    identity = folder.identity()
+    rest = np.diag([*(high - low) / 2, 1.0])
+    rest[:3, 3] = (low + high) / 2
+    # As Blender rounds them: at rest, the matrix from the training world is then the identity exactly.
+    item.nerf.rest = rest.ravel()
+    item.nerf.run_id = identity
+    place_at(item, rest_matrix(item))
+    set_run_folder(item, folder)
+
+
+def place_at(item: bpy.types.Object, rest: np.ndarray) -> None:
+    """Put the trained place into an object's delta transforms."""
+    item.delta_location, item.delta_scale = rest[:3, 3], rest.diagonal()[:3]
+    item.empty_display_size = 1.0
+
+
+def set_run_folder(item: bpy.types.Object, folder: RunFolder) -> None:
+    """Remember where a NeRF object's run lies, relative to the .blend where that is possible."""
+    item.nerf.run_folder, item.nerf.last_place = runs.stored_path(folder.root), str(folder.root)
 
 
 def run_bounds(folder: RunFolder) -> np.ndarray:

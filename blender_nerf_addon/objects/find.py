@@ -102,7 +102,8 @@ def is_run(folder: Path, run_id: str) -> bool:
 
 
 def forget() -> None:
-    """Look everywhere again: the person says that something changed."""
+    """Look everywhere again: another file was loaded, or the person says that something changed."""
+    _found.clear()
     _vain.clear()
 
 

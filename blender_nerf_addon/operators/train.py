@@ -1,6 +1,7 @@
 """Train, stop, train more, and take a training up again whose core died."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..jobs.training import Training
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.messages import Message
 from ..vendor.nerf_core.contract.run_folder import RunFolder
-from . import capture, common, live_preview
+from . import capture, common, live_preview, objects
 
 
 class NERF_OT_train(bpy.types.Operator):
@@ -131,7 +132,7 @@ def start_training(scene: bpy.types.Scene, more: bool = False, **overrides: Any)
         "device": device.lower(),
         "seed": settings.seed,
         "preview": _preview_request(scene),
-        "on_end": _ended,
+        "on_end": partial(_ended, scene.session_uid),
     }
     arguments.update(overrides)
     training.show_previews_with(_show_preview)
@@ -196,11 +197,23 @@ def _show_preview(message: Message) -> None:
     live_preview.show_once(image, training.current())
 
 
-def _ended(ended: Training) -> None:
+def _ended(scene_uid: int, ended: Training) -> None:
     images.keep_preview()
+    try:
+        _add_object(scene_uid, RunFolder(ended.run), ended.phase)
+    except NerfError as error:
+        common.show_error(str(error))
     # Without a window whoever waits for the end tells it.
     if ended.phase in ("failed", "interrupted") and not bpy.app.background:
         common.show_error(ended.text)
+
+
+def _add_object(scene_uid: int, folder: RunFolder, phase: str) -> None:
+    """Add the NeRF of a training that ended well, if the person wants that."""
+    if phase not in ("finished", "stopped") or not folder.checkpoint.is_file():
+        return
+    if runs.scene_again(scene_uid).nerf.training.add_object:
+        objects.add_after_training(scene_uid, folder)
 
 
 def _outcome(operator: bpy.types.Operator, started: Training) -> set[str]:

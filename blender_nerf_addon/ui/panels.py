@@ -97,6 +97,7 @@ class NERF_PT_train_settings(_Sidebar, bpy.types.Panel):
         row.prop(nerf, "run_folder", text="Run", placeholder="As captured")
         row.operator("nerf.open_place", text="", icon="FILE_FOLDER").place = "RUN"
         layout.prop(settings, "data", placeholder="As captured")
+        layout.prop(settings, "add_object")
         column = layout.column(align=True, heading="Preview")
         column.prop(settings, "preview", text="Live, in an Image Editor")
         sizes = column.column(align=True)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from .object_runs import write_run
 from .small_run import core_python, look_from, needs_core, trained_run, write_small_dataset
 from .test_importers_points import positions
 
@@ -18,7 +19,7 @@ def cli(addon_module, monkeypatch):
     assert addon_module("jobs.core").running() is None  # a command leaves no core behind
 
 
-@pytest.mark.parametrize("command", [[], ["capture"], ["train"], ["render"], ["points"], ["inspect"]])
+@pytest.mark.parametrize("command", [[], ["capture"], ["train"], ["render"], ["points"], ["inspect"], ["object"]])
 def test_help_says_how(cli, capsys, command):
     assert cli([*command, "--help"]) == 0
     said = capsys.readouterr().out
@@ -128,3 +129,15 @@ def test_a_run_that_is_gone_on_with_keeps_its_own_seed_and_method(cli, capsys, t
     assert "was trained with the method Fast" in capsys.readouterr().err
     known = json.loads((run / "run.json").read_text(encoding="utf-8"))
     assert known["spent"]["steps"] == 30 and known["seed"] == 3
+
+
+def test_the_nerf_as_an_object_is_saved_into_a_new_file(cli, capsys, tmp_path):
+    run = write_run(tmp_path / "project" / "nerf" / "vase").root
+    arguments = ["object", "--run", str(run), "--save", str(tmp_path / "project" / "o.blend")]
+    assert cli(arguments) == 0
+    assert "Added the NeRF 'vase'" in capsys.readouterr().out
+    assert cli(["object", "--run", str(tmp_path / "none")]) == 2
+    assert "'{}' is not a run folder".format(tmp_path / "none") in capsys.readouterr().err
+    bpy.ops.wm.open_mainfile(filepath=arguments[-1])
+    item = bpy.context.scene.objects["vase"]
+    assert item.nerf.is_nerf and item.nerf.run_folder == "//nerf/vase"
