@@ -1,0 +1,62 @@
+"""Capture, training and what came with the first version: points, samples, the preferences."""
+
+
+def capture(stage):
+    """The capture's panels."""
+    yield from stage.panels("NERF_PT_capture", "NERF_PT_capture_cameras", "NERF_PT_capture_pictures")
+    stage.part("sidebar")
+
+
+def rigs(stage):
+    """The cameras that a capture would use, previewed around the table."""
+    stage.scene.nerf.capture.train_count = 40
+    yield from stage.panels("NERF_PT_capture", "NERF_PT_capture_cameras")
+    stage.run_operator("nerf.preview_cameras")
+    stage.look(azimuth=-55.0, elevation=22.0, distance=19.0, center=(0.0, 0.0, 1.2))
+
+
+def training(stage):
+    """A training under way, with its live preview in an Image Editor."""
+    from pathlib import Path
+    from shutil import copytree
+
+    # A copy of the run learns more, so that the picture changes nothing of the run itself.
+    copy = Path(stage.folder) / "run"
+    copytree(stage.run, copy)
+    stage.scene.nerf.run_folder = str(copy)
+    settings = stage.scene.nerf.training
+    settings.seconds, settings.preview_seconds, settings.preview_size = 400.0, 1.0, 640
+    below = next(a for a in stage.bpy.context.window.screen.areas if a.type in {"DOPESHEET_EDITOR", "OUTLINER"})
+    below.ui_type = "IMAGE_EDITOR"
+    yield from stage.panels("NERF_PT_train", "NERF_PT_results")
+    stage.run_operator("nerf.train", more=True)
+    current = stage.addon("jobs.training").current
+    yield from stage.wait(lambda: current().val_psnr is not None, "the training's progress")
+    yield from stage.wait(lambda: "NeRF Preview" in stage.bpy.data.images, "the live preview")
+    yield 4.0
+    stage.part("window")
+
+
+def points(stage):
+    """Density points in place of the objects."""
+    stage.scene.nerf.points.count = 60_000
+    yield from stage.panels("NERF_PT_results", "NERF_PT_points")
+    stage.run_operator("nerf.import_points")
+    yield from stage.wait_task()
+    stage.hide_subject()
+    stage.look(azimuth=-65.0, elevation=28.0, distance=5.2)
+    yield 1.0
+
+
+def samples(stage):
+    """The samples along a grid of rays, coloured by weight."""
+    stage.scene.nerf.inspect.grid = (16, 12)
+    yield from stage.panels("NERF_PT_results", "NERF_PT_inspect")
+    stage.run_operator("nerf.inspect_samples")
+    yield from stage.wait_task()
+    stage.hide_subject()
+    stage.look(azimuth=-10.0, elevation=24.0, distance=10.0, center=(0.0, -1.2, 1.0))
+    yield 1.0
+
+
+PICTURES = {"capture": capture, "rigs": rigs, "training": training, "points": points, "samples": samples}

@@ -1,0 +1,175 @@
+"""What a set-up works with inside Blender: the scene with its run, panels, views, waiting, and the part to cut out."""
+
+import sys
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import bpy
+import hands
+
+MODULE = "bl_ext.user_default.nerf_toolkit"
+SUBJECT = "Tea table"  # the collection of the demonstration scene's objects
+Pauses = Generator[float, None, None]
+
+
+class Missing(Exception):  # noqa: N818 - it is told, not a mistake
+    """The extension has not what a picture shows."""
+
+
+class Stage:
+    """One Blender window.
+
+    Attributes
+    ----------
+    bpy : module
+    folder, run : Path
+        For files that are made on the way, and the trained run.
+    crop : list of int
+        Left, low, width, height of the part that is meant, in pixels from the screen's lower left corner.
+    """
+
+    def __init__(self, folder: Path, run: Path) -> None:
+        self.bpy, self.folder, self.run = bpy, folder, run
+        self.crop: list[int] = []
+        self._part = "area"
+
+    @property
+    def scene(self) -> Any:
+        """The scene."""
+        return bpy.context.scene
+
+    def begin(self) -> Pauses:
+        """A calm window: no splash, the run known, the view tidy, only our area of interest large."""
+        self.scene.nerf.run_folder = str(self.run)
+        view = hands.view_area()[1].spaces.active
+        view.overlay.show_cursor = view.overlay.show_text = view.overlay.show_stats = False
+        view.show_region_toolbar = False
+        self.look(azimuth=-60.0, elevation=28.0, distance=7.5)
+        yield 0.5
+
+    def end(self) -> None:
+        """Let the core leave with Blender."""
+        self.addon("jobs.core").stop()
+
+    def addon(self, name: str) -> Any:
+        """A module of the extension, such as "jobs.tasks"."""
+        full = f"{MODULE}.{name}"
+        if full not in sys.modules:
+            raise Missing(f"This extension has no module '{name}'.")
+        return sys.modules[full]
+
+    def need(self, *operators: str) -> None:
+        """Say what is missing when one of the operators (such as "nerf.render_turntable") is not there."""
+        for name in operators:
+            group, _, short = name.partition(".")
+            if f"{group.upper()}_OT_{short}" not in dir(bpy.types):
+                raise Missing(f"This extension has no operator '{name}'.")
+
+    def run_operator(self, name: str, **options: Any) -> None:
+        """Call an operator in the viewport; a failure is an error."""
+        self.need(name)
+        group, _, short = name.partition(".")
+        window, area, _ = hands.view_area()
+        region = hands.view_region("WINDOW")
+        with bpy.context.temp_override(window=window, area=area, region=region):
+            outcome = getattr(getattr(bpy.ops, group), short)(**options)
+        if not outcome & {"FINISHED", "RUNNING_MODAL"}:
+            raise AssertionError(f"{name} did not finish: {outcome}")
+
+    def wait(self, condition: Callable[[], bool], what: str, seconds: float = 180.0) -> Pauses:
+        """Go on when `condition` holds."""
+        yield from hands.wait_for(condition, seconds, what)
+
+    def wait_task(self) -> Pauses:
+        """Until what the core was asked for has arrived; a failure is an error."""
+        tasks = self.addon("jobs.tasks")
+        yield from self.wait(lambda: not tasks.running(), "the core's answer")
+        if tasks.current() is not None and tasks.current().phase == "failed":
+            raise AssertionError(tasks.current().text)
+        yield 0.5
+
+    def panels(self, *shown: str, closed: tuple[str, ...] = ()) -> Pauses:
+        """Show the sidebar's tab with these panels alone, unfolded; `closed` ones folded."""
+        known = {name: getattr(bpy.types, name) for name in dir(bpy.types) if name.startswith("NERF_PT_")}
+        for name in (*shown, *closed):
+            if name not in known:
+                raise Missing(f"This extension has no panel '{name}'.")
+        ours = {name: kind for name, kind in known.items() if getattr(kind, "bl_category", "") == "NeRF"}
+        # Children go first, and come back last.
+        ordered = sorted(ours, key=lambda name: bool(getattr(ours[name], "bl_parent_id", "")))
+        for name in reversed(ordered):
+            bpy.utils.unregister_class(ours[name])
+        for name in ordered:
+            if name in shown or name in closed:
+                options = set(getattr(ours[name], "bl_options", set())) - {"DEFAULT_CLOSED"}
+                ours[name].bl_options = options | ({"DEFAULT_CLOSED"} if name in closed else set())
+                bpy.utils.register_class(ours[name])
+        yield from hands.open_sidebar()
+
+    def widen(self, pixels: int) -> Pauses:
+        """Pull the sidebar's edge, so that long values are whole."""
+        region = hands.view_area()[2]
+        x, y = region.x, region.y + region.height * 0.3
+        hands.move(x + 40, y)
+        yield 0.2
+        hands.move(x, y)
+        yield 0.3
+        hands.event("LEFTMOUSE", "PRESS", x, y)
+        yield 0.2
+        for step in range(1, 6):
+            hands.move(x - pixels * step / 5, y)
+            yield 0.1
+        hands.event("LEFTMOUSE", "RELEASE", x - pixels, y)
+        yield 0.4
+
+    def look(self, azimuth: float, elevation: float, distance: float, center: tuple = (0.0, 0.0, 0.3)) -> None:
+        """Put the viewport's eye there, in degrees about `center`."""
+        from math import radians
+
+        from mathutils import Euler
+
+        region = hands.view_area()[1].spaces.active.region_3d
+        region.view_perspective = "PERSP"
+        region.view_location, region.view_distance = center, distance
+        region.view_rotation = Euler((radians(90.0 - elevation), 0.0, radians(90.0 + azimuth))).to_quaternion()
+
+    def hide_subject(self) -> None:
+        """Hide what was captured, so that only what came back is seen."""
+        bpy.data.collections[SUBJECT].hide_viewport = True
+
+    def through_camera(self) -> None:
+        """Look through the scene's camera."""
+        hands.view_area()[1].spaces.active.region_3d.view_perspective = "CAMERA"
+
+    def shade(self, kind: str) -> None:
+        """The viewport's shading: 'SOLID', 'MATERIAL' or 'RENDERED'."""
+        hands.view_area()[1].spaces.active.shading.type = kind
+
+    def part(self, name: str) -> None:
+        """Which part of the screen is meant: 'area' (the viewport), 'view', 'sidebar', 'properties' or 'window'."""
+        self._part = name
+
+    def shoot(self) -> Pauses:
+        """Take the photograph and say which part is meant."""
+        view = hands.view_region("WINDOW")
+        hands.move(view.x + view.width / 3, view.y + view.height / 3)
+        for area in hands.view_area()[0].screen.areas:
+            area.tag_redraw()
+        yield 2.0
+        self.crop = self._rectangle()
+        yield from hands.screenshot(self.folder / "screen.png")
+
+    def _rectangle(self) -> list[int]:
+        window, area, sidebar = hands.view_area()
+        if self._part == "window":
+            part = window
+            left, low = window.x, window.y
+        else:
+            part = area
+            if self._part in ("view", "sidebar"):
+                part = sidebar if self._part == "sidebar" else hands.view_region("WINDOW")
+            elif self._part != "area":
+                part = next(a for a in window.screen.areas if a.type == self._part.upper())
+            left, low = window.x + part.x, window.y + part.y
+        return [int(left), int(low), int(part.width), int(part.height)]
