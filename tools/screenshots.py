@@ -27,7 +27,7 @@ def main() -> int:
     if options.list:
         print("\n".join(names()))
         return 0
-    if find_spec("PIL") is None:
+    if not all(find_spec(name) for name in ("PIL", "bpy", "torch", "tqdm")):
         environment.enter(("demo",))
     if not options.blender or shutil.which(options.blender) is None:
         print(f"No Blender to photograph: set NERF_TEST_BLENDER to its program (now: {options.blender!r}).")

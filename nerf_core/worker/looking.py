@@ -164,6 +164,10 @@ class Looking:
         self.session.runs.make_room(len(wanted.runs))
         return {run: self.session.find(run) for run in wanted.runs}
 
+    def load(self, params: Params) -> None:
+        """Have the runs of a video's frame at hand, so that rendering it takes no longer than that."""
+        self._find(wanted_picture(params))
+
     def picture(self, params: Params, on_progress: Callable[[float], None]) -> Frame:
         """A frame of the video whose turn it is, sRGB-encoded whatever the runs' own colour spaces are."""
         entry = self._running

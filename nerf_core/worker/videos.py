@@ -30,7 +30,7 @@ class VideoJob:
     ----------
     session : Session
     params : Params
-        ``frames``: list of what a `render` request takes (what is the same in all may stand in
+        ``frames``: list of what a `render` request takes (`layers` may be none; what is the same in all may stand in
         ``shared``). ``out``: an .mp4, or None. ``pictures``: a .png for each frame, or None. ``fps``. ``background``:
         encoded [r, g, b] behind the NeRF, or None: a video gets black then. ``transparent``: whether the pictures
         keep their alpha although there is a background.
@@ -47,7 +47,7 @@ class VideoJob:
         self.background = _background(params)
         self.behind_pictures = None if params.flag("transparent") else self.background
         self.index = 0
-        cameras = [wanted_picture(frame).view.camera for frame in self.frames]
+        cameras = [frame.camera() if _is_empty(frame) else wanted_picture(frame).view.camera for frame in self.frames]
         self.width, self.height = cameras[0].width, cameras[0].height
         out = params.optional_text("out")
         self.out = Path(out) if out else None
@@ -62,12 +62,13 @@ class VideoJob:
             make_folder(folder)
         self._writer = VideoWriter(self.out, params.optional_number("fps") or 24.0) if self.out else None
         self._began = time.perf_counter()
-        self._shown = 0.0
+        self._shown, self._loaded = 0.0, False
 
     @property
     def run(self) -> str:
         """The run of the frame whose turn it is, for progress."""
-        return wanted_picture(self.frames[min(self.index, len(self.frames) - 1)]).runs[0]
+        frame = self.frames[min(self.index, len(self.frames) - 1)]
+        return "" if _is_empty(frame) else wanted_picture(frame).runs[0]
 
     def step(self) -> dict[str, Any] | None:
         """Render and write the next frame; the request's result after the last one.
@@ -110,10 +111,14 @@ class VideoJob:
         self.session.tell("video", self.run, done, total, text, tag=self.tag, seconds_left=left)
 
     def _render(self) -> None:
-        if self.index == 0:
-            self.session.find(self.run)  # loading is no part of what a frame takes
-            self._began = time.perf_counter()
-        rgba = self.session.looking.picture(self.frames[self.index], self.tell).rgba
+        frame, looking = self.frames[self.index], self.session.looking
+        if _is_empty(frame):
+            rgba = np.zeros((self.height, self.width, 4), dtype=np.float32)
+        else:
+            if not self._loaded:
+                looking.load(frame)
+                self._loaded, self._began = True, time.perf_counter()  # loading is no part of what a frame takes
+            rgba = looking.picture(frame, self.tell).rgba
         if self.pictures:
             write_png(check_writable(self.pictures[self.index]), to_picture(rgba, self.behind_pictures))
         if self._writer is not None:
@@ -144,6 +149,11 @@ def _frames(params: Params) -> list[Params]:
         if not isinstance(frame, Mapping):
             raise ParamError(f"'video' wants each of 'frames' as an object, and got {frame!r:.80}.")
     return [Params("video", {**shared, **frame}) for frame in frames]
+
+
+def _is_empty(frame: Params) -> bool:
+    """Whether everything is hidden at that time."""
+    return frame.values.get("layers") == []
 
 
 def _background(params: Params) -> tuple[float, float, float] | None:

@@ -191,6 +191,52 @@ def test_an_animation_follows_camera_and_markers_and_leaves_the_scene(jobs, scen
     assert covered[0] > 2 * covered[1]  # it moves away
 
 
+def test_an_animation_shows_nerf_objects_where_they_are_keyframed(jobs, scene, run, addon_module):
+    create = addon_module("objects.create")
+    folder = addon_module("jobs.runs").RunFolder(run)
+    item = create.add_nerf(scene, folder)
+    item.keyframe_insert("location", frame=1)
+    item.location = (0.0, 0.0, 0.7)
+    item.keyframe_insert("location", frame=2)
+    item.keyframe_insert("hide_render", frame=2)
+    item.hide_render = True
+    item.keyframe_insert("hide_render", frame=3)
+    scene.frame_start, scene.frame_end = 1, 3
+    scene.nerf.run_folder = ""
+    settings = scene.nerf.video
+    settings.format, settings.percentage = "BOTH", 300
+    before = set((run / "renders").glob("*")) if (run / "renders").exists() else set()
+    assert bpy.ops.nerf.render_animation() == {"FINISHED"}
+    pictures = next(path for path in set((run / "renders").glob("*")) - before if path.is_dir())
+    seen = [np.asarray(Image.open(pictures / f"000{i}.png")).astype(float) for i in (1, 2, 3)]
+    _, shown = decoded(place(scene))
+    assert not seen[2].any() and np.abs(shown[2] - np.round(np.float32(GROUND) * 255)).max() <= 3
+    look_from(scene, width=120, height=90)
+    camera = jobs.plan.camera_from_blender(
+        scene.camera, bpy.context.evaluated_depsgraph_get(), jobs.plan.Frame.of_render(scene.render)
+    )
+    pose = np.array(camera.c2w)
+    for index, height in enumerate((0.0, 0.7)):  # what moved up is seen as by a camera that moved down
+        pose[2, 3] = camera.c2w[2, 3] - height
+        rgba = jobs.rgba({"run": str(run), "camera": {**camera.to_dict(), "transform_matrix": pose.tolist()}})
+        assert np.abs(seen[index][..., 3] - rgba[..., 3] * 255).mean() < 1.0
+        assert psnr(shown[index], over(rgba, GROUND)) > 30
+    assert np.abs(seen[0] - seen[1]).mean() > 10
+
+
+def test_a_turntable_goes_around_the_object_where_it_stands(jobs, scene, run, addon_module):
+    folder = addon_module("jobs.runs").RunFolder(run)
+    item = addon_module("objects.create").add_nerf(scene, folder)
+    item.location, item.scale = (10.0, 0.0, 0.0), (2.0, 2.0, 2.0)
+    scene.nerf.run_folder = ""
+    plan = jobs.plan.plan_turntable(scene, bpy.context.view_layer)
+    assert plan.folder == run / "renders" and len(plan.frames[0]["layers"]) == 1
+    for frame, camera in zip(plan.frames, cameras_of(jobs, plan), strict=True):
+        np.testing.assert_allclose(camera.project(np.array(item.matrix_world.translation))[0], (48, 36), atol=1e-3)
+        rgba = jobs.rgba(frame)
+        assert rgba[36, 48, 3] > 0.8 and rgba[0, 0, 3] < 0.2
+
+
 def test_a_cancelled_turntable_keeps_whole_pictures_and_no_half_video(jobs, scene, run, addon_module, monkeypatch):
     settings = scene.nerf.video
     settings.format, settings.frames, settings.width, settings.height = "BOTH", 300, 256, 256

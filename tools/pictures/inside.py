@@ -6,10 +6,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "tests" / "window")]
 
-import hands
+import hands  # noqa: E402 - its folder must be known first
 
-from pictures.registry import pictures
-from pictures.stage import Missing, Stage
+from pictures.registry import pictures  # noqa: E402
+from pictures.stage import Missing, Stage  # noqa: E402
 
 NAME, FOLDER, RUN = sys.argv[sys.argv.index("--") + 1 :][:3]
 

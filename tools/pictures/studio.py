@@ -54,9 +54,7 @@ class Studio:
         self._blender("-b", "--python-exit-code", "3", "--python", str(HERE / "prepare.py"), "--", str(self.scene))
         if not (self.run / "checkpoint.safetensors").is_file():
             print("Capturing and training the scene (some minutes) ...", flush=True)
-            run = ("--run", str(self.run))
-            self._blender(str(self.scene), "--command", "nerf", "capture", *run)
-            self._blender(str(self.scene), "--command", "nerf", "train", *run, "--seconds", "60")
+            subprocess.run([sys.executable, str(HERE / "learn.py"), str(self.place)], check=True)
 
     def take(self, name: str, target: Path) -> str | None:
         """Set a picture up in a window, photograph it, and write the part that is meant.
