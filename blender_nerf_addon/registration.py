@@ -6,6 +6,8 @@ import bpy
 
 from . import cli, preferences, properties
 from .capture import settings as capture_settings
+from .engine import engine as render_engine
+from .engine import settings as engine_settings
 from .jobs import core, managed, pump, tasks, training
 from .jobs import settings as job_settings
 from .objects import find as object_find
@@ -17,6 +19,8 @@ from .operators import objects as object_operators
 from .operators import video as video_operators
 from .ui import capture_panel, object_panel, panels, video_panel
 from .videos import settings as video_settings
+from .operators import engine as engine_operators
+from .ui import capture_panel, engine_panel, panels
 
 # In the order of registration: what others refer to comes first. A module may hold CLASSES (a tuple of classes for
 # Blender) and functions register() and unregister() for handlers, timers, properties and commands.
@@ -29,6 +33,8 @@ MODULES: tuple[ModuleType, ...] = (
     object_properties,
     object_find,
     object_paths,
+    engine_settings,
+    render_engine,
     core,
     managed,
     tasks,
@@ -48,6 +54,10 @@ MODULES: tuple[ModuleType, ...] = (
     panels,
     video_panel,
     object_panel,
+    engine_operators,
+    capture_panel,
+    panels,
+    engine_panel,
     cli,
 )
 

@@ -42,12 +42,15 @@ class Frame:
     crop: tuple[int, int, int, int] | None = None
 
     @classmethod
-    def of_render(cls, render: bpy.types.RenderSettings) -> "Frame":
-        """The frame that a scene's output settings describe."""
+    def of_render(cls, render: bpy.types.RenderSettings, with_border: bool | None = None) -> "Frame":
+        """The frame that a scene's output settings describe.
+
+        With `with_border` the border's part alone counts, though it may not be cropped to: what an engine renders.
+        """
         width = max(1, render.resolution_x * render.resolution_percentage // 100)
         height = max(1, render.resolution_y * render.resolution_percentage // 100)
         crop = None
-        if render.use_border and render.use_crop_to_border:
+        if render.use_border and render.use_crop_to_border if with_border is None else with_border:
             # Blender counts the border from the bottom and truncates to whole pixels.
             left, right = int(_f32(render.border_min_x) * width), int(_f32(render.border_max_x) * width)
             low, high = int(_f32(render.border_min_y) * height), int(_f32(render.border_max_y) * height)

@@ -1,7 +1,9 @@
 """A request to the core while it is under way, and how it can fail."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ..vendor.nerf_core.contract import messages
@@ -30,6 +32,26 @@ class CoreError(NerfError):
     def died(self) -> bool:
         """Whether the process ended before it answered."""
         return self.code == ENDED
+
+
+def error_of(told: Mapping[str, Any], method: str, log: Path) -> CoreError:
+    """The error that an answer's `error` is; a bug of the core leaves its traceback in the terminal.
+
+    Parameters
+    ----------
+    told : mapping
+        `code`, `message` and `data`, as JSON-RPC has them.
+    method : str
+        What was asked for.
+    log : Path
+        Where the core's own output goes.
+    """
+    code, data = told.get("code", messages.INTERNAL_ERROR), told.get("data")
+    text = str(told.get("message") or "The NeRF core failed without saying why.")
+    if code == messages.INTERNAL_ERROR:
+        print(f"NeRF core: {text}\n{data or ''}", file=sys.stderr)
+        text = f"The NeRF core failed in '{method}': {text} (details are in '{log}')."
+    return CoreError(text, code, data)
 
 
 @dataclass

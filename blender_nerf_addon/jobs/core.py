@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from .process import CoreProcess
 
 KEPT_LOGS = 10
 
+# A render has a thread of its own, and may be the first to need the core.
+_starting = threading.RLock()
 _process: CoreProcess | None = None
 _leaving: list[CoreProcess] = []
 _trouble = ""
@@ -92,16 +95,26 @@ def request(
 
 
 def start() -> CoreProcess:
-    """The running core, or a new one.
+    """The running core, or a new one; from any thread.
 
     Raises
     ------
     CoreError
         When there is no core or it cannot be started.
     """
+    with _starting:
+        return _start()
+
+
+def _start() -> CoreProcess:
     global _process, _trouble, _known_python
     if _process is not None and _process.alive and _process.exited:
-        _process.hear_out()  # it died while nobody listened, such as during a long render
+        # It died while nobody listened, such as during a long render.
+        if threading.current_thread() is threading.main_thread():
+            _process.hear_out()
+        else:  # what its callbacks do is for the main thread, which will hear it out
+            _leaving.append(_process)
+            _process = None
     if _process is not None and _process.alive:
         return _process
     interpreter = find_interpreter()

@@ -1,13 +1,15 @@
 """The core's process as Blender sees it: started, asked, listened to and ended without ever waiting. No bpy here.
 
 One thread reads its answers into an inbox, one writes requests (a full pipe must not hold Blender up), and the main
-thread calls :meth:`CoreProcess.drain`, where all callbacks run.
+thread calls :meth:`CoreProcess.drain`, where all callbacks run. Only what is asked directly is answered on the reading
+thread (`direct`): a render has a thread of its own, or holds the main thread up.
 
 There is no PR_SET_PDEATHSIG: it would end the core before it has written its checkpoint. When Blender goes away in
 whatever manner, the core's stdin ends, and the core saves and leaves.
 """
 
 import atexit
+import itertools
 import os
 import queue
 import signal
@@ -24,8 +26,9 @@ from typing import Any, BinaryIO
 from ..vendor.nerf_core.contract import messages
 from ..vendor.nerf_core.contract.errors import ProtocolError
 from ..vendor.nerf_core.contract.messages import Message
-from .calls import ENDED, Call, CoreError, ProgressCallback, ResultCallback
+from .calls import ENDED, Call, CoreError, ProgressCallback, ResultCallback, error_of
 from .child import obituary, process_options
+from .direct import Deliver, DirectCalls
 from .inbox import Inbox
 
 HELLO_SECONDS = 180.0  # torch's first import from a cold disk under a virus scanner takes a minute and more
@@ -80,8 +83,9 @@ class CoreProcess:
         self.end_sentence: str | None = None
         self._on_notification, self._on_ready, self._on_end = on_notification, on_ready, on_end
         self._calls: dict[int, Call] = {}
-        self._next_id = 1
+        self._ids = itertools.count(1)  # taken from any thread
         self._inbox = Inbox()
+        self._direct = DirectCalls(self.log)
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._stopping = False
         self._reaper: threading.Thread | None = None
@@ -160,10 +164,21 @@ class CoreProcess:
         if not self.alive:
             raise CoreError(self.end_sentence or "The NeRF core is being stopped.", ENDED)
         call = Call(method, dict(params or {}), on_result, on_error, on_progress)
-        ident, self._next_id = self._next_id, self._next_id + 1
+        ident = next(self._ids)
         self._calls[ident] = call
         self._outbox.put(messages.encode(messages.request(ident, method, **call.params)))
         return call
+
+    def request_direct(self, method: str, params: Mapping[str, Any], deliver: Deliver) -> None:
+        """As :meth:`request`, from any thread; `deliver` is called once with a `direct.Answer`, on the reading thread.
+
+        It must be quick and touch nothing of Blender.
+        """
+        if not self.alive:
+            raise CoreError(self.end_sentence or "The NeRF core is being stopped.", ENDED)
+        ident = next(self._ids)
+        self._direct.add(ident, method, deliver)
+        self._outbox.put(messages.encode(messages.request(ident, method, **params)))
 
     def drain(self, seconds: float = 0.02, limit: int = 64) -> int:
         """Handle what has arrived, on the main thread; at most `limit` messages and about `seconds`.
@@ -194,8 +209,7 @@ class CoreProcess:
         if self._stopping or self.end_sentence is not None:
             return
         self._stopping = True
-        ident, self._next_id = self._next_id, self._next_id + 1
-        self._outbox.put(messages.encode(messages.request(ident, "shutdown")))
+        self._outbox.put(messages.encode(messages.request(next(self._ids), "shutdown")))
         self._outbox.put(None)
         self._start_reaper(SHUTDOWN_SECONDS)
 
@@ -231,7 +245,8 @@ class CoreProcess:
         fault = None
         try:
             while (message := messages.read_message(stream)) is not None:
-                self._inbox.put(message)
+                if not self._direct.take(message):
+                    self._inbox.put(message)
         except (ProtocolError, OSError, ValueError) as error:
             fault = str(error)
         ended_by_us = fault is not None and not self._exits_within(1.0)
@@ -240,7 +255,10 @@ class CoreProcess:
         if not self._exits_within(SHUTDOWN_SECONDS):
             self._signal(hard=True)
             self._exits_within(TERMINATE_SECONDS)
-        self._inbox.put(_Ended(None if ended_by_us else self._popen.poll(), fault))
+        ended = _Ended(None if ended_by_us else self._popen.poll(), fault)
+        stopped = CoreError("The NeRF core was stopped.", messages.CANCELLED)
+        self._direct.end(stopped if self._stopping else self._obituary(ended))
+        self._inbox.put(ended)
         self._outbox.put(None)
         stream.close()
 
@@ -314,13 +332,7 @@ class CoreProcess:
             if call.on_result is not None:
                 _guarded(call.on_result, call.result, call.arrays)
         else:
-            code = message.error.get("code", messages.INTERNAL_ERROR)
-            data = message.error.get("data")
-            text = str(message.error.get("message") or "The NeRF core failed without saying why.")
-            if code == messages.INTERNAL_ERROR:
-                print(f"NeRF core: {text}\n{data or ''}", file=sys.stderr)
-                text = f"The NeRF core failed in '{call.method}': {text} (details are in '{self.log}')."
-            self._fail(call, CoreError(text, code, data))
+            self._fail(call, error_of(message.error, call.method, self.log))
 
     def _progress(self, params: dict[str, Any]) -> None:
         for call in list(self._calls.values()):
@@ -360,7 +372,11 @@ class CoreProcess:
             self._fail_all(CoreError("The NeRF core was stopped.", messages.CANCELLED))
             self.end_sentence = self.end_sentence or "The NeRF core was stopped."
         elif self.end_sentence is None:
-            self._die(obituary(self.command[0], self.log, item.exit_code, self.hello is None, item.protocol_error))
+            self._die(str(self._obituary(item)))
+
+    def _obituary(self, item: _Ended) -> CoreError:
+        silent = self.hello is None and not self._direct.answered
+        return CoreError(obituary(self.command[0], self.log, item.exit_code, silent, item.protocol_error), ENDED)
 
     def _die(self, sentence: str) -> None:
         self.end_sentence = sentence

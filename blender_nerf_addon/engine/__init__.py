@@ -1,0 +1,1 @@
+"""The render engine "NeRF Toolkit": final renders and the live viewport."""

@@ -1,0 +1,36 @@
+"""The render engine as Blender knows it; what it does is in `final` and `viewport`."""
+
+from typing import Any
+
+import bpy
+
+from . import final
+
+ID = "NERF_TOOLKIT"
+
+
+class NERF_RE_engine(bpy.types.RenderEngine):
+    """Renders the scene's NeRF objects."""
+
+    bl_idname = ID
+    bl_label = "NeRF Toolkit"
+    bl_use_preview = False
+    bl_use_postprocess = True
+    bl_use_eevee_viewport = True  # material preview
+    bl_use_shading_nodes_custom = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+    def update_render_passes(self, scene: bpy.types.Scene = None, renderlayer: bpy.types.ViewLayer = None) -> None:
+        """Say which passes there are: what the compositor's Render Layers node offers."""
+        self.register_pass(scene, renderlayer, "Combined", 4, "RGBA", "COLOR")
+        for name, channels, letters, kind in final.wanted_passes(scene, renderlayer):
+            self.register_pass(scene, renderlayer, name, channels, letters, kind)
+
+    def render(self, depsgraph: bpy.types.Depsgraph) -> None:
+        """Render one view layer."""
+        final.render(self, depsgraph)
+
+
+CLASSES = (NERF_RE_engine,)

@@ -1,0 +1,133 @@
+"""A final render: asks the core for the picture, some rows at a time, and hands them to Blender as they come.
+
+Blender calls this on a thread of its own (F12 in a window) or on the main thread, which then does nothing else: so
+answers are waited for directly, without the timer, and nothing here touches the interface.
+"""
+
+import itertools
+import time
+import traceback
+from typing import Any
+
+import bpy
+import numpy as np
+
+from ..jobs import core, direct
+from ..vendor.nerf_core.contract.errors import Cancelled, NerfError
+from .background import world_color
+from .shot import Shot, shot_of
+
+PART_SECONDS = 0.6  # of the core's work: what a person sees appear at once
+FIRST_PIXELS = 16384
+NOTHING = 1e10  # depth where nothing is hit, as in Cycles and Workbench
+
+_numbers = itertools.count(1)
+
+
+def render(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph) -> None:
+    """Render a view layer; what goes wrong is told, and Blender's render fails."""
+    try:
+        _render(engine, depsgraph)
+    except Cancelled:
+        pass
+    except NerfError as error:
+        fail(engine, str(error))
+    except Exception as error:  # a bug of ours must not look like a black picture
+        traceback.print_exc()
+        fail(engine, f"NeRF Toolkit failed: {type(error).__name__}: {error}")
+
+
+def fail(engine: bpy.types.RenderEngine, sentence: str) -> None:
+    """Tell an error so that the render fails: in the status bar, in the render window and to whoever called."""
+    engine.report({"ERROR"}, sentence)
+    engine.error_set(sentence)
+
+
+def wanted_passes(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> list[tuple[str, int, str, str]]:
+    """Name, number of channels, their letters and type of the passes beside Combined."""
+    passes = []
+    if layer.use_pass_z:
+        passes.append(("Depth", 1, "Z", "VALUE"))
+    if layer.use_pass_normal:
+        passes.append(("Normal", 3, "XYZ", "VECTOR"))
+    if scene.nerf_engine.use_opacity:
+        passes.append(("Opacity", 1, "A", "VALUE"))
+    return passes
+
+
+def _render(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph) -> None:
+    scene, layer = depsgraph.scene, depsgraph.view_layer
+    engine.update_stats("", "Asking the NeRF core")
+    passes = wanted_passes(scene, layer)
+    asked = ["normal"] if any(name == "Normal" for name, *_ in passes) else []
+    item = engine.camera_override or scene.camera
+    shot = shot_of(item.original if item else None, depsgraph, engine.frame_set, asked)
+    world = world_color(scene)
+    process = core.start()
+    for name, channels, letters, _kind in passes:
+        engine.add_pass(name, channels, letters, layer=layer.name)
+    tag = f"render-{next(_numbers)}"
+    width, height = shot.camera.width, shot.camera.height
+    top, count = 0, max(1, min(height, FIRST_PIXELS // (width * shot.params["samples"])))
+    began = time.monotonic()
+    while top < height:
+        if engine.test_break():
+            raise Cancelled("the render was stopped")
+        count = min(count, height - top)
+        asked_at = time.monotonic()
+        _result, arrays = direct.ask(process, "render", shot.rows(top, count), tag, engine.test_break)
+        _write(engine, layer.name, shot, top, arrays, world)
+        top += count
+        _tell(engine, top / height, time.monotonic() - began)
+        ratio = PART_SECONDS / max(time.monotonic() - asked_at, 1e-6)
+        count = max(1, int(count * min(max(ratio, 0.25), 4.0)))
+
+
+def _tell(engine: bpy.types.RenderEngine, done: float, seconds: float) -> None:
+    engine.update_progress(done)
+    left = seconds * (1.0 - done) / max(done, 1e-6)
+    engine.update_stats("", f"{done:.0%}, {left:.0f} s left")
+
+
+def _write(
+    engine: bpy.types.RenderEngine,
+    layer: str,
+    shot: Shot,
+    top: int,
+    arrays: dict[str, Any],
+    world: tuple[float, float, float] | None,
+) -> None:
+    """Hand rows to Blender, which counts them from the bottom."""
+    height, width = arrays["rgba"].shape[:2]
+    result = engine.begin_result(0, shot.camera.height - top - height, width, height, layer=layer)
+    for found in result.layers[0].passes:
+        pixels = _pass_pixels(found.name, arrays, world)
+        if pixels is not None:
+            found.rect.foreach_set(np.ascontiguousarray(pixels[::-1], dtype=np.float32).ravel())
+    engine.end_result(result)
+
+
+def _pass_pixels(
+    name: str, arrays: dict[str, Any], world: tuple[float, float, float] | None
+) -> np.ndarray | None:
+    """The pixels of a pass, top row first; None for one that is not ours."""
+    rgba = arrays["rgba"]
+    if name == "Combined":
+        return over(rgba, world)
+    if name == "Depth":
+        return np.where(rgba[..., 3] > 0.0, arrays["depth"], np.float32(NOTHING))
+    if name == "Normal":
+        return arrays["normal"]
+    if name == "Opacity":
+        return rgba[..., 3]
+    return None
+
+
+def over(rgba: np.ndarray, world: tuple[float, float, float] | None) -> np.ndarray:
+    """Premultiplied pixels over the world's colour; as they are without one."""
+    if world is None:
+        return rgba
+    shown = np.empty_like(rgba)
+    shown[..., :3] = rgba[..., :3] + (1.0 - rgba[..., 3:]) * np.array(world, dtype=np.float32)
+    shown[..., 3] = 1.0
+    return shown
