@@ -107,9 +107,7 @@ def _write(
     engine.end_result(result)
 
 
-def _pass_pixels(
-    name: str, arrays: dict[str, Any], world: tuple[float, float, float] | None
-) -> np.ndarray | None:
+def _pass_pixels(name: str, arrays: dict[str, Any], world: tuple[float, float, float] | None) -> np.ndarray | None:
     """The pixels of a pass, top row first; None for one that is not ours."""
     rgba = arrays["rgba"]
     if name == "Combined":

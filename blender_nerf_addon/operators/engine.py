@@ -1,5 +1,7 @@
 """Switch the scene to the render engine "NeRF Toolkit"."""
 
+from typing import ClassVar
+
 import bpy
 
 from ..engine.engine import ID
@@ -10,8 +12,8 @@ class NERF_OT_use_engine(bpy.types.Operator):
 
     bl_idname = "nerf.use_engine"
     bl_label = "Render with NeRF Toolkit"
-    bl_description = "Choose the render engine NeRF Toolkit: F12 and the viewport's Rendered mode show the scene's NeRFs"
-    bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012 - Blender's own form
+    bl_description = "Choose the render engine NeRF Toolkit: F12 and the viewport's Rendered mode show the NeRFs"
+    bl_options: ClassVar[set[str]] = {"REGISTER", "UNDO"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

@@ -1,0 +1,227 @@
+"""F12 with the engine NeRF Toolkit: its pixels are the core's own, wherever the camera, the border and the NeRF are."""
+
+import bpy
+import numpy as np
+import pytest
+
+from .small_run import CENTER, RADIUS, core_python, look_from, needs_core, process_gone, trained_run
+
+pytestmark = needs_core
+TOLERANCE = 1.0 / 255.0
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return trained_run(tmp_path_factory.mktemp("engine"))
+
+
+@pytest.fixture(scope="module")
+def core_modules(addon_module):
+    """The core, started once for all of these tests."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("NERF_CORE_PYTHON", core_python())
+
+    class Core:
+        core = addon_module("jobs.core")
+        pump = addon_module("jobs.pump")
+        cameras = addon_module("capture.cameras")
+        layers = addon_module("objects.layers")
+        create = addon_module("objects.create")
+        run_folder = addon_module("vendor.nerf_core.contract.run_folder")
+
+        def ask(self, **params):
+            """The core's own answer to a `render` request, past the engine."""
+            call = self.core.request("render", params)
+            assert self.pump.pump_until(lambda: call.done, 120) and call.error is None, call.error
+            return call.arrays
+
+        def expected(self, **more):
+            """What the core itself makes of the scene as it stands: as one picture, without border."""
+            camera = self.camera()
+            layers = self.layers.scene_layers(bpy.context.evaluated_depsgraph_get())
+            wanted = {"layers": layers, "camera": camera.to_dict(), "color": "linear", "clip": True, "depth": "z"}
+            return self.ask(**{**wanted, **more})
+
+        def camera(self):
+            """The contract's camera of the scene as it stands, without border."""
+            scene = bpy.context.scene
+            bpy.context.view_layer.update()
+            frame = self.cameras.Frame.of_render(scene.render, with_border=False)
+            return self.cameras.camera_from_blender(scene.camera, bpy.context.evaluated_depsgraph_get(), frame)
+
+    core = Core()
+    yield core
+    process = core.core.running()
+    core.core.leave(20)
+    if process is not None:
+        assert process_gone(process.pid)
+    patch.undo()
+
+
+@pytest.fixture
+def scene(run, core_modules):
+    """The factory scene with a NeRF in it, and the engine chosen."""
+    scene = bpy.context.scene
+    core_modules.create.add_nerf(scene, core_modules.run_folder.RunFolder(run))
+    look_from(scene)
+    assert bpy.ops.nerf.use_engine() == {"FINISHED"}
+    scene.render.film_transparent = True
+    scene.view_layers[0].use_pass_z = scene.view_layers[0].use_pass_normal = True
+    return scene
+
+
+@pytest.fixture
+def nerf(scene):
+    return next(item for item in scene.objects if item.nerf.is_nerf)
+
+
+def multilayer(scene, path):
+    """Have renders saved as float multilayer EXR at `path`."""
+    settings = scene.render.image_settings
+    if hasattr(settings, "media_type"):
+        settings.media_type = "MULTI_LAYER_IMAGE"
+    settings.file_format, settings.color_depth = "OPEN_EXR_MULTILAYER", "32"
+    scene.render.filepath = str(path)
+
+
+def read_exr(path):
+    """Channels of an EXR by name without the layer's, top row first."""
+    exr = pytest.importorskip("OpenEXR")
+    with exr.File(str(path), separate_channels=True) as file:
+        return {name.partition(".")[2]: np.array(channel.pixels) for name, channel in file.channels().items()}
+
+
+def rendered(scene, tmp_path):
+    """Render, and give the passes: rgba, depth, normal, opacity."""
+    path = tmp_path / "picture.exr"
+    multilayer(scene, path)
+    assert bpy.ops.render.render(write_still=True) == {"FINISHED"}
+    return passes_of(path)
+
+
+def passes_of(path):
+    channels = read_exr(path)
+    return {
+        "rgba": np.stack([channels[f"Combined.{letter}"] for letter in "RGBA"], axis=-1),
+        "depth": channels.get("Depth.Z"),
+        "normal": np.stack([channels[f"Normal.{letter}"] for letter in "XYZ"], axis=-1),
+        "opacity": channels.get("Opacity.A"),
+    }
+
+
+def agree(name, seen, expected):
+    """Whether a picture is the core's, and shows something."""
+    assert seen.shape == expected.shape, name
+    np.testing.assert_allclose(seen, expected, atol=TOLERANCE, err_msg=name)
+    assert 0.005 < (expected[..., 3] > 0.5).mean() < 0.97, name
+
+
+def test_passes_world_and_depth(core_modules, scene, tmp_path):
+    seen = rendered(scene, tmp_path)
+    expected = core_modules.expected(passes=["normal"])
+    agree("picture", seen["rgba"], expected["rgba"])
+    hit = expected["rgba"][..., 3] > 0.5
+    np.testing.assert_allclose(seen["depth"][hit], expected["depth"][hit], rtol=1e-5)
+    assert (seen["depth"][expected["rgba"][..., 3] == 0.0] == 1e10).all()
+    np.testing.assert_allclose(seen["opacity"], expected["rgba"][..., 3], atol=1e-6)
+    np.testing.assert_allclose(seen["normal"], expected["normal"], atol=1e-5)
+    # The nearest depth is the sphere's.
+    distance = np.linalg.norm(np.array(scene.camera.matrix_world.translation) - CENTER)
+    assert abs(seen["depth"][hit].min() - (distance - RADIUS)) < 0.15
+    length = np.linalg.norm(seen["normal"], axis=-1)
+    assert np.abs(length[hit] - 1.0).max() < 1e-3 and (length[expected["rgba"][..., 3] == 0.0] == 0.0).all()
+    depth = expected["depth"]
+
+    scene.nerf_engine.depth = "DISTANCE"
+    scene.nerf_engine.use_opacity = False
+    seen, expected = rendered(scene, tmp_path), core_modules.expected(depth="distance")
+    np.testing.assert_allclose(seen["depth"][hit], expected["depth"][hit], rtol=1e-5)
+    assert (expected["depth"][hit] > depth[hit]).any() and seen["opacity"] is None
+
+    scene.render.film_transparent = False
+    background = scene.world.node_tree.nodes["Background"]
+    background.inputs["Color"].default_value = (0.2, 0.4, 0.1, 1.0)
+    background.inputs["Strength"].default_value = 0.5
+    seen = rendered(scene, tmp_path)["rgba"]
+    over = expected["rgba"][..., :3] + (1 - expected["rgba"][..., 3:]) * np.array([0.1, 0.2, 0.05], np.float32)
+    np.testing.assert_allclose(seen[..., :3], over, atol=TOLERANCE)
+    assert (seen[..., 3] == 1.0).all()
+
+
+def new_lens(scene, **values):
+    """Give the scene's camera a lens of the factory's, but for these values."""
+    scene.camera.data = bpy.data.cameras.new("lens")
+    for name, value in values.items():
+        setattr(scene.camera.data, name, value)
+
+
+# Loading the factory scene ends the core: so all cameras are looked through in one test.
+CAMERAS = {
+    "tall": ({"resolution_y": 60}, {}),
+    "percentage": ({"resolution_percentage": 150}, {}),
+    "pixel aspect": ({"pixel_aspect_x": 1.6}, {}),
+    "vertical": ({}, {"sensor_fit": "VERTICAL", "sensor_height": 20.0, "shift_x": 0.1, "shift_y": -0.15}),
+    "horizontal": ({}, {"sensor_fit": "HORIZONTAL", "shift_x": -0.2, "shift_y": 0.1}),
+    "orthographic": ({}, {"type": "ORTHO", "ortho_scale": 2.6, "shift_x": 0.1}),
+    "clipped": ({}, {"clip_start": 3.9}),
+    "panorama": ({"resolution_x": 96, "resolution_y": 48}, {"type": "PANO"}),
+}
+
+
+def test_every_camera_shows_the_core_s_pixels(core_modules, scene, addon_module, tmp_path):
+    pictures = {}
+    for name, (output, lens) in CAMERAS.items():
+        look_from(scene)
+        scene.render.pixel_aspect_x = 1.0
+        new_lens(scene, **lens)
+        if name == "panorama":
+            addon_module("compat").panorama(scene.camera.data).panorama_type = "EQUIRECTANGULAR"
+        for key, value in output.items():
+            setattr(scene.render, key, value)
+        pictures[name] = rendered(scene, tmp_path)["rgba"]
+        agree(name, pictures[name], core_modules.expected()["rgba"])
+    shown = {name: picture[..., 3].sum() for name, picture in pictures.items()}
+    assert shown["percentage"] > 1.5 * shown["tall"] and shown["clipped"] < 0.9 * shown["horizontal"]
+
+
+def test_borders(core_modules, scene, tmp_path):
+    render = scene.render
+    render.use_border = render.use_crop_to_border = True
+    render.border_min_x, render.border_max_x, render.border_min_y, render.border_max_y = 0.3, 0.8, 0.2, 0.6
+    cropped = rendered(scene, tmp_path)["rgba"]
+    render.use_crop_to_border = False
+    whole = rendered(scene, tmp_path)["rgba"]
+    left, right, top, low = 12, 32, 30 - 18, 30 - 6  # of 40 x 30
+    expected = core_modules.expected()["rgba"]
+    agree("cropped", cropped, expected[top:low, left:right])
+    expected[:top] = expected[low:] = expected[:, :left] = expected[:, right:] = 0.0
+    agree("not cropped", whole, expected)
+
+
+def test_an_animation_of_a_moved_nerf(core_modules, scene, nerf, tmp_path):
+    for frame, place in ((1, -0.4), (3, 0.4)):
+        nerf.location, nerf.rotation_euler = (0.0, place, 0.0), (0.0, 0.0, frame)
+        nerf.keyframe_insert("location", frame=frame)
+        nerf.keyframe_insert("rotation_euler", frame=frame)
+    scene.frame_start, scene.frame_end, scene.frame_step = 1, 3, 2
+    multilayer(scene, tmp_path / "f_")
+    assert bpy.ops.render.render(animation=True) == {"FINISHED"}
+    seen = [passes_of(tmp_path / f"f_{frame:04d}.exr") for frame in (1, 3)]
+    assert np.abs(seen[0]["rgba"] - seen[1]["rgba"]).max() > 0.5
+    for frame, picture in zip((1, 3), seen, strict=True):
+        scene.frame_set(frame)
+        agree(f"frame {frame}", picture["rgba"], core_modules.expected()["rgba"])
+
+
+def test_what_is_missing_is_told(scene, nerf, run):
+    nerf.hide_render = True
+    with pytest.raises(RuntimeError, match="no NeRF"):
+        bpy.ops.render.render()
+    nerf.hide_render = False
+    scene.camera.data.type = "PANO"
+    if hasattr(scene.camera.data, "panorama_type"):
+        scene.camera.data.panorama_type = "MIRRORBALL"
+    else:
+        scene.camera.data.cycles.panorama_type = "MIRRORBALL"
+    with pytest.raises(RuntimeError, match="panorama"):
+        bpy.ops.render.render()
