@@ -8,6 +8,7 @@ from . import cli, preferences, properties
 from .capture import settings as capture_settings
 from .engine import engine as render_engine
 from .engine import settings as engine_settings
+from .engine import viewport
 from .jobs import core, managed, pump, tasks, training
 from .jobs import settings as job_settings
 from .objects import find as object_find
@@ -40,6 +41,7 @@ MODULES: tuple[ModuleType, ...] = (
     tasks,
     training,
     pump,
+    viewport,
     core_operators,
     capture,
     live_preview,

@@ -4,7 +4,7 @@ from typing import Any
 
 import bpy
 
-from . import final
+from . import final, viewport
 
 ID = "NERF_TOOLKIT"
 
@@ -21,6 +21,7 @@ class NERF_RE_engine(bpy.types.RenderEngine):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._view: viewport.View | None = None
 
     def update_render_passes(self, scene: bpy.types.Scene = None, renderlayer: bpy.types.ViewLayer = None) -> None:
         """Say which passes there are: what the compositor's Render Layers node offers."""
@@ -31,6 +32,19 @@ class NERF_RE_engine(bpy.types.RenderEngine):
     def render(self, depsgraph: bpy.types.Depsgraph) -> None:
         """Render one view layer."""
         final.render(self, depsgraph)
+
+    def view_update(self, context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> None:
+        """Take up what changed in the scene."""
+        self._viewport().scene_changed(depsgraph)
+
+    def view_draw(self, context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> None:
+        """Draw a viewport in Rendered mode."""
+        self._viewport().draw(self, context, depsgraph)
+
+    def _viewport(self) -> viewport.View:
+        if self._view is None:
+            self._view = viewport.View(self)
+        return self._view
 
 
 CLASSES = (NERF_RE_engine,)

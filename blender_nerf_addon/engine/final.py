@@ -19,6 +19,7 @@ from .shot import Shot, shot_of
 
 PART_SECONDS = 0.6  # of the core's work: what a person sees appear at once
 FIRST_PIXELS = 16384
+NOISY_ROWS = 16  # at a time where there is noise: it must be the same however fast the machine is
 NOTHING = 1e10  # depth where nothing is hit, as in Cycles and Workbench
 
 _numbers = itertools.count(1)
@@ -68,7 +69,8 @@ def _render(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph) -> N
         engine.add_pass(name, channels, letters, layer=layer.name)
     tag = f"render-{next(_numbers)}"
     width, height = shot.camera.width, shot.camera.height
-    top, count = 0, max(1, min(height, FIRST_PIXELS // (width * shot.params["samples"])))
+    noisy = shot.params["samples"] > 1
+    top, count = 0, NOISY_ROWS if noisy else max(1, FIRST_PIXELS // width)
     began = time.monotonic()
     while top < height:
         if engine.test_break():
@@ -79,8 +81,9 @@ def _render(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph) -> N
         _write(engine, layer.name, shot, top, arrays, world)
         top += count
         _tell(engine, top / height, time.monotonic() - began)
-        ratio = PART_SECONDS / max(time.monotonic() - asked_at, 1e-6)
-        count = max(1, int(count * min(max(ratio, 0.25), 4.0)))
+        if not noisy:
+            ratio = PART_SECONDS / max(time.monotonic() - asked_at, 1e-6)
+            count = max(1, int(count * min(max(ratio, 0.25), 4.0)))
 
 
 def _tell(engine: bpy.types.RenderEngine, done: float, seconds: float) -> None:

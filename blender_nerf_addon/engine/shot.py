@@ -14,6 +14,7 @@ from ..vendor.nerf_core.contract.errors import NerfError
 from .lens import lens_of
 
 NO_NERF = "The scene has no NeRF that is shown in renders: press Add NeRF in the sidebar's tab NeRF, or unhide one."
+SEEDS = 65536  # a frame's, one for each row
 
 # Sets frame and sub-frame (0 to 1) and evaluates the scene anew.
 SetFrame = Callable[[int, float], None]
@@ -39,7 +40,9 @@ class Shot:
 
     def rows(self, top: int, count: int) -> dict[str, Any]:
         """The request for `count` rows from row `top` on, counted from the picture's top."""
+        # The core's noise begins anew with every request: each part has its own.
         asked = {**self.params, "camera": part_of(self.camera, top, count).to_dict()}
+        asked["seed"] += top
         if self.shutter:
             asked["shutter"] = [part_of(camera, top, count).to_dict() for camera in self.shutter]
         return asked
@@ -84,7 +87,7 @@ def shot_of(
     params: dict[str, Any] = {
         "layers": layers,
         "samples": max(settings.samples, settings.blur_samples) if blurred else settings.samples,
-        "seed": settings.seed + scene.frame_current if blurred or settings.samples > 1 else settings.seed,
+        "seed": settings.seed + SEEDS * scene.frame_current,
         "color": "linear",
         "depth": "z" if settings.depth == "Z" else "distance",
         "passes": passes,

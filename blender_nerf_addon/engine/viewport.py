@@ -1,0 +1,318 @@
+"""The live viewport: asks the core for the view, coarse first, and draws the newest picture that has arrived.
+
+Everything of Blender's happens on the main thread: Blender calls `scene_changed` and `draw`, a timer calls `step`
+while something is awaited. Answers arrive on the thread that reads from the core, which prepares their pixels.
+"""
+
+import itertools
+import os
+import threading
+import time
+import traceback
+import weakref
+from dataclasses import dataclass, replace
+from typing import Any
+
+import bpy
+
+from ..jobs import core, direct, training
+from ..jobs.calls import CoreError
+from ..objects.layers import scene_layers
+from ..vendor.nerf_core.contract.camera import Camera
+from ..vendor.nerf_core.contract.errors import NerfError
+from ..vendor.nerf_core.contract.messages import Message
+from . import drawing, refining
+from .background import world_color
+from .refining import Speed
+from .shot import NO_NERF
+from .view_camera import view_camera
+
+WAITING_INTERVAL = 0.008  # between two looks at whether a picture has arrived
+TRAINING_INTERVAL = 0.3  # between two looks at whether a training has ended
+REFRESH_SECONDS = 2.0  # between two pictures of a training, at least
+
+_numbers = itertools.count(1)
+_views: "weakref.WeakSet[View]" = weakref.WeakSet()
+_speed = Speed()  # of the session's core, the same for all views
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a view shows."""
+
+    camera: Camera
+    layers: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Flight:
+    """A picture that was asked for."""
+
+    wanted: Wanted
+    divisor: int
+    camera: Camera
+    sent: float
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that has arrived, ready for the graphics card."""
+
+    wanted: Wanted
+    divisor: int
+    width: int
+    height: int
+    buffer: Any
+
+
+class View:
+    """One viewport in Rendered mode.
+
+    Attributes
+    ----------
+    shown : (int, int, int) or None
+        Width, height and divisor of the picture that is drawn; for tests and measurements.
+    settled : bool
+        Whether what is drawn is the view as it stands, as fine as it gets.
+    """
+
+    def __init__(self, engine: bpy.types.RenderEngine) -> None:
+        self._engine = weakref.ref(engine)
+        self._tag = f"view-{next(_numbers)}"
+        self._lock = threading.Lock()
+        self._layers: list[dict[str, Any]] | None = None
+        self._trouble = ""
+        self._wanted: Wanted | None = None
+        self._flight: Flight | None = None
+        self._arrived: Picture | None = None
+        self._done: tuple[Wanted, int] | None = None  # the newest picture that has arrived
+        self._texture: Any = None
+        self._stale = False  # trained on since
+        self._refreshed = 0.0
+        self._training = False  # what is shown is being trained
+        self.shown: tuple[int, int, int] | None = None
+        _views.add(self)
+
+    def __del__(self) -> None:
+        process = core.running()
+        if self._flight is not None and process is not None:
+            try:
+                process.request_direct("render.cancel", {"tag": self._tag}, lambda _answer: None)
+            except CoreError:
+                pass
+
+    # What Blender calls.
+
+    def scene_changed(self, depsgraph: bpy.types.Depsgraph) -> None:
+        """Read the NeRFs of the scene anew."""
+        try:
+            self._layers = scene_layers(depsgraph, viewport=True)
+            self._trouble = "" if self._layers else NO_NERF.replace("in renders", "in this view")
+        except NerfError as error:
+            self._layers, self._trouble = [], str(error)
+
+    def draw(self, engine: bpy.types.RenderEngine, context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> None:
+        """Draw what there is, and see to it that what is missing will come."""
+        if self._layers is None:
+            self.scene_changed(depsgraph)
+        region, view = context.region, context.region_data
+        if self._layers:
+            camera = view_camera(region.width, region.height, view.window_matrix, view.view_matrix)
+            self._want(camera)
+        else:
+            self._forget()
+        self._upload()
+        world = world_color(depsgraph.scene)
+        if self._texture is not None:
+            drawing.draw(self._texture, world)
+        engine.update_stats("", self._trouble)
+
+    # What the timer calls.
+
+    def step(self) -> bool:
+        """Ask for what comes next; whether a picture is awaited."""
+        with self._lock:
+            arrived, flying = self._arrived is not None, self._flight is not None
+        engine = self._engine()
+        if engine is None:
+            return False
+        if arrived:
+            engine.tag_redraw()
+        if self._training and not training.under_way():
+            self._training, self._stale = False, True
+        if not flying:
+            self._ask_next()
+        return self._flight is not None or arrived
+
+    @property
+    def follows_training(self) -> bool:
+        """Whether what is shown is being trained."""
+        return self._training
+
+    def trained(self, run: str) -> None:
+        """A run has been trained on: show it when it is one of ours."""
+        wanted = self._wanted
+        if wanted is None or all(_place(layer["run"]) != run for layer in wanted.layers):
+            return
+        self._training = True
+        now = time.monotonic()
+        if bpy.context.scene.nerf_engine.viewport_training and now - self._refreshed >= REFRESH_SECONDS:
+            self._refreshed, self._stale = now, True
+        _wake()
+
+    @property
+    def settled(self) -> bool:
+        """Whether what is drawn is the view as it stands, as fine as it gets."""
+        with self._lock:
+            quiet = self._flight is None and self._arrived is None and not self._stale
+        return quiet and (self._wanted is None or self._next() is None)
+
+    # Inside.
+
+    def _want(self, camera: Camera) -> None:
+        old = self._wanted
+        same = old is not None and old.layers == self._layers and _same_view(old.camera, camera)
+        if same:
+            return
+        self._wanted = Wanted(camera, list(self._layers or ()))
+        flight = self._flight
+        # A coarse picture of a moment ago will be here sooner than any other: what moves must not wait for its rest.
+        if flight is not None and flight.divisor >= refining.first_divisor(camera, _speed):
+            _wake()
+            return
+        self._ask_next()
+        _wake()
+
+    def _forget(self) -> None:
+        self._wanted, self._texture, self.shown = None, None, None
+        with self._lock:
+            self._arrived = self._done = None
+
+    def _next(self) -> int | None:
+        """The divisor of the picture to ask for; None when nothing is missing."""
+        wanted = self._wanted
+        if wanted is None:
+            return None
+        with self._lock:
+            done = self._done
+        if done is None or done[0] is not wanted:
+            return refining.first_divisor(wanted.camera, _speed)
+        if self._stale:
+            first = refining.first_divisor(wanted.camera, _speed)
+            return refining.next_divisor(wanted.camera, _speed, first + 1, self._training) or first
+        return refining.next_divisor(wanted.camera, _speed, done[1], self._training)
+
+    def _ask_next(self) -> None:
+        divisor = self._next()
+        if divisor is None:
+            return
+        self._stale = False
+        wanted = self._wanted
+        camera = refining.smaller(wanted.camera, divisor)
+        flight = Flight(wanted, divisor, camera, time.monotonic())
+        params = {
+            "layers": wanted.layers,
+            "camera": camera.to_dict(),
+            "color": "linear",
+            "clip": True,
+            "tag": self._tag,
+        }
+        myself = weakref.ref(self)
+
+        def deliver(answer: direct.Answer) -> None:
+            view = myself()
+            if view is not None:
+                view._deliver(flight, answer)
+
+        with self._lock:
+            self._flight = flight
+        try:
+            core.start().request_direct("render", params, deliver)
+        except NerfError as error:
+            with self._lock:
+                self._flight = None
+                self._done = (wanted, 1)  # not again until something changes
+            self._trouble = str(error)
+
+    def _deliver(self, flight: Flight, answer: direct.Answer) -> None:
+        """On the reading thread."""
+        global _speed
+        picture = None
+        if answer.error is None:
+            rgba = answer.arrays["rgba"]
+            height, width = rgba.shape[:2]
+            picture = Picture(flight.wanted, flight.divisor, width, height, drawing.pixel_buffer(rgba))
+            _speed = _speed.after(width * height, float(answer.result.get("seconds") or 0.0))
+        with self._lock:
+            if self._flight is flight:
+                self._flight = None
+            if picture is not None:
+                self._arrived, self._done = picture, (flight.wanted, flight.divisor)
+                self._trouble = ""
+            elif not answer.error.cancelled:
+                self._done = (flight.wanted, 1)
+                self._trouble = str(answer.error)
+
+    def _upload(self) -> None:
+        with self._lock:
+            picture, self._arrived = self._arrived, None
+        if picture is not None:
+            self._texture = drawing.texture(picture.width, picture.height, picture.buffer)
+            self.shown = (picture.width, picture.height, picture.divisor)
+
+
+def views() -> list[View]:
+    """All viewports in Rendered mode."""
+    return list(_views)
+
+
+def _same_view(one: Camera, other: Camera) -> bool:
+    if (one.width, one.height, one.kind) != (other.width, other.height, other.kind):
+        return False
+    plain = replace(one, c2w=other.c2w)
+    return bool((one.c2w == other.c2w).all()) and plain.to_dict() == other.to_dict()
+
+
+def _place(run: str) -> str:
+    return os.path.normcase(os.path.abspath(run))
+
+
+def _tick() -> float | None:
+    waiting = False
+    for view in views():
+        try:
+            waiting |= view.step()
+        except ReferenceError:  # Blender has let go of the viewport's engine
+            _views.discard(view)
+        except Exception:
+            traceback.print_exc()
+            _views.discard(view)
+    if waiting:
+        return WAITING_INTERVAL
+    return TRAINING_INTERVAL if any(view.follows_training for view in views()) else None
+
+
+def _wake() -> None:
+    if not bpy.app.timers.is_registered(_tick):
+        bpy.app.timers.register(_tick, first_interval=WAITING_INTERVAL, persistent=True)
+
+
+def _listen(message: Message) -> None:
+    """The core said something: while it trains what a viewport shows, that changes."""
+    run = message.params.get("run")
+    if message.method == "progress" and message.params.get("task") == "train" and isinstance(run, str):
+        for view in views():
+            view.trained(_place(run))
+
+
+def register() -> None:
+    """Hear of training."""
+    core.listen(_listen)
+
+
+def unregister() -> None:
+    """Let go of everything."""
+    if bpy.app.timers.is_registered(_tick):
+        bpy.app.timers.unregister(_tick)
+    _views.clear()
+    drawing.forget()
