@@ -16,12 +16,11 @@ from .objects import paths as object_paths
 from .objects import properties as object_properties
 from .operators import cameras, capture, inspect, live_preview, points, render, train
 from .operators import core as core_operators
+from .operators import engine as engine_operators
 from .operators import objects as object_operators
 from .operators import video as video_operators
-from .ui import capture_panel, object_panel, panels, video_panel
+from .ui import capture_panel, engine_panel, object_panel, panels, video_panel
 from .videos import settings as video_settings
-from .operators import engine as engine_operators
-from .ui import capture_panel, engine_panel, panels
 
 # In the order of registration: what others refer to comes first. A module may hold CLASSES (a tuple of classes for
 # Blender) and functions register() and unregister() for handlers, timers, properties and commands.
@@ -52,13 +51,11 @@ MODULES: tuple[ModuleType, ...] = (
     cameras,
     object_operators,
     video_operators,
+    engine_operators,
     capture_panel,
     panels,
     video_panel,
     object_panel,
-    engine_operators,
-    capture_panel,
-    panels,
     engine_panel,
     cli,
 )
