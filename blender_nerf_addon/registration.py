@@ -18,8 +18,10 @@ from .operators import cameras, capture, inspect, live_preview, points, render, 
 from .operators import core as core_operators
 from .operators import engine as engine_operators
 from .operators import objects as object_operators
+from .operators import paths as path_operators
+from .operators import photographs as photograph_operators
 from .operators import video as video_operators
-from .ui import capture_panel, engine_panel, object_panel, panels, video_panel
+from .ui import capture_panel, engine_panel, object_panel, panels, photographs_panel, video_panel
 from .videos import settings as video_settings
 
 # In the order of registration: what others refer to comes first. A module may hold CLASSES (a tuple of classes for
@@ -52,11 +54,14 @@ MODULES: tuple[ModuleType, ...] = (
     object_operators,
     video_operators,
     engine_operators,
+    photograph_operators,
+    path_operators,
     capture_panel,
     panels,
     video_panel,
     object_panel,
     engine_panel,
+    photographs_panel,
     cli,
 )
 

@@ -13,7 +13,7 @@ import bpy
 from ..jobs import core, tasks, training
 from ..jobs.training import Training
 from ..vendor.nerf_core.contract.errors import NerfError
-from . import animation, capture, inspect, object, points, render, train, turntable
+from . import animation, capture, import_data, inspect, object, paths, points, render, train, turntable
 from .common import check_save, save
 
 PROGRAM = "blender SCENE.blend --command nerf"
@@ -21,7 +21,7 @@ EXIT_BAD = 2
 PROGRESS_SECONDS = 1.0
 CORE_SECONDS = 10.0  # for the core to save and leave
 # Each has a function add(commands), which describes it and names what executes it.
-COMMANDS: tuple[ModuleType, ...] = (capture, train, render, turntable, animation, points, inspect, object)
+COMMANDS: tuple[ModuleType, ...] = (capture, train, render, turntable, animation, points, inspect, object, import_data, paths)
 
 _handle: Any = None
 

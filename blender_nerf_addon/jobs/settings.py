@@ -20,6 +20,16 @@ DEVICES = (
     ("MPS", "Metal", "Apple's graphics processor"),
 )
 
+ORIENTATIONS = (
+    ("AUTO", "Automatic", "COLMAP: the cameras' mean up direction becomes Z; transforms.json: as it is"),
+    ("UP", "Cameras Upright", "Turn the scene so that the cameras' mean up direction becomes Z"),
+    ("NONE", "As It Is", "Leave the data set's axes"),
+)
+SCALES = (
+    ("KEEP", "As It Is", "Leave the data set's place and units"),
+    ("NORMALISE", "Normalised", "Move the cameras' mean to the origin, their farthest coordinate to 1"),
+)
+
 
 class NERF_PG_training(bpy.types.PropertyGroup):
     """How to train."""
@@ -58,6 +68,8 @@ class NERF_PG_training(bpy.types.PropertyGroup):
         description="When a training ends well, add its NeRF to the scene as an object, if there is none of that run",
         default=True,
     )
+    orientation: EnumProperty(name="Up", description="Which way is up in the data set", items=ORIENTATIONS)
+    scale: EnumProperty(name="Scale", description="How large the data set is", items=SCALES)
     preview: BoolProperty(
         name="Live Preview", description="Show the active camera's view in the image 'NeRF Preview'", default=True
     )

@@ -2,8 +2,9 @@
 
 import queue
 import threading
+import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +24,8 @@ class Step:
     method : str
     params : mapping
     handle : callable
-        Makes Blender's data of the result and its arrays; what it returns joins the task's results.
+        Makes Blender's data of the result and its arrays; what it returns joins the task's results. A generator is
+        gone on with a little at a time, so that Blender does not stand still; it yields the part that is done.
     label : str
         What a person calls it.
     prepare : callable, optional
@@ -79,6 +81,7 @@ on_progress: list[Callable[[Task], None]] = []
 _current: Task | None = None
 _steps: Iterator[Callable[[], Step]] = iter(())
 _preparing = 0  # threads under way
+_slices: tuple["Task", Step, Generator[float, None, Any]] | None = None  # a handler that is at work
 _prepared: "queue.SimpleQueue[Callable[[], None]]" = queue.SimpleQueue()
 
 
@@ -128,6 +131,9 @@ def cancel() -> None:
     """End the task after what it has made so far."""
     if not running():
         return
+    if _slices is not None:
+        _current.results.append(None)  # something was made: the person can undo it
+    _stop_slices()
     _end(_current, "cancelled", f"{_current.title}: cancelled")
     process = core.running()
     if process is not None:
@@ -180,8 +186,10 @@ def _arrived(task: Task, step: Step, result: dict[str, Any], arrays: dict[str, A
     pump.redraw()
 
 
-def _collect(_seconds: float) -> int:
+def _collect(seconds: float) -> int:
     global _preparing
+    if _slices is not None:
+        return _advance(seconds)
     try:
         finish = _prepared.get_nowait()
     except queue.Empty:
@@ -194,16 +202,56 @@ def _collect(_seconds: float) -> int:
 
 
 def _handle(task: Task, step: Step, result: dict[str, Any], made: Any) -> None:
+    global _slices
     if not task.running:
         return
     try:
-        task.results.append(step.handle(result, made))
+        handled = step.handle(result, made)
     except Exception as error:
         _fail(task, error)
         return
+    if isinstance(handled, Generator):
+        _slices = (task, step, handled)
+        pump.redraw()  # keeps the timer's short interval
+        return
+    _handled(task, handled)
+
+
+def _handled(task: Task, made: Any) -> None:
+    task.results.append(made)
     task.done += 1
     task.fraction = task.done / max(task.total, 1)
     _next(task)
+
+
+def _advance(seconds: float) -> int:
+    """Go on with a handler that is at work, for about so long."""
+    global _slices
+    task, step, work = _slices
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            part = next(work)
+        except StopIteration as end:
+            _slices = None
+            _handled(task, end.value)
+            return 1
+        except Exception as error:
+            _slices = None
+            _fail(task, error)
+            return 1
+        if time.monotonic() >= until:
+            task.text = f"{step.label or task.title}, {part:.0%}"
+            task.fraction = (task.done + part) / max(task.total, 1)
+            _tell(task)
+            return 1
+
+
+def _stop_slices() -> None:
+    global _slices
+    if _slices is not None:
+        _slices[2].close()
+        _slices = None
 
 
 def _fail(task: Task, error: Exception) -> None:
@@ -231,7 +279,7 @@ def _progress(task: Task, told: Mapping[str, Any]) -> None:
         return
     if told.get("task") == "video":
         task.text, task.seconds_left = str(told.get("text") or task.title), told.get("seconds_left")
-    if told.get("task") in ("render", "points", "trace", "mesh", "volume", "video"):
+    if told.get("task") in ("render", "points", "trace", "mesh", "volume", "video", "dataset"):
         part = (told.get("done") or 0.0) / (told.get("total") or 1.0)
         task.fraction = (task.done + min(1.0, max(0.0, part))) / max(task.total, 1)
     elif told.get("text"):
@@ -254,6 +302,7 @@ def _tell(task: Task) -> None:
 
 def _leave() -> None:
     # What its handlers would make belongs to the file that is being left.
+    _stop_slices()
     if running():
         _current.on_end = None
         _current.phase, _current.text = "cancelled", "Cancelled"
@@ -262,5 +311,6 @@ def _leave() -> None:
 def unregister() -> None:
     """Forget everything."""
     global _current, _steps
+    _stop_slices()
     _current, _steps = None, iter(())
     on_progress.clear()

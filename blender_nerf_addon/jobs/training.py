@@ -95,6 +95,7 @@ def start(
     method: str | None = None,
     device: str = "auto",
     seed: int | None = None,
+    placement: Mapping[str, str] | None = None,
     preview: Mapping[str, Any] | None = None,
     on_end: Callable[[Training], None] | None = None,
 ) -> Training:
@@ -115,6 +116,8 @@ def start(
     device : str
         'auto', 'cpu', 'cuda' or 'mps'.
     seed : int, optional
+    placement : mapping, optional
+        ``{"orientation": ..., "scale": ...}`` of the data set; a run that is continued keeps its own.
     preview : mapping, optional
         ``{"camera": ..., "every_seconds": ...}``.
     on_end : callable, optional
@@ -134,7 +137,7 @@ def start(
     if folder.checkpoint.is_file() and known.get("method"):
         _refuse_changes(folder, known, data, method, seed)
     else:
-        params.update(data=_data(folder, known, data), method=method, seed=seed)
+        params.update(data=_data(folder, known, data), method=method, seed=seed, placement=placement)
     params["preview"] = dict(preview) if preview else None
     training = Training(folder.root, params, stored_budget=known.get("budget"), on_end=on_end)
     _ask(training)
@@ -167,7 +170,7 @@ def resume() -> Training:
     folder, params = RunFolder(training.run), dict(training.params)
     known = folder.read() if folder.settings.exists() else {}
     if folder.checkpoint.is_file() and known.get("method"):
-        for name in ("data", "method", "seed"):
+        for name in ("data", "method", "seed", "placement"):
             params.pop(name, None)
         # What was trained before is on disk and counts: only the rest of the budget is asked for. A core that died
         # before it wrote the new budget left the old one there: then all is asked for again.

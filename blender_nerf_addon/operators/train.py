@@ -131,6 +131,7 @@ def start_training(scene: bpy.types.Scene, more: bool = False, **overrides: Any)
         "method": settings.method.lower(),
         "device": device.lower(),
         "seed": settings.seed,
+        "placement": _placement(settings) if data else None,
         "preview": _preview_request(scene),
         "on_end": partial(_ended, scene.session_uid),
     }
@@ -152,9 +153,10 @@ def start_anew(scene: bpy.types.Scene) -> Training:
     before = runs.run_folder(scene)
     known = before.read() if before.settings.exists() else {}
     data = _path(scene.nerf.training.data) or training.trained_data(before, known)
+    placement = _placement(scene.nerf.training) if scene.nerf.training.data.strip() else known.get("placement")
     if data is None and (before.dataset / "transforms.json").is_file():
         data = before.dataset
-    return start_training(scene, folder=RunFolder(folders.free_run(before.root)), data=data)
+    return start_training(scene, folder=RunFolder(folders.free_run(before.root)), data=data, placement=placement)
 
 
 def train_captured(scene: bpy.types.Scene, folder: Path, then_train: bool) -> None:
@@ -162,7 +164,7 @@ def train_captured(scene: bpy.types.Scene, folder: Path, then_train: bool) -> No
     runs.set_run_folder(scene, folder)
     if not then_train:
         return
-    started = start_training(scene, data=None)
+    started = start_training(scene, data=None, placement=None)
     if bpy.app.background:
         common.wait_for(lambda: not started.under_way)
         if started.phase in ("failed", "interrupted"):
@@ -171,6 +173,10 @@ def train_captured(scene: bpy.types.Scene, folder: Path, then_train: bool) -> No
 
 def _path(text: str) -> Path | None:
     return Path(os.path.expanduser(bpy.path.abspath(text.strip()))).absolute() if text.strip() else None
+
+
+def _placement(settings: bpy.types.PropertyGroup) -> dict[str, str]:
+    return {"orientation": settings.orientation.lower(), "scale": settings.scale.lower()}
 
 
 def _preview_request(scene: bpy.types.Scene) -> dict[str, Any] | None:

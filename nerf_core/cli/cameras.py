@@ -89,11 +89,14 @@ def _is_camera_file(path: Path) -> bool:
 
 def _dataset(found: Any, frames: list[Any], out: Path) -> dict[str, Any]:
     """A `transforms.json` that names the images from where it lies."""
-    from ..contract.transforms import DatasetFacts, FrameRecord, dataset_document
+    from ..contract.transforms import TOOLKIT_KEY, DatasetFacts, FrameRecord, dataset_document
+    from ..export.ownership import MARK
 
     base = Path(os.path.abspath(out)).parent
     records = [FrameRecord(_from(base, frame.image), frame.split, frame.camera) for frame in frames]
-    return dataset_document(records, DatasetFacts(found.bounds, found.color_space, found.has_alpha))
+    document = dataset_document(records, DatasetFacts(found.bounds, found.color_space, found.has_alpha))
+    document[TOOLKIT_KEY]["made_by"] = MARK
+    return document
 
 
 def _from(base: Path, image: Path) -> str:

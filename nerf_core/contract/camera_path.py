@@ -23,6 +23,7 @@ from .transforms import TOOLKIT_KEY, DatasetFacts, FrameRecord, dataset_document
 
 MOST_CAMERAS = 100_000
 DEFAULT_FPS = 24.0
+MARK = "made by NeRF Toolkit"  # by which the writer knows its own files again
 Format = Literal["nerfstudio", "transforms"]
 FORMATS = ("nerfstudio", "transforms")
 _PANORAMAS = ("equirectangular",)
@@ -134,6 +135,7 @@ def nerfstudio_document(made: CameraPath) -> dict[str, Any]:
         "smoothness_value": 0.0,
         "default_fov": path[0]["fov"],
         "default_transition_sec": 1.0 / fps,
+        TOOLKIT_KEY: {"camera_path": MARK},
         "keyframes": keys,
         "camera_path": path,
     }
@@ -144,7 +146,7 @@ def transforms_document(made: CameraPath) -> dict[str, Any]:
     records = [FrameRecord(f"frames/{index:05d}.png", "train", camera) for index, camera in enumerate(made.cameras)]
     document = dataset_document(records, DatasetFacts())
     duration = made.times[-1]
-    document[TOOLKIT_KEY].update(fps=made.fps or DEFAULT_FPS, seconds=duration)
+    document[TOOLKIT_KEY].update(camera_path=MARK, fps=made.fps or DEFAULT_FPS, seconds=duration)
     for frame, time in zip(document["frames"], made.times, strict=True):
         frame["time"] = time / duration if duration > 0 else 0.0
     return document

@@ -9,7 +9,7 @@ from ..data.describe import describe_dataset
 from ..data.placement import Placement
 from .params import Params
 
-MOST_POINTS = 2_000_000  # sparse points that are sent: evenly picked where there are more
+MOST_POINTS = 100_000  # sparse points that are sent, evenly picked where there are more: Blender pauses over them
 
 
 def describe(

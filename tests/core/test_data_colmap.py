@@ -190,7 +190,8 @@ def test_cameras_are_converted(nerf, tmp_path):
         pixels, _ = first.camera.project(direct.points)
         np.testing.assert_allclose(pixels, second.camera.project(direct.points)[0], atol=1e-9)
     np.testing.assert_allclose(direct.bounds, converted.bounds)
-    told = nerf("cameras", data, "--out", out, code=2).stderr
+    (tmp_path / "foreign.json").write_text("{}")
+    told = nerf("cameras", data, "--out", tmp_path / "foreign.json", code=2).stderr
     assert "was not made by NeRF Toolkit" in told
     told = nerf("cameras", data, "--out", tmp_path / "p.json", "--format", "nerfstudio", code=2).stderr
     assert "distorted lens" in told or "picture size" in told
