@@ -134,6 +134,7 @@ class NERF_OT_export_path(bpy.types.Operator):
         if self._timer is not None:
             context.window_manager.event_timer_remove(self._timer)
             context.window_manager.progress_end()
+            context.workspace.status_text_set(None)
             self._timer = None
 
     def _advance(self, context: bpy.types.Context | None = None) -> bool:
@@ -147,6 +148,7 @@ class NERF_OT_export_path(bpy.types.Operator):
                 return True
             if context is not None:
                 context.window_manager.progress_update(part)
+                context.workspace.status_text_set(f"Camera path: {part:.0%}  (Esc: cancel)")
         return False
 
     def _write(self, made: CameraPath) -> None:
