@@ -21,7 +21,18 @@ EXIT_BAD = 2
 PROGRESS_SECONDS = 1.0
 CORE_SECONDS = 10.0  # for the core to save and leave
 # Each has a function add(commands), which describes it and names what executes it.
-COMMANDS: tuple[ModuleType, ...] = (capture, train, render, turntable, animation, points, inspect, object, import_data, paths)
+COMMANDS: tuple[ModuleType, ...] = (
+    capture,
+    train,
+    render,
+    turntable,
+    animation,
+    points,
+    inspect,
+    object,
+    import_data,
+    paths,
+)
 
 _handle: Any = None
 
