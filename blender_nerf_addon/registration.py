@@ -17,11 +17,12 @@ from .objects import properties as object_properties
 from .operators import cameras, capture, inspect, live_preview, points, render, train
 from .operators import core as core_operators
 from .operators import engine as engine_operators
+from .operators import layouts as layout_operators
 from .operators import objects as object_operators
 from .operators import paths as path_operators
 from .operators import photographs as photograph_operators
 from .operators import video as video_operators
-from .ui import capture_panel, engine_panel, object_panel, panels, photographs_panel, video_panel
+from .ui import capture_panel, engine_panel, layout_panel, object_panel, panels, photographs_panel, video_panel
 from .videos import settings as video_settings
 
 # In the order of registration: what others refer to comes first. A module may hold CLASSES (a tuple of classes for
@@ -45,6 +46,7 @@ MODULES: tuple[ModuleType, ...] = (
     viewport,
     core_operators,
     capture,
+    layout_operators,
     live_preview,
     train,
     render,
@@ -57,6 +59,7 @@ MODULES: tuple[ModuleType, ...] = (
     photograph_operators,
     path_operators,
     capture_panel,
+    layout_panel,
     panels,
     video_panel,
     object_panel,

@@ -9,6 +9,7 @@ from ..vendor.nerf_core.contract.errors import NerfError
 from . import bounds as bounds_module
 from . import passes
 from .bounds import GEOMETRY, with_sources
+from .layouts import writers as layouts
 from .plan import CapturePlan
 from .rig_views import make_views
 
@@ -43,6 +44,8 @@ def make_plan(
         only = tuple(sorted(item.name_full for item in subject if item.type in GEOMETRY or item.is_instancer))
     kinds = chosen_passes(settings)
     passes.check(scene, kinds)
+    lenses = {str(view.camera.kind) for view in views if view.camera is not None}
+    layouts.check(sorted(settings.layouts), settings.picture_format == "EXR", lenses, "depth" in kinds)
     return CapturePlan(
         views=views,
         bounds=box,
@@ -59,7 +62,10 @@ def make_plan(
 
 def chosen_passes(settings: Any) -> tuple[str, ...]:
     """What is captured beside the pictures, of `passes.KINDS`."""
-    return tuple(kind for kind in passes.KINDS if getattr(settings, f"use_{kind}"))
+    asked = {kind for kind in passes.KINDS if getattr(settings, f"use_{kind}")}
+    if any(layouts.LAYOUTS[key].needs_points for key in settings.layouts):
+        asked.add("depth")  # which the points are made of
+    return tuple(kind for kind in passes.KINDS if kind in asked)
 
 
 def number_objects(view_layer: bpy.types.ViewLayer) -> dict[str, int]:

@@ -23,6 +23,21 @@ FORMATS = (
     ("EXR", "OpenEXR", "32-bit floats, scene-linear Rec.709, premultiplied alpha: bright lights keep their value"),
 )
 
+LAYOUTS = (
+    ("INSTANT_NGP", "instant-ngp", "transforms.json with its box around the subject; held-out views in a folder apart"),
+    (
+        "NERFSTUDIO",
+        "nerfstudio",
+        "transforms.json with splits, depth along the viewing axis, and points where depth is",
+    ),
+    (
+        "GAUSSIAN",
+        "3D Gaussian Splatting",
+        "COLMAP text files and points3d.ply made of the depth, which is captured too",
+    ),
+    ("SYNTHETIC", "NeRF-synthetic", "transforms_train.json and its kin, as NeRF's own synthetic scenes have them"),
+)
+
 
 class NERF_PG_object(bpy.types.PropertyGroup):
     """A pointer to an object, for lists of them."""
@@ -136,6 +151,15 @@ class NERF_PG_capture(RigSettings, bpy.types.PropertyGroup):
         name="Object Index",
         description="Write each pixel's object as its pass index (float EXR). While no object has one, they are "
         "numbered by name from 1; the data set lists them",
+    )
+    layouts: EnumProperty(
+        name="Layouts",
+        description="Programs for which the data set is written once more as they want it, after the capture",
+        items=LAYOUTS,
+        options={"ENUM_FLAG"},
+    )
+    use_zip: BoolProperty(
+        name="Zip File", description="Make a zip file of each layout; without a layout, of the data set as it is"
     )
     folder: StringProperty(
         name="Folder",

@@ -13,7 +13,7 @@ import bpy
 from ..jobs import core, tasks, training
 from ..jobs.training import Training
 from ..vendor.nerf_core.contract.errors import NerfError
-from . import animation, capture, import_data, inspect, object, paths, points, render, train, turntable
+from . import animation, capture, import_data, inspect, layout, object, paths, points, render, train, turntable
 from .common import check_save, save
 
 PROGRAM = "blender SCENE.blend --command nerf"
@@ -23,6 +23,7 @@ CORE_SECONDS = 10.0  # for the core to save and leave
 # Each has a function add(commands), which describes it and names what executes it.
 COMMANDS: tuple[ModuleType, ...] = (
     capture,
+    layout,
     train,
     render,
     turntable,

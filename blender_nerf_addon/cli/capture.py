@@ -10,6 +10,7 @@ from ..capture import passes
 from ..capture.rig_settings import RIGS
 from ..jobs import runs
 from ..vendor.nerf_core.contract.errors import NerfError
+from . import layout
 from .common import command, count, natural, run
 
 
@@ -52,6 +53,7 @@ def add(commands: Any) -> None:
     capture.add_argument(
         "--passes", type=_kinds, metavar="KIND,...", help=f"beside the pictures: of {', '.join(passes.KINDS)}; or none"
     )
+    layout.add_options(capture)
     capture.add_argument("--opaque", action="store_true", help="keep the background instead of transparency")
 
 
@@ -111,5 +113,8 @@ def _capture(options: argparse.Namespace, scene: bpy.types.Scene) -> None:
             setattr(settings, f"use_{kind}", kind in options.passes)
     if options.opaque:
         settings.use_transparent = False
+    layout.apply_options(options, settings)
     run(bpy.ops.nerf.capture)
     print(f"Captured into {runs.run_folder(scene).root}", flush=True)
+    if settings.layouts or settings.use_zip:
+        layout.tell()
