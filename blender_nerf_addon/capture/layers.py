@@ -13,18 +13,13 @@ from ..vendor.nerf_core.contract.errors import NerfError
 
 
 def choose_passes(layer: bpy.types.ViewLayer, wanted: tuple[str, ...]) -> None:
-    """Have a view layer make the passes `use_pass_NAME` for the wanted names, and no other. Inside a `SceneGuard`."""
-    for name in pass_switches(layer):
+    """Have a view layer make the passes `use_pass_NAME` for the wanted names, and no other."""
+    for name in (item.identifier for item in layer.bl_rna.properties if item.identifier.startswith("use_pass_")):
         setattr(layer, name, name.removeprefix("use_pass_") in wanted)
 
 
-def pass_switches(layer: bpy.types.ViewLayer) -> list[str]:
-    """The names of a view layer's properties that switch its passes."""
-    return [item.identifier for item in layer.bl_rna.properties if item.identifier.startswith("use_pass_")]
-
-
 def read(scene: bpy.types.Scene) -> dict[str, np.ndarray]:
-    """The channels of what was rendered last, such as ``ViewLayer.Position.X``. Inside a `SceneGuard`.
+    """The channels of what was rendered last, such as ``ViewLayer.Position.X``; changes the scene's image settings.
 
     Returns
     -------

@@ -3,6 +3,9 @@
 Whatever engine takes the pictures, Cycles finds the geometry: one sample in the middle of each pixel gives place,
 normal and object with no smoothing across edges. EEVEE's and Workbench's own passes are smoothed, planar, or not there
 at all. The mask is a render of its own, smoothed like a picture.
+
+They are rendered in a copy of the scene that shares its objects: switching engine or passes in the person's own would
+rearrange the sockets of the compositor's Render Layers nodes and make links invalid.
 """
 
 from collections.abc import Iterable
@@ -91,19 +94,25 @@ def take(
     NerfError
         When rendering fails or a file cannot be written.
     """
-    _choose_cycles(scene)
-    geometry = [kind for kind in plan.passes if kind != "mask"]
-    if geometry:
-        for kind, data in _geometry(scene, layer, guard, geometry, camera, plan.object_index).items():
-            _write(run, kind, picture_path, encode.exr_channels(data))
-    if "mask" in plan.passes:
-        subject = None if plan.subject is None else set(plan.subject)
-        _write(run, "mask", picture_path, encode.png_grey(_mask(scene, layer, guard, subject)))
+    own = scene.copy()
+    try:
+        _choose_cycles(own)
+        own_layer = own.view_layers[layer.name]
+        geometry = [kind for kind in plan.passes if kind != "mask"]
+        if geometry:
+            for kind, data in _geometry(own, own_layer, guard, geometry, camera, plan.object_index).items():
+                _write(run, kind, picture_path, encode.exr_channels(data))
+        if "mask" in plan.passes:
+            subject = None if plan.subject is None else set(plan.subject)
+            _write(run, "mask", picture_path, encode.png_grey(_mask(own, own_layer, guard, subject)))
+    finally:
+        bpy.data.scenes.remove(own)
 
 
 def _choose_cycles(scene: bpy.types.Scene) -> None:
     """Rays to the first surface and no farther; nothing drawn over them."""
     was_cycles = scene.render.engine == "CYCLES"
+    scene.render.use_persistent_data = False  # it would outlive the scene
     scene.render.engine = "CYCLES"
     scene.render.film_transparent = True
     scene.render.use_freestyle = False

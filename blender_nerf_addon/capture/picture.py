@@ -56,7 +56,7 @@ def take(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, path: Path, camera:
     """
     is_exr = path.suffix == ".exr"
     if is_exr:
-        layers.choose_passes(layer, ("combined",))
+        layer.use_pass_combined = True
     render(scene)
     if is_exr:
         write_bytes(path, _linear(scene, camera))

@@ -11,21 +11,18 @@ from typing import Any
 import bpy
 
 from .. import compat
-from . import layers
 
 PASSES = 4  # an enum's choices depend on another setting (look on view transform), so restoring takes some rounds
 _ANIMATED = ("objects", "cameras", "lights", "materials", "worlds", "meshes", "curves", "shape_keys", "armatures",
              "node_groups", "scenes", "lightprobes", "lattices", "metaballs", "volumes")  # fmt: skip
-_CYCLES = ("samples", "use_denoising", "use_adaptive_sampling", "use_layer_samples", "max_bounces", "device",
-           "pixel_filter_type", "filter_width", "use_pixel_jitter")  # fmt: skip
 
 
 class SceneGuard:
     """Saves a scene's state on entry and restores it on exit.
 
-    Inside, the scene's camera and frame, its output, image and colour settings, the engine, its samples, filter and
-    denoising, which view layers are used and their passes may be changed freely; everything else goes through
-    :meth:`set`, and datablocks that shall not stay through :meth:`temporary`.
+    Inside, the scene's camera and frame, its output, image and colour settings, the engines' samples and denoising and
+    which view layers are used may be changed freely; everything else goes through :meth:`set`, and datablocks that
+    shall not stay through :meth:`temporary`.
 
     Parameters
     ----------
@@ -115,9 +112,9 @@ def _touched(scene: bpy.types.Scene) -> Iterator[tuple[Any, tuple[str, ...]]]:
         yield image.linear_colorspace_settings, ()
     yield scene.eevee, ("taa_render_samples",)
     if hasattr(scene, "cycles"):
-        yield scene.cycles, _CYCLES
+        yield scene.cycles, ("samples", "use_denoising")
     for layer in scene.view_layers:
-        yield layer, ("use", *layers.pass_switches(layer))
+        yield layer, ("use", "use_pass_combined")
 
 
 def _read(struct: Any, names: tuple[str, ...]) -> dict[str, tuple[bool, Any]]:

@@ -59,9 +59,35 @@ def _use(scene, how):
         scenes.cycles(scene)
         scene.cycles.use_denoising = True
         settings.use_scene_size = True
+    elif how == "passes":
+        scenes.cycles(scene)
+        settings.use_depth = settings.use_normal = settings.use_mask = settings.use_index = True
+        settings.picture_format, settings.subject, settings.isolate = "EXR", "SELECTED", False
+        layer, cycles = bpy.context.view_layer, scene.cycles
+        layer.use_pass_mist, layer.use_pass_cryptomatte_object, layer.use_pass_combined = True, True, False
+        cycles.samples, cycles.max_bounces, cycles.pixel_filter_type, cycles.filter_width = 77, 5, "GAUSSIAN", 2.5
+        cycles.use_adaptive_sampling, cycles.use_layer_samples, scene.render.use_freestyle = False, "BOUNDED", True
+        bpy.data.objects["Suzanne"].is_holdout = True
+        _use_mist_in_compositor(scene)
 
 
-HOWS = ["sphere", "selected", "animation", "cycles"]
+def _use_mist_in_compositor(scene):
+    """A graph that hangs on a pass which the capture switches off meanwhile."""
+    if hasattr(scene, "compositing_node_group"):
+        tree = bpy.data.node_groups.new("Mist", "CompositorNodeTree")
+        tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
+        scene.compositing_node_group = tree
+        output = tree.nodes.new("NodeGroupOutput")
+    else:
+        scene.use_nodes = True
+        tree = scene.node_tree
+        tree.nodes.clear()
+        output = tree.nodes.new("CompositorNodeComposite")
+    layers = tree.nodes.new("CompositorNodeRLayers")
+    tree.links.new(layers.outputs["Mist"], output.inputs[0])
+
+
+HOWS = ["sphere", "selected", "animation", "cycles", "passes"]
 
 
 @pytest.mark.parametrize("how", HOWS)
@@ -101,10 +127,26 @@ def test_after_errors_while_saving_and_rendering(scene, how, addon_module, tmp_p
     train = tmp_path / "run/dataset/train"
     train.rename(tmp_path / "run/dataset/moved")
     train.write_text("a file is in the way")
-    with pytest.raises(error, match="Cannot write '.*0002.png'"):
+    with pytest.raises(error, match="Cannot write '.*0002.(png|exr)'"):
         job.step()
     job.close()
     assert scenes.differences(before, scenes.dump()) == []
+
+
+def test_after_an_error_while_writing_a_pass(scene, addon_module, tmp_path):
+    _use(scene, "passes")
+    before = scenes.dump()
+    planner, driver = addon_module("capture.planner"), addon_module("capture.driver")
+    error = addon_module("vendor.nerf_core.contract.errors").NerfError
+    settings, layer = scene.nerf.capture, bpy.context.view_layer
+    job = driver.CaptureJob(scene, layer, settings, planner.make_plan(scene, layer, settings))
+    (tmp_path / "run/dataset/mask").write_text("a file is in the way")
+    with pytest.raises(error, match="Cannot make the folder '.*mask.train'"):
+        job.step()
+    job.close()
+    assert scenes.differences(before, scenes.dump()) == []
+    tree = getattr(scene, "compositing_node_group", None) or scene.node_tree
+    assert [link.from_socket.name for link in tree.links] == ["Mist"]
 
 
 def test_renders_use_our_camera_and_a_raising_handler_changes_nothing(scene, tmp_path):
