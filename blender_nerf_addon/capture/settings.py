@@ -154,7 +154,8 @@ class NERF_PG_capture(RigSettings, bpy.types.PropertyGroup):
     )
     layouts: EnumProperty(
         name="Layouts",
-        description="Programs for which the data set is written once more as they want it, after the capture",
+        description="Programs for which the data set is written once more as they want it, after the capture. "
+        "Shift-click chooses several",
         items=LAYOUTS,
         options={"ENUM_FLAG"},
     )
