@@ -24,7 +24,7 @@ class Stage:
     ----------
     bpy : module
     folder, run : Path
-        For files that are made on the way, and the trained run.
+        For files that are made on the way, and the trained run, which is a copy.
     crop : list of int
         Left, low, width, height of the part that is meant, in pixels from the screen's lower left corner.
     """
@@ -41,10 +41,12 @@ class Stage:
 
     def begin(self) -> Pauses:
         """A calm window: no splash, the run known, the view tidy, only our area of interest large."""
-        self.scene.nerf.run_folder = str(self.run)
+        self.scene.nerf.run_folder = bpy.path.relpath(str(self.run))
         view = hands.view_area()[1].spaces.active
         view.overlay.show_cursor = view.overlay.show_text = view.overlay.show_stats = False
         view.show_region_toolbar = False
+        view.show_object_viewport_light = False  # their lines would cross everything
+        self.scene.camera.hide_set(True)
         self.look(azimuth=-60.0, elevation=28.0, distance=7.5)
         yield 0.5
 
@@ -65,6 +67,18 @@ class Stage:
             group, _, short = name.partition(".")
             if f"{group.upper()}_OT_{short}" not in dir(bpy.types):
                 raise Missing(f"This extension has no operator '{name}'.")
+
+    def has(self, operator: str) -> bool:
+        """Whether there is such an operator."""
+        try:
+            self.need(operator)
+        except Missing:
+            return False
+        return True
+
+    def missing_note(self, sentence: str) -> None:
+        """Say in the log what a picture lacks that it could have."""
+        print(f"pictures: {sentence}", flush=True)
 
     def run_operator(self, name: str, **options: Any) -> None:
         """Call an operator in the viewport; a failure is an error."""
@@ -107,6 +121,10 @@ class Stage:
                 bpy.utils.register_class(ours[name])
         yield from hands.open_sidebar()
 
+    def tab(self) -> Pauses:
+        """Show the sidebar's tab as it is."""
+        yield from hands.open_sidebar()
+
     def widen(self, pixels: int) -> Pauses:
         """Pull the sidebar's edge, so that long values are whole."""
         region = hands.view_area()[2]
@@ -145,6 +163,43 @@ class Stage:
     def shade(self, kind: str) -> None:
         """The viewport's shading: 'SOLID', 'MATERIAL' or 'RENDERED'."""
         hands.view_area()[1].spaces.active.shading.type = kind
+
+    def solid_color(self, kind: str) -> None:
+        """What the Solid mode's colours come from, such as 'VERTEX'."""
+        hands.view_area()[1].spaces.active.shading.color_type = kind
+
+    def select(self, *items: Any) -> None:
+        """Select these alone; the first becomes the active one."""
+        for item in bpy.context.view_layer.objects:
+            item.select_set(item in items)
+        if items:
+            bpy.context.view_layer.objects.active = items[0]
+
+    def image_editor(self, large: bool = False) -> Any:
+        """Turn an area into an Image Editor: the small one above the properties, or half of the viewport's."""
+        window, area, _ = hands.view_area()
+        if large:
+            with bpy.context.temp_override(window=window, area=area):
+                bpy.ops.screen.area_split(direction="VERTICAL", factor=0.42)
+            # Of the two halves the one without the sidebar that is shown becomes the editor.
+            halves = [a for a in window.screen.areas if a.type == "VIEW_3D"]
+            editor = min(halves, key=lambda a: a.width)
+        else:
+            editor = next(a for a in window.screen.areas if a.type == "OUTLINER")
+        editor.ui_type = "IMAGE_EDITOR"
+        return editor
+
+    def fit_image(self, editor: Any) -> None:
+        """Show the whole image, as large as it may be."""
+        region = next(r for r in editor.regions if r.type == "WINDOW")
+        with bpy.context.temp_override(window=hands.view_area()[0], area=editor, region=region):
+            bpy.ops.image.view_all(fit_view=True)
+
+    def properties(self, tab: str) -> None:
+        """Which tab the Properties editor shows, such as 'RENDER' or 'OBJECT'."""
+        for area in hands.view_area()[0].screen.areas:
+            if area.type == "PROPERTIES":
+                area.spaces.active.context = tab
 
     def part(self, name: str) -> None:
         """Which part of the screen is meant: 'area' (the viewport), 'view', 'sidebar', 'properties' or 'window'."""

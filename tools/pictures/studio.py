@@ -64,10 +64,13 @@ class Studio:
         str or None
             Why there is no picture: a sentence.
         """
-        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.place))
+        # Its path is seen in some pictures, so it lies where it says nothing about this machine.
+        folder = Path(tempfile.mkdtemp(prefix="pictures-"))
         try:
-            scene = shutil.copy2(self.scene, folder / "scene.blend")
-            script = ["--python", str(HERE / "inside.py"), "--", name, str(folder), str(self.run)]
+            scene = shutil.copy2(self.scene, folder / "tea table.blend")
+            run = folder / "nerf" / "tea table"
+            shutil.copytree(self.run, run)
+            script = ["--python", str(HERE / "inside.py"), "--", name, str(folder), str(run)]
             reason = self._watch([self.program, "--enable-event-simulate", str(scene), *script], folder)
             result = folder / "result.json"
             if reason is not None or not result.is_file():

@@ -3,6 +3,7 @@
 
 def capture(stage):
     """The capture's panels."""
+    stage.scene.nerf.run_folder = ""
     yield from stage.panels("NERF_PT_capture", "NERF_PT_capture_cameras", "NERF_PT_capture_pictures")
     stage.part("sidebar")
 
@@ -12,28 +13,20 @@ def rigs(stage):
     stage.scene.nerf.capture.train_count = 40
     yield from stage.panels("NERF_PT_capture", "NERF_PT_capture_cameras")
     stage.run_operator("nerf.preview_cameras")
-    stage.look(azimuth=-55.0, elevation=22.0, distance=19.0, center=(0.0, 0.0, 1.2))
+    stage.look(azimuth=-55.0, elevation=22.0, distance=17.0, center=(0.0, 0.0, 1.6))
 
 
 def training(stage):
     """A training under way, with its live preview in an Image Editor."""
-    from pathlib import Path
-    from shutil import copytree
-
-    # A copy of the run learns more, so that the picture changes nothing of the run itself.
-    copy = Path(stage.folder) / "run"
-    copytree(stage.run, copy)
-    stage.scene.nerf.run_folder = str(copy)
     settings = stage.scene.nerf.training
     settings.seconds, settings.preview_seconds, settings.preview_size = 400.0, 1.0, 640
-    below = next(a for a in stage.bpy.context.window.screen.areas if a.type in {"DOPESHEET_EDITOR", "OUTLINER"})
-    below.ui_type = "IMAGE_EDITOR"
+    stage.image_editor()
     yield from stage.panels("NERF_PT_train", "NERF_PT_results")
     stage.run_operator("nerf.train", more=True)
     current = stage.addon("jobs.training").current
     yield from stage.wait(lambda: current().val_psnr is not None, "the training's progress")
     yield from stage.wait(lambda: "NeRF Preview" in stage.bpy.data.images, "the live preview")
-    yield 4.0
+    yield 6.0
     stage.part("window")
 
 
@@ -59,4 +52,17 @@ def samples(stage):
     yield 1.0
 
 
-PICTURES = {"capture": capture, "rigs": rigs, "training": training, "points": points, "samples": samples}
+def sidebar(stage):
+    """The whole tab as it opens."""
+    yield from stage.tab()
+    stage.part("sidebar")
+
+
+PICTURES = {
+    "capture": capture,
+    "rigs": rigs,
+    "training": training,
+    "points": points,
+    "samples": samples,
+    "sidebar": sidebar,
+}

@@ -6,12 +6,13 @@ def turntable(stage):
     stage.need("nerf.render_turntable")
     settings = stage.scene.nerf.video
     settings.frames, settings.width, settings.height, settings.background = 240, 480, 480, (0.92, 0.91, 0.88)
-    below = next(a for a in stage.bpy.context.window.screen.areas if a.type in {"DOPESHEET_EDITOR", "OUTLINER"})
-    below.ui_type = "IMAGE_EDITOR"
+    editor = stage.image_editor(large=True)
     yield from stage.panels("NERF_PT_results", "NERF_PT_video")
     stage.run_operator("nerf.render_turntable")
     tasks = stage.addon("jobs.tasks")
     yield from stage.wait(lambda: tasks.current().fraction > 0.08 or not tasks.running(), "some frames")
+    stage.fit_image(editor)
+    yield 1.0
     stage.part("window")
 
 
