@@ -13,7 +13,9 @@ from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
 from .lens import lens_of
 
-NO_NERF = "The scene has no NeRF that is shown in renders: press Add NeRF to Scene in the sidebar's tab NeRF, or unhide one."
+NO_NERF = (
+    "The scene has no NeRF that is shown in renders: press Add NeRF to Scene in the sidebar's tab NeRF, or unhide one."
+)
 SEEDS = 65536  # a frame's, one for each row
 
 # Sets frame and sub-frame (0 to 1) and evaluates the scene anew.

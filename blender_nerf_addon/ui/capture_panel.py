@@ -6,6 +6,7 @@ import bpy
 
 from ..capture import planner, rig_views
 from ..capture.driver import planned_run
+from ..jobs.runs import stored_path
 from ..operators import capture
 from ..vendor.nerf_core.contract.errors import NerfError
 
@@ -118,7 +119,7 @@ class NERF_PT_capture_pictures(_Sidebar, bpy.types.Panel):
             size.prop(settings, "resolution_x")
             size.prop(settings, "resolution_y")
         layout.prop(settings, "picture_format")
-        layout.prop(settings, "use_transparent")
+        layout.prop(settings, "use_transparent", text="Transparent")
         layout.prop(settings, "samples")
         if context.scene.render.engine == "CYCLES":
             layout.prop(settings, "use_denoise")
@@ -145,7 +146,8 @@ def _draw_bounds(layout: bpy.types.UILayout, context: bpy.types.Context, setting
 
 def _draw_place(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     try:
-        layout.label(text=f"Goes to {planned_run(context.scene, context.scene.nerf.capture)}", icon="FILE_FOLDER")
+        place = stored_path(planned_run(context.scene, context.scene.nerf.capture))
+        layout.label(text=f"Goes to {place}", icon="FILE_FOLDER")
     except NerfError as error:
         layout.label(text=str(error), icon="ERROR")
 

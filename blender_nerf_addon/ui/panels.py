@@ -6,6 +6,7 @@ import bpy
 
 from ..jobs import core, managed, runs, tasks, training
 from ..jobs.training import Training
+from ..videos import subject
 from . import core_box
 
 
@@ -125,7 +126,7 @@ class NERF_PT_results(_Sidebar, bpy.types.Panel):
                 row.operator("nerf.open_preview", icon="IMAGE_DATA", text="Open Preview")
         elif task is not None and task.phase == "failed":
             core_box.labels(layout, task.text, "ERROR", characters(context))
-        elif not runs.has_result(context.scene):
+        elif not subject.is_there(context.scene):
             layout.label(text="Nothing is trained yet", icon="INFO")
         if runs.has_result(context.scene):
             row = layout.row(align=True)
@@ -147,6 +148,7 @@ class NERF_PT_render(_Result, bpy.types.Panel):
     """Novel views."""
 
     bl_label = "Novel View"
+    bl_order = 0
     bl_options: ClassVar[set[str]] = set()
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -164,6 +166,7 @@ class NERF_PT_points(_Result, bpy.types.Panel):
     """Density points."""
 
     bl_label = "Density Points"
+    bl_order = 20
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw count and threshold, and the button."""
@@ -184,6 +187,7 @@ class NERF_PT_inspect(_Result, bpy.types.Panel):
     """Samples along rays."""
 
     bl_label = "Samples"
+    bl_order = 40
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw which pixels, and the button."""

@@ -14,6 +14,7 @@ from PIL import Image, ImageGrab
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 MOST_BYTES = 300_000
+SCALES = (1.0, 0.85, 0.72, 0.6, 0.5)  # until a picture is small enough
 PICTURE_SECONDS = 420
 
 
@@ -120,17 +121,17 @@ class Studio:
 
 
 def cut(screen: Path, crop: list[int], target: Path) -> None:
-    """Write the part (left, low, width, height) of a screenshot with as many colours as fit into the size limit."""
+    """Write the part (left, low, width, height) of a screenshot with 256 colours, as large as may be."""
     left, low, width, height = crop
     with Image.open(screen) as whole:
         top = whole.height - low - height
         part = whole.convert("RGB").crop((left, top, left + width, top + height))
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_suffix(".part")
-    for colors in (256, 128, 64, 32):
-        part.quantize(colors, dither=Image.Dither.NONE if colors == 256 else Image.Dither.FLOYDSTEINBERG).save(
-            beside, format="PNG", optimize=True
-        )
+    for scale in SCALES:
+        size = (round(width * scale), round(height * scale))
+        small = part if scale == 1.0 else part.resize(size, Image.Resampling.LANCZOS)
+        small.quantize(256, dither=Image.Dither.NONE).save(beside, format="PNG", optimize=True)
         if beside.stat().st_size <= MOST_BYTES:
             break
     beside.replace(target)

@@ -20,13 +20,15 @@ def training(stage):
     """A training under way, with its live preview in an Image Editor."""
     settings = stage.scene.nerf.training
     settings.seconds, settings.preview_seconds, settings.preview_size = 400.0, 1.0, 640
-    stage.image_editor()
+    editor = stage.image_editor(large=True)
     yield from stage.panels("NERF_PT_train", "NERF_PT_results")
     stage.run_operator("nerf.train", more=True)
     current = stage.addon("jobs.training").current
     yield from stage.wait(lambda: current().val_psnr is not None, "the training's progress")
     yield from stage.wait(lambda: "NeRF Preview" in stage.bpy.data.images, "the live preview")
     yield 6.0
+    stage.fit_image(editor)
+    yield 1.0
     stage.part("window")
 
 
@@ -43,12 +45,12 @@ def points(stage):
 
 def samples(stage):
     """The samples along a grid of rays, coloured by weight."""
-    stage.scene.nerf.inspect.grid = (16, 12)
+    stage.scene.nerf.inspect.grid = (9, 7)
     yield from stage.panels("NERF_PT_results", "NERF_PT_inspect")
     stage.run_operator("nerf.inspect_samples")
     yield from stage.wait_task()
     stage.hide_subject()
-    stage.look(azimuth=-10.0, elevation=24.0, distance=10.0, center=(0.0, -1.2, 1.0))
+    stage.look(azimuth=-25.0, elevation=30.0, distance=6.5, center=(0.2, -0.7, 0.5))
     yield 1.0
 
 

@@ -81,6 +81,7 @@ def _rendered(stage):
     """Show the NeRF itself where this extension can, else its box."""
     if stage.has("nerf.use_engine"):
         stage.run_operator("nerf.use_engine")
+        stage.scene.render.film_transparent = False
         stage.shade("RENDERED")
         yield 25.0
     else:
