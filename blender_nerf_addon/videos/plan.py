@@ -10,9 +10,12 @@ import bpy
 
 from ..capture.cameras import SENSOR_WIDTH, Frame, camera_from_blender
 from ..capture.scene_guard import SceneGuard
+from ..engine.lens import lens_of
 from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
 from . import subject, turntable
+
+LENS_SAMPLES = 16  # rays a pixel, at least, where a lens is to blur
 
 
 @dataclass
@@ -134,9 +137,13 @@ def read_animation(
             if settings.percentage != 100:
                 factor = settings.percentage / 100.0
                 camera = camera.resized(max(1, round(camera.width * factor)), max(1, round(camera.height * factor)))
+            frame = {**shown.params, "camera": camera.to_dict()}
+            lens = lens_of(scene.camera, depsgraph)
+            if lens is not None:
+                frame.update(lens=lens, samples=max(settings.samples, LENS_SAMPLES))
             plan.folder = plan.folder or shown.folder.renders
             plan.numbers.append(number)
-            plan.frames.append({**shown.params, "camera": camera.to_dict()})
+            plan.frames.append(frame)
             yield number
 
 

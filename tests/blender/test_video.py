@@ -224,6 +224,26 @@ def test_an_animation_shows_nerf_objects_where_they_are_keyframed(jobs, scene, r
     assert np.abs(seen[0] - seen[1]).mean() > 10
 
 
+def test_an_animation_has_its_camera_s_depth_of_field(jobs, scene, run):
+    scene.frame_start = scene.frame_end = 1
+    scene.nerf.video.format = "PNG"
+    dof = scene.camera.data.dof
+    dof.use_dof, dof.aperture_fstop, dof.focus_distance = True, 0.15, 1.5  # the ball stands behind
+    assert bpy.ops.nerf.render_animation() == {"FINISHED"}
+    seen = np.asarray(Image.open(place(scene) / "0001.png")).astype(float)
+    plan = jobs.plan.animation(scene)
+    list(jobs.plan.read_animation(scene, bpy.context.view_layer, plan))
+    blurred = jobs.rgba(plan.frames[0])
+    sharp = jobs.rgba({"run": str(run), "camera": plan.frames[0]["camera"]})
+    assert np.abs(seen[..., 3] - blurred[..., 3] * 255).max() <= 1
+    assert soft(seen[..., 3] / 255) > 1.5 * soft(sharp[..., 3])
+
+
+def soft(alpha):
+    """How many pixels are neither empty nor full."""
+    return ((alpha > 0.1) & (alpha < 0.9)).sum()
+
+
 def test_a_turntable_goes_around_the_object_where_it_stands(jobs, scene, run, addon_module):
     folder = addon_module("jobs.runs").RunFolder(run)
     item = addon_module("objects.create").add_nerf(scene, folder)
