@@ -1,4 +1,4 @@
-"""Measure a run on views that it was not trained on: PSNR and SSIM of each, the mean last."""
+"""Measure a run on views that it was not trained on: PSNR and SSIM of each, errors of depth, the mean last."""
 
 import argparse
 import posixpath
@@ -53,10 +53,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             on_view=on_view,
         )
     width = max(4, *(len(view.name) for view in evaluation.views))
-    say(arguments, f"{'view':{width}}   PSNR dB    SSIM")
-    for view in evaluation.views:
-        say(arguments, f"{view.name:{width}}  {view.psnr:8.3f}  {_ssim(view.ssim)}")
-    say(arguments, f"{'mean':{width}}  {evaluation.psnr:8.3f}  {_ssim(evaluation.ssim)}")
+    deep = evaluation.depth_error is not None
+    say(arguments, f"{'view':{width}}   PSNR dB    SSIM" + ("   depth error    95 %" if deep else ""))
+    for name, row in [*((view.name, view) for view in evaluation.views), ("mean", evaluation)]:
+        errors = f"   {_number(row.depth_error, 11, 4)}  {_number(row.depth_error_95, 6, 4)}" if deep else ""
+        say(arguments, f"{name:{width}}  {row.psnr:8.3f}  {_number(row.ssim, 6, 4)}{errors}")
+    if deep:
+        say(arguments, "depth error: median of |rendered - known distance|, and 95th percentile, in world units")
     return {
         "run": arguments.run_dir,
         **({"pictures": written} if arguments.pictures else {}),
@@ -77,5 +80,5 @@ def picture_name(view: str, taken: list[str]) -> str:
     return name
 
 
-def _ssim(value: float | None) -> str:
-    return "     -" if value is None else f"{value:6.4f}"
+def _number(value: float | None, width: int, digits: int) -> str:
+    return f"{'-':>{width}}" if value is None else f"{value:{width}.{digits}f}"

@@ -40,6 +40,8 @@ class FrameSpec:
         The frame's own values.
     c2w : (4, 4) float64 array
         World space, OpenGL axes.
+    scale : float
+        How long in world space a unit of the document's is; not 1 where the data set was scaled (`data.placement`).
     """
 
     document: Path
@@ -48,6 +50,7 @@ class FrameSpec:
     values: Mapping[str, Any]
     own: Mapping[str, Any]
     c2w: np.ndarray
+    scale: float = 1.0
 
     @property
     def where(self) -> str:

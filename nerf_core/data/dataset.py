@@ -14,6 +14,7 @@ from ..contract.errors import Cancelled, DataError
 from ..contract.frames import FrameSpec
 from ..contract.transforms import SPLITS, ColorSpace
 from .bounds import box_from_cameras, subject_from_cameras, visual_hull_box
+from .depth import DepthFile, depth_file, read_depth
 from .documents import read_documents
 from .images import ImageHeader, downscaled_size, read_header, read_image
 from .memory import free_memory
@@ -69,6 +70,7 @@ def load_dataset(
     progress: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     placement: Placement | None = None,
+    depth: Sequence[str] = (),
 ) -> Dataset:
     """Read a NeRF-synthetic folder, a `transforms.json` of instant-ngp, nerfstudio or our own, or a COLMAP model.
 
@@ -90,6 +92,8 @@ def load_dataset(
         Asked between images.
     placement : Placement, optional
         Which way is up, and how large the scene is.
+    depth : sequence of str
+        Splits whose depth maps are read too, where frames name any (`data.depth`).
 
     Raises
     ------
@@ -109,18 +113,21 @@ def load_dataset(
     if not documents.frames:
         there = ", ".join(read_documents(path).frames) or "none"
         raise DataError(f"The data set '{path}' has no {' or '.join(splits or ())} split; it has {there}.")
-    jobs = [_Job(split, frame, *frame_camera(frame)) for split, frames in documents.frames.items() for frame in frames]
+    jobs = [
+        _Job(split, frame, *frame_camera(frame), depth_file(frame) if split in depth else None)
+        for split, frames in documents.frames.items()
+        for frame in frames
+    ]
     kinds = {job.header.is_exr for job in jobs}
     if len(kinds) > 1:
         raise DataError(f"The data set '{path}' mixes EXR with other images; convert them all to one kind.")
     _check_memory(jobs, downscale, path)
-    images = _decode(jobs, downscale, progress, should_stop)
+    decoded = _decode(jobs, downscale, progress, should_stop)
     color_space: ColorSpace = "linear" if kinds.pop() else "srgb"
-    has_alpha = any(bool((image[..., 3] < 255).any()) for image in images)
+    has_alpha = any(bool((image[..., 3] < 255).any()) for _, image, _ in decoded)
     by_split: dict[str, list[View]] = {split: [] for split in documents.frames}
-    for job, image in zip(jobs, images, strict=True):
-        camera = job.camera.resized(image.shape[1], image.shape[0])
-        by_split[job.split].append(View(job.frame.name, camera, image))
+    for job, parts in zip(jobs, decoded, strict=True):
+        by_split[job.split].append(View(job.frame.name, *parts))
     loaded = {split: Views(views, color_space, has_alpha) for split, views in by_split.items()}
     shown = by_split.get("train") or next(iter(by_split.values()))
     bounds = subject = _bounds(documents.bounds, documents.aabb, shown)
@@ -146,6 +153,10 @@ class _Job:
     frame: FrameSpec
     header: ImageHeader
     camera: Camera
+    depth: DepthFile | None
+
+
+_Decoded = tuple[Camera, np.ndarray, np.ndarray | None]
 
 
 def frame_camera(frame: FrameSpec) -> tuple[ImageHeader, Camera]:
@@ -167,7 +178,9 @@ def frame_camera(frame: FrameSpec) -> tuple[ImageHeader, Camera]:
 def _check_memory(jobs: list[_Job], downscale: int, path: str | Path) -> None:
     """A sentence before reading beats a process killed in the middle of it."""
     sizes = [downscaled_size((job.camera.width, job.camera.height), downscale) for job in jobs]
-    needed, free = sum(4 * width * height for width, height in sizes), free_memory()
+    bytes_of = [4 if job.depth is None else 8 for job in jobs]
+    needed = sum(a_pixel * width * height for a_pixel, (width, height) in zip(bytes_of, sizes, strict=True))
+    free = free_memory()
     if free is not None and needed > free:
         raise DataError(
             f"The images of '{path}' need {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
@@ -180,7 +193,7 @@ def _decode(
     downscale: int,
     progress: Callable[[int, int], None] | None,
     should_stop: Callable[[], bool] | None,
-) -> list[np.ndarray]:
+) -> list[_Decoded]:
     """Every job's pixels; several jobs at once, the first error stops the rest."""
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="nerf-images") as pool:
         futures = [pool.submit(_read, job, downscale) for job in jobs]
@@ -197,9 +210,11 @@ def _decode(
     return [future.result() for future in futures]
 
 
-def _read(job: _Job, downscale: int) -> np.ndarray:
+def _read(job: _Job, downscale: int) -> _Decoded:
     try:
-        return read_image(job.header, (job.camera.width, job.camera.height), downscale)
+        image = read_image(job.header, (job.camera.width, job.camera.height), downscale)
+        camera = job.camera.resized(image.shape[1], image.shape[0])
+        return camera, image, None if job.depth is None else read_depth(job.depth, camera, image)
     except DataError as error:
         raise DataError(f"The {job.frame.where} is not usable: {error}") from error
 

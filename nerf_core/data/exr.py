@@ -1,4 +1,4 @@
-"""OpenEXR files in: scene-linear premultiplied RGBA, checked for NaN and infinity."""
+"""OpenEXR files in: scene-linear premultiplied RGBA, checked for NaN and infinity, and depth, which may hold both."""
 
 from pathlib import Path
 from typing import Any
@@ -38,15 +38,7 @@ def read_rgba(path: Path) -> np.ndarray:
     DataError
         When the file is truncated or broken, has no colour, or holds NaN or infinity: names the first pixel.
     """
-    import OpenEXR
-
-    try:
-        with OpenEXR.File(str(path), separate_channels=True) as file:
-            header = file.header()
-            display, data = _window(header["displayWindow"]), _window(header["dataWindow"])
-            channels = {name: np.asarray(channel.pixels) for name, channel in file.channels().items()}
-    except Exception as error:  # see read_sizes
-        raise DataError(f"The image '{path}' is truncated or broken ({error}); replace the file.") from error
+    display, data, channels = _read(path)
     names = _picture_channels(list(channels))
     if names is None:
         raise DataError(f"The EXR '{path}' has no channels R, G, B (it has {', '.join(sorted(channels)) or 'none'}).")
@@ -62,16 +54,62 @@ def read_rgba(path: Path) -> np.ndarray:
             f"The EXR '{path}' holds NaN or infinity in {int(bad.sum())} pixels, the first at x {x}, y {y}; "
             "render it again."
         )
-    width, height = _size(display)
-    rgba = np.zeros((height, width, 4), np.float32)
-    x0, y0 = data[0] - display[0], data[1] - display[1]
-    left, top = max(x0, 0), max(y0, 0)
-    right, bottom = min(x0 + shape[1], width), min(y0 + shape[0], height)
-    if right > left and bottom > top:
-        rgba[top:bottom, left:right] = inside[top - y0 : bottom - y0, left - x0 : right - x0]
+    rgba = _placed(inside, display, data)
     np.maximum(rgba, 0.0, out=rgba)
     np.minimum(rgba[..., 3], 1.0, out=rgba[..., 3])
     return rgba
+
+
+def read_depth(path: Path) -> np.ndarray:
+    """Decode an EXR's depth: its only channel, or the one called V, Z or Depth.Z (of any layer), Y or R.
+
+    Returns
+    -------
+    (height, width) float32 array
+        As it is in the file, infinity and NaN included; 0 outside the data window.
+
+    Raises
+    ------
+    DataError
+        When the file is truncated or broken, or none of its channels is depth.
+    """
+    display, data, channels = _read(path)
+    names = list(channels) if len(channels) == 1 else [name for name in ("V", "Z") if name in channels]
+    names += sorted(
+        name for name in channels if name.endswith((".Depth.Z", "Depth.V", ".Z", ".V")) or name == "Depth.Z"
+    )
+    names += [name for name in ("Y", "R") if name in channels]
+    if not names:
+        raise DataError(f"The EXR '{path}' has no channel of depth, V or Z (it has {', '.join(sorted(channels))}).")
+    inside = channels[names[0]].astype(np.float32)
+    if inside.shape != _size(data)[::-1]:
+        raise DataError(f"The EXR '{path}' has a subsampled channel '{names[0]}'; save it in full.")
+    return _placed(inside[..., None], display, data)[..., 0]
+
+
+def _read(path: Path) -> tuple[tuple[int, int, int, int], tuple[int, int, int, int], dict[str, np.ndarray]]:
+    """Display window, data window, and every channel's pixels."""
+    import OpenEXR
+
+    try:
+        with OpenEXR.File(str(path), separate_channels=True) as file:
+            header = file.header()
+            channels = {name: np.asarray(channel.pixels) for name, channel in file.channels().items()}
+            return _window(header["displayWindow"]), _window(header["dataWindow"]), channels
+    except Exception as error:  # see read_sizes
+        raise DataError(f"The image '{path}' is truncated or broken ({error}); replace the file.") from error
+
+
+def _placed(inside: np.ndarray, display: tuple[int, int, int, int], data: tuple[int, int, int, int]) -> np.ndarray:
+    """The data window's (h, w, c) pixels in the display window, float32, 0 outside of it."""
+    width, height = _size(display)
+    placed = np.zeros((height, width, inside.shape[2]), np.float32)
+    x0, y0 = data[0] - display[0], data[1] - display[1]
+    left, top = max(x0, 0), max(y0, 0)
+    right, bottom = min(x0 + inside.shape[1], width), min(y0 + inside.shape[0], height)
+    if right > left and bottom > top:
+        placed[top:bottom, left:right] = inside[top - y0 : bottom - y0, left - x0 : right - x0]
+    return placed
 
 
 def _window(box: Any) -> tuple[int, int, int, int]:

@@ -108,7 +108,7 @@ def place(documents: TransformsFile, placement: Placement) -> TransformsFile:
 def _moved(frame: FrameSpec, matrix: np.ndarray, scale: float) -> FrameSpec:
     c2w = matrix @ frame.c2w
     c2w[:3, :3] /= scale  # sizes change, a camera's axes stay unit vectors
-    return replace(frame, c2w=c2w)
+    return replace(frame, c2w=c2w, scale=scale * frame.scale)
 
 
 def _moved_box(box: np.ndarray | None, matrix: np.ndarray) -> np.ndarray | None:

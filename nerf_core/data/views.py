@@ -20,11 +20,14 @@ class View:
     camera : Camera
     rgba : (height, width, 4) uint8 array
         Display-referred sRGB with straight alpha (alpha 255 where the file has none).
+    depth : (height, width) float32 array, optional
+        Distance along the unit ray through each pixel's centre, world units; 0 where it is not known.
     """
 
     name: str
     camera: Camera
     rgba: np.ndarray
+    depth: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -46,3 +49,8 @@ class Views:
 
     def __len__(self) -> int:
         return len(self.views)
+
+    @property
+    def has_depth(self) -> bool:
+        """Whether any view knows how far away things are."""
+        return any(view.depth is not None for view in self.views)

@@ -20,12 +20,19 @@ from .metrics import psnr, ssim
 
 @dataclass(frozen=True)
 class ViewResult:
-    """One view's numbers; `ssim` is None for pictures under 11 pixels, `seconds` is the time to render."""
+    """One view's numbers.
+
+    `ssim` is None for pictures under 11 pixels, `seconds` is the time to render. `depth_error` and `depth_error_95` are
+    the median and the 95th percentile of how far the rendered depth is from the known one, world units, over the pixels
+    where one is known; None without any.
+    """
 
     name: str
     psnr: float
     ssim: float | None
     seconds: float
+    depth_error: float | None = None
+    depth_error_95: float | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,20 @@ class Evaluation:
     @property
     def ssim(self) -> float | None:
         """Mean SSIM, over the views that have one."""
-        known = [view.ssim for view in self.views if view.ssim is not None]
+        return self._mean("ssim")
+
+    @property
+    def depth_error(self) -> float | None:
+        """Mean of the views' median errors of depth, world units."""
+        return self._mean("depth_error")
+
+    @property
+    def depth_error_95(self) -> float | None:
+        """Mean of the views' 95th percentiles."""
+        return self._mean("depth_error_95")
+
+    def _mean(self, name: str) -> float | None:
+        known = [value for view in self.views if (value := getattr(view, name)) is not None]
         return float(np.mean(known)) if known else None
 
     @property
@@ -59,6 +79,8 @@ class Evaluation:
             "seconds": self.seconds,
             "psnr": self.psnr,
             "ssim": self.ssim,
+            "depth_error": self.depth_error,
+            "depth_error_95": self.depth_error_95,
         }
 
 
@@ -69,6 +91,22 @@ def truth_image(view: View, background: Sequence[float]) -> np.ndarray:
     """A view's image over a background: (H, W, 3) float32, display-referred, 0 to 1."""
     straight = view.rgba.astype(np.float32) / 255.0
     return over(premultiply(straight), np.asarray(background, dtype=np.float32))
+
+
+def depth_errors(view: View, depth: np.ndarray) -> tuple[float | None, float | None]:
+    """Median and 95th percentile of |rendered - known depth| where one is known; a ray that hits nothing counts as 0.
+
+    Parameters
+    ----------
+    view : View
+    depth : (H, W) array
+        Rendered: distances along the unit rays, world units.
+    """
+    known = view.depth > 0 if view.depth is not None else np.zeros(0, bool)
+    if view.depth is None or not known.any():
+        return None, None
+    median, most = np.quantile(np.abs(depth[known] - view.depth[known]), (0.5, 0.95))
+    return float(median), float(most)
 
 
 def evaluate_views(
@@ -112,7 +150,8 @@ def evaluate_views(
         frame = render_frame(method, view.camera, should_stop=should_stop, on_progress=partly)
         truth = truth_image(view, background)
         image = over(frame.rgba, np.asarray(background, dtype=np.float32))
-        result = ViewResult(view.name, psnr(image, truth), ssim(image, truth), frame.seconds)
+        off = depth_errors(view, frame.depth)
+        result = ViewResult(view.name, psnr(image, truth), ssim(image, truth), frame.seconds, *off)
         results.append(result)
         if on_view is not None:
             on_view(view, truth, np.clip(image, 0.0, 1.0), result)
@@ -178,6 +217,8 @@ def evaluate_run(
         raise DataError(f"The run '{run_dir}' {told}; name the data set (--data).")
     factor = int(run.settings.get("downscale", 1)) if downscale is None else downscale
     placement = Placement.from_dict(run.settings.get("placement"))
-    dataset = load_dataset(path, factor, splits=(split,), should_stop=should_stop, placement=placement)
+    dataset = load_dataset(
+        path, factor, splits=(split,), should_stop=should_stop, placement=placement, depth=(split,)
+    )
     views = spread(dataset.splits[split], count)
     return evaluate_views(run.method, views, run.background, split, progress, should_stop, on_view)

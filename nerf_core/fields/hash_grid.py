@@ -80,6 +80,9 @@ class FastSettings:
         A ray ends where less than this passes.
     occupancy_threshold : float
         A cell is empty where one step through it would absorb less than this.
+    depth_loss : float
+        Weight of the depth loss at the start of the training budget, where the images come with depth; 0 leaves
+        depth unread.
     """
 
     backend: str = "auto"
@@ -104,6 +107,7 @@ class FastSettings:
     weight_threshold: float = 1e-3
     transmittance_threshold: float = 3e-3
     occupancy_threshold: float = 5e-2
+    depth_loss: float = 0.01
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -233,6 +237,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "weight_threshold": (0.0, 0.1),
     "transmittance_threshold": (0.0, 0.1),
     "occupancy_threshold": (0.0, 1.0),
+    "depth_loss": (0.0, 100.0),
 }
 
 

@@ -23,6 +23,10 @@ OCCUPANCY_EVERY = 16
 """Training steps between two updates of the occupancy grid."""
 YOUNG_DENSITY = 1.0
 """Density that a field of fresh parameters has everywhere: what is not even that dense may be empty."""
+DEPTH_REACH = 0.1
+"""Distance from a known depth beyond which the depth loss takes a sample for wrong; far away it grows with samples."""
+DEPTH_FADES_TO = 0.01
+"""Weight of the depth loss at the end of the budget, relative to that at its beginning."""
 FIRST_RAYS = 512
 """Rays of the very first step; later ones follow the samples that were met."""
 
@@ -37,7 +41,7 @@ class OccupancyUpdate(NamedTuple):
 
 @dataclass(frozen=True)
 class BatchStats:
-    """What a training step met."""
+    """What a training step met; `depth_loss` is the unweighted one, None where no depth is known."""
 
     loss: float
     mse: float
@@ -45,6 +49,7 @@ class BatchStats:
     samples: int
     trained: int
     overflow: int
+    depth_loss: float | None = None
 
 
 class FastBackend(ABC):
@@ -131,6 +136,23 @@ class FastBackend(ABC):
         first, last = self.settings.learning_rate, self.settings.final_learning_rate
         ramp = min(1.0, (self.step + 1) / 32.0)
         return ramp * first * (last / first) ** min(max(progress, 0.0), 1.0)
+
+    @property
+    def takes_depth(self) -> bool:
+        """Whether known depths are trained on, where the views have any."""
+        return self.settings.depth_loss > 0.0
+
+    def depth_weight(self, progress: float) -> float:
+        """Weight of the depth loss in this step: exponential from the setting's to a hundredth of it over the budget.
+
+        The first steps shape the field, and there depth says most; later, colours are the finer measure.
+        """
+        return self.settings.depth_loss * DEPTH_FADES_TO ** min(max(progress, 0.0), 1.0)
+
+    @property
+    def depth_growth(self) -> float:
+        """Reach of the depth loss relative to the known distance, where that is more than `DEPTH_REACH`."""
+        return DEPTH_REACH * self.fine_growth / self.fine_step
 
     def occupancy_update(self) -> OccupancyUpdate | None:
         """What to do to the occupancy grid after this step, if anything."""

@@ -20,7 +20,8 @@ class ViewArrays(NamedTuple):
     `pixels` (P, 4) uint8; `starts` (V + 1,) int64 first pixel of each view; `widths` (V,) int64; `cameras`
     (V, 16) float32: rotation (9), position (3), fl_x, fl_y, cx, cy (an orthographic camera's fl_x and fl_y in pixels
     per unit-cube length); `kinds` (V,) int64; `tables` (V,) int64: where in `lens` a view's table begins; `lens`
-    (N, 3) float32: unit directions in the camera's frame, for lenses that are no pinhole.
+    (N, 3) float32: unit directions in the camera's frame, for lenses that are no pinhole; `depths` (P,) float32:
+    distance along the unit ray, in unit-cube lengths, 0 where it is not known; none at all where no view knows any.
     """
 
     pixels: np.ndarray
@@ -30,10 +31,18 @@ class ViewArrays(NamedTuple):
     kinds: np.ndarray
     tables: np.ndarray
     lens: np.ndarray
+    depths: np.ndarray
 
 
-def view_arrays(views: Views, normalisation: Normalisation) -> ViewArrays:
+def view_arrays(views: Views, normalisation: Normalisation, with_depth: bool = True) -> ViewArrays:
     """Flatten views; cameras with the same lens share one table of directions.
+
+    Parameters
+    ----------
+    views : Views
+    normalisation : Normalisation
+    with_depth : bool
+        Take the views' depth along, where they have any.
 
     Raises
     ------
@@ -51,9 +60,12 @@ def view_arrays(views: Views, normalisation: Normalisation) -> ViewArrays:
             )
     arrays = camera_arrays([view.camera for view in views.views], normalisation)
     pixels = np.empty((arrays.starts[-1], 4), np.uint8)
-    for view, first in zip(views.views, arrays.starts[:-1], strict=True):
-        pixels[first : first + view.rgba.shape[0] * view.rgba.shape[1]] = view.rgba.reshape(-1, 4)
-    return arrays._replace(pixels=pixels)
+    depths = np.zeros(arrays.starts[-1] if with_depth and views.has_depth else 0, np.float32)
+    for view, first, stop in zip(views.views, arrays.starts[:-1], arrays.starts[1:], strict=True):
+        pixels[first:stop] = view.rgba.reshape(-1, 4)
+        if len(depths) and view.depth is not None:
+            np.multiply(view.depth.reshape(-1), normalisation.scale, out=depths[first:stop], casting="same_kind")
+    return arrays._replace(pixels=pixels, depths=depths)
 
 
 def camera_arrays(cameras: Sequence[Camera], normalisation: Normalisation) -> ViewArrays:
@@ -91,6 +103,7 @@ def camera_arrays(cameras: Sequence[Camera], normalisation: Normalisation) -> Vi
         kinds=np.array(kinds, np.int64),
         tables=np.array(tables, np.int64),
         lens=np.concatenate(lens_parts) if lens_parts else np.zeros((1, 3), np.float32),
+        depths=np.zeros(0, np.float32),
     )
 
 

@@ -69,6 +69,8 @@ class StepStats:
         Rays trained on and field evaluations made.
     overflow : int
         Rays that were cut short because a buffer was full; surfaced in `metrics.jsonl`.
+    depth_loss : float or None
+        The depth loss, before its weight; None where no depth is trained on.
     """
 
     loss: float
@@ -76,6 +78,7 @@ class StepStats:
     rays: int
     samples: int
     overflow: int = 0
+    depth_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,11 @@ class Method(ABC):
     @classmethod
     def is_unbounded(cls, settings: Mapping[str, Any] | None, has_alpha: bool) -> bool:
         """Whether a field with these settings, trained on images with or without alpha, goes on outside its box."""
+        return False
+
+    @classmethod
+    def takes_depth(cls, settings: Mapping[str, Any] | None, device: str) -> bool:
+        """Whether a method with these settings trains on depth, so that it is worth reading."""
         return False
 
     @abstractmethod

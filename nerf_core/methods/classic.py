@@ -14,8 +14,9 @@ from torch import Tensor
 from ..contract.errors import CheckpointError
 from ..data.views import Views
 from ..fields.mlp2020 import RadianceMLP
+from ..kernels.backend import DEPTH_FADES_TO, DEPTH_REACH
 from ..rendering.rays import PixelSource, intersect_box
-from ..rendering.volume import Composite, composite
+from ..rendering.volume import Composite, composite, depth_loss
 from ..samplers.base import Evaluation, Sampler, Samples
 from ..samplers.hierarchical import Hierarchical, evaluate
 from ..samplers.stratified import Stratified
@@ -76,6 +77,11 @@ class ClassicMethod(Method):
         self._source: PixelSource | None = None
         self._has_alpha = False
 
+    @classmethod
+    def takes_depth(cls, settings: Mapping[str, Any] | None, device: str) -> bool:
+        """Unless the setting `depth_loss` is 0; see `Method`."""
+        return ClassicSettings.from_mapping(settings or {}, device).depth_loss > 0
+
     def _reseed(self) -> None:
         # By the step, so that a continued run does not draw the pixels of its beginning once more.
         seed = np.random.SeedSequence([self.seed, self.step])
@@ -122,15 +128,30 @@ class ClassicMethod(Method):
             return StepStats(loss=mse, mse=mse, rays=len(truth), samples=0)
         truth, background = truth[rows], background[rows]
 
-        def stage_loss(samples: Samples, evaluation: Evaluation) -> Tensor:
+        known = None if batch.depth is None or not s.depth_loss else self._tensor(batch.depth)[rows] * self._length
+        depth_weight = s.depth_loss * DEPTH_FADES_TO ** min(max(progress, 0.0), 1.0)
+
+        def color_loss(samples: Samples, evaluation: Evaluation) -> Tensor:
             seen = composite(evaluation.weights, evaluation.color, samples.t)
             predicted = seen.rgb + (1.0 - seen.alpha)[:, None] * background
             return ((predicted - truth).square().sum() + missed) / rgba[:, :3].numel()
 
+        def depth_term(samples: Samples, evaluation: Evaluation) -> Tensor:
+            return depth_loss(evaluation.weights, samples.t, known, 2.0 * DEPTH_REACH).sum() / len(hit)
+
+        def stage_loss(samples: Samples, evaluation: Evaluation) -> Tensor:
+            color = color_loss(samples, evaluation)
+            return color if known is None else color + depth_weight * depth_term(samples, evaluation)
+
         origins, directions = origins[rows], directions[rows]
         samples = self._sampler.sample(origins, directions, t_near[rows], t_far[rows], self._budget, training=True)
-        last = stage_loss(samples, evaluate(self._last, samples, origins, directions))
+        evaluation = evaluate(self._last, samples, origins, directions)
+        last = color_loss(samples, evaluation)
         loss = torch.stack([last, *self._sampler.losses(samples, stage_loss)]).sum()
+        far_off = None
+        if known is not None:
+            far_off = depth_term(samples, evaluation)
+            loss = loss + depth_weight * far_off
         for group in self._optimiser.param_groups:
             decay = s.final_learning_rate / s.learning_rate
             group["lr"] = s.learning_rate * decay ** min(max(progress, 0.0), 1.0)
@@ -139,7 +160,13 @@ class ClassicMethod(Method):
         self._optimiser.step()
         self._sampler.update(self.step, self._last)
         per_ray = samples.t.shape[1] + self._sampler.cost().full
-        return StepStats(loss.item(), last.item(), rays=len(hit), samples=len(rows) * per_ray)
+        return StepStats(
+            loss.item(),
+            last.item(),
+            rays=len(hit),
+            samples=len(rows) * per_ray,
+            depth_loss=None if far_off is None else far_off.item(),
+        )
 
     # Looking
 

@@ -30,6 +30,8 @@ class ClassicSettings:
     rays_per_step : int
     learning_rate, final_learning_rate : float
         Adam's, at the beginning and at the end of the budget; exponential in between.
+    depth_loss : float
+        Weight of the depth loss at the beginning, where the images come with depth; 0 leaves depth unread.
     """
 
     depth: int = 8
@@ -46,6 +48,7 @@ class ClassicSettings:
     rays_per_step: int = 1024
     learning_rate: float = 5e-4
     final_learning_rate: float = 5e-5
+    depth_loss: float = 1.0
 
     @classmethod
     def from_mapping(cls, given: Mapping[str, Any], device: str) -> "ClassicSettings":
@@ -106,6 +109,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "rays_per_step": (1, 1 << 20),
     "learning_rate": (1e-8, 1.0),
     "final_learning_rate": (1e-8, 1.0),
+    "depth_loss": (0.0, 100.0),
 }
 
 PRESETS = {

@@ -63,6 +63,11 @@ class FastMethod(Method):
         scene = FastSettings.from_dict(settings).scene
         return scene == "unbounded" or (scene == "auto" and not has_alpha)
 
+    @classmethod
+    def takes_depth(cls, settings: Mapping[str, Any] | None, device: str) -> bool:
+        """Unless the setting `depth_loss` is 0; see `Method`."""
+        return FastSettings.from_dict(settings).depth_loss > 0
+
     def _make(self, side: float = DEFAULT_SIDE, has_alpha: bool = True) -> FastBackend:
         if self.settings.scene == "auto":
             self.settings = replace(self.settings, scene="bounded" if has_alpha else "unbounded")
@@ -102,7 +107,7 @@ class FastMethod(Method):
         """Take the training images; the first ones also size the field."""
         # Random backgrounds make transparency the only way to explain a transparent pixel; without alpha there is
         # nothing to composite over.
-        self._views = (view_arrays(views, self.normalisation), views.has_alpha)
+        self._views = (view_arrays(views, self.normalisation, self.settings.depth_loss > 0), views.has_alpha)
         if self._made is None:
             self._made = self._make(typical_side(views), views.has_alpha)
         self._made.load_views(*self._views)
@@ -110,7 +115,7 @@ class FastMethod(Method):
     def train_step(self, progress: float) -> StepStats:
         """One optimisation step over random pixels; see `Method`."""
         stats = self.field.train_step(progress)
-        return StepStats(stats.loss, stats.mse, stats.rays, stats.samples, stats.overflow)
+        return StepStats(stats.loss, stats.mse, stats.rays, stats.samples, stats.overflow, stats.depth_loss)
 
     def _unit_rays(self, origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         origins = self.normalisation.to_unit(np.asarray(origins, np.float64).reshape(-1, 3))

@@ -46,11 +46,14 @@ class PixelBatch:
     origins, directions : (R, 3) arrays
     rgba : (R, 4) array
         Straight alpha, 0 to 1, as the images are held (sRGB).
+    depth : (R,) array or None
+        Distance along the unit ray, 0 where it is not known; None where no view knows any.
     """
 
     origins: np.ndarray
     directions: np.ndarray
     rgba: np.ndarray
+    depth: np.ndarray | None = None
 
 
 class PixelSource:
@@ -66,6 +69,7 @@ class PixelSource:
 
     def __init__(self, views: Views) -> None:
         self.images = [view.rgba for view in views.views]
+        self.depths = [view.depth for view in views.views] if views.has_depth else None
         self.cameras = [view.camera for view in views.views]
         self.ends = np.cumsum([camera.width * camera.height for camera in self.cameras])
         self.widths = np.array([camera.width for camera in self.cameras])
@@ -87,12 +91,16 @@ class PixelSource:
         within = index - np.concatenate([[0], self.ends])[view]
         y, x = np.divmod(within, self.widths[view])
         rgba = np.empty((len(index), 4), dtype=np.float32)
+        depth = np.zeros(len(index), dtype=np.float32) if self.depths is not None else None
         order = np.argsort(view, kind="stable")
         starts = np.flatnonzero(np.diff(view[order], prepend=-1))
         for rows in np.split(order, starts[1:]):
             rgba[rows] = self.images[view[rows[0]]][y[rows], x[rows]]
+            known = self.depths[view[rows[0]]] if self.depths is not None else None
+            if depth is not None and known is not None:
+                depth[rows] = known[y[rows], x[rows]]
         origins, directions = self._rays(view, x + 0.5, y + 0.5)
-        return PixelBatch(origins.astype(np.float32), directions.astype(np.float32), rgba / 255.0)
+        return PixelBatch(origins.astype(np.float32), directions.astype(np.float32), rgba / 255.0, depth)
 
     def _rays(self, view: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         fl_x, fl_y, cx, cy = self.intrinsics[view].T

@@ -50,6 +50,24 @@ def render_weights(density: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
     return transmittance * -torch.expm1(-optical_depth), transmittance
 
 
+def depth_loss(weights: Tensor, t: Tensor, depth: Tensor, reach: float) -> Tensor:
+    """How much of each ray's light does not come from where it is known to, 0 to 1; 0 where no depth is known.
+
+    ``1 - sum_i w_i max(0, 1 - |t_i - depth| / reach)``: see `kernels.reference.volume.depth_loss`, which is the same
+    for packed samples.
+
+    Parameters
+    ----------
+    weights, t : (R, S) tensors
+    depth : (R,) tensor
+        Known t; 0 where none is.
+    reach : float
+        Distance from the known one at which a sample is as good as none.
+    """
+    near = (1.0 - (t - depth[:, None]).abs() / reach).clamp_min(0.0)
+    return (depth > 0).to(weights.dtype) * (1.0 - (weights * near).sum(dim=-1))
+
+
 def composite(weights: Tensor, color: Tensor, t: Tensor) -> Composite:
     """Sum samples up along their rays.
 

@@ -16,6 +16,7 @@ from ..contract.errors import DataError, NerfError
 from ..contract.run_folder import RunFolder, claim_run_folder
 from ..data.dataset import Dataset, load_dataset
 from ..data.placement import Placement
+from ..data.views import Views
 from ..methods.base import Method, Normalisation
 from ..methods.registry import check_method, create, method_class, resolve_device
 from .budget import Budget, Spent, asked_budget, plan, stored_budget
@@ -123,17 +124,18 @@ def prepare(request: TrainRequest, events: TrainEvents, log: RunLog) -> Prepared
     name = checkpoint.method if checkpoint else request.method or known.get("method") or DEFAULT_METHOD
     imports = threading.Thread(target=_import_ahead, args=(name, device), name="nerf-imports", daemon=True)
     imports.start()
-    dataset = load_dataset(data, downscale, ("train", "val"), events.loading, events.should_stop, placement)
+    settings = checkpoint.settings if checkpoint else dict(request.settings or known.get("settings") or {})
+    deep = ("train",) if method_class(name).takes_depth(settings, device) else ()
+    dataset = load_dataset(data, downscale, ("train", "val"), events.loading, events.should_stop, placement, deep)
     if checkpoint is not None:
         _refuse_other_data(dataset, checkpoint, data, folder)
     imports.join()
     if checkpoint is not None:
         scene = checkpoint.scene
         method = restore_method(checkpoint, folder.checkpoint, device)
-        seed, settings = checkpoint.seed, checkpoint.settings
+        seed = checkpoint.seed
     else:
         seed = _seed(known.get("seed", 0) if request.seed is None else request.seed)
-        settings = dict(request.settings or known.get("settings") or {})
         goes_on = method_class(name).is_unbounded(settings, dataset.has_alpha)
         scene = _scene(dataset, dataset.subject if goes_on else dataset.bounds)
         method = create(name, Normalisation(scene.bounds), device, seed, settings)
@@ -159,7 +161,7 @@ def prepare(request: TrainRequest, events: TrainEvents, log: RunLog) -> Prepared
         "created": known.get("created") or datetime.now(UTC).isoformat(timespec="seconds"),
     }
     folder.write(facts)
-    _log_start(log, facts, data, len(dataset.splits["train"]))
+    _log_start(log, facts, data, dataset.splits["train"])
     events.warming_up()
     method.warm_up(events.should_stop)
     held_out = HeldOut(dataset.splits.get("val"), scene.background, seed)
@@ -206,9 +208,12 @@ def _import_ahead(method: str, device: str) -> None:
         return
 
 
-def _log_start(log: RunLog, facts: Mapping[str, Any], data: Path, images: int) -> None:
+def _log_start(log: RunLog, facts: Mapping[str, Any], data: Path, views: Views) -> None:
+    deep = sum(view.depth is not None for view in views.views)
     log.write(
-        f"Training '{facts['method']}' on {facts['device']} ({facts['backend']} kernels) with {images} images of "
+        f"Training '{facts['method']}' on {facts['device']} ({facts['backend']} kernels) with {len(views)} images"
+        + (f", {deep} with depth," if deep else "")
+        + f" of "
         f"'{data}': downscale {facts['downscale']}, seed {facts['seed']}, settings {facts['settings']}, bounds "
         f"{facts['bounds']}, budget {facts['budget']}, spent {facts['spent']}; "
         + ", ".join(f"{name} {version}" for name, version in facts["versions"].items())

@@ -252,6 +252,7 @@ class _Running:
     def __init__(self) -> None:
         self.loss: float | None = None
         self.mse: float | None = None
+        self.depth_loss: float | None = None
         self.val_psnr: float | None = None
         self.steps = self.rays = self.samples = self.overflow = 0
         self.warned = False
@@ -269,8 +270,10 @@ class _Running:
     def add(self, stats: StepStats, seconds: float) -> None:
         # Early on the mean of the steps so far, later one that forgets.
         keep = min(MEMORY, self.steps / (self.steps + 1))
-        self.loss = stats.loss if self.loss is None else keep * self.loss + (1 - keep) * stats.loss
-        self.mse = stats.mse if self.mse is None else keep * self.mse + (1 - keep) * stats.mse
+        for name in ("loss", "mse", "depth_loss"):
+            value, mean = getattr(stats, name), getattr(self, name)
+            if value is not None:
+                setattr(self, name, value if mean is None else keep * mean + (1 - keep) * value)
         self.steps += 1
         self.rays += stats.rays
         self.samples += stats.samples
@@ -295,4 +298,5 @@ class _Running:
             "samples_per_second": self.samples_per_second,
             "rays_per_second": self.rays_per_second,
             "overflow": self.overflow,
+            **({} if self.depth_loss is None else {"depth_loss": self.depth_loss}),
         }

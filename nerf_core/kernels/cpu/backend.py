@@ -7,7 +7,7 @@ import numpy as np
 from ...contract.errors import NerfError
 from ...fields.contraction import contract
 from ...fields.hash_grid import FastSettings
-from ..backend import BatchStats, FastBackend, OccupancyUpdate
+from ..backend import DEPTH_REACH, BatchStats, FastBackend, OccupancyUpdate
 from ..views import ViewArrays
 from . import occupancy, render, train
 from .march import Grid, Spacing, march_all
@@ -34,6 +34,7 @@ NO_VIEWS = ViewArrays(
     kinds=np.zeros(1, np.int64),
     tables=np.zeros(1, np.int64),
     lens=np.zeros((1, 3), np.float32),
+    depths=np.zeros(0, np.float32),
 )
 """Stands in where kernels take views but look at none: one of 4 by 4 grey pixels."""
 
@@ -127,15 +128,23 @@ class CpuBackend(FastBackend):
         """Let go of the training pixels and the batch's buffers."""
         self._views = self._batch = None
 
-    def gradients(self, rays: int) -> BatchStats:
+    def gradients(self, rays: int, progress: float = 0.0) -> BatchStats:
         """Run the fused forward and backward pass of this step's batch without updating anything."""
         if self._views is None:
             raise RuntimeError("load_views comes before the first training step")
         if self._batch is None:
             self._batch = make_batch(self.layout)
         batch = self._batch
+        with_depth = len(self._views.depths) > 0 and self.takes_depth
         options = np.array(
-            [self.settings.weight_threshold, self.settings.transmittance_threshold, float(self._random_background)]
+            [
+                self.settings.weight_threshold,
+                self.settings.transmittance_threshold,
+                float(self._random_background),
+                self.depth_weight(progress) if with_depth else 0.0,
+                DEPTH_REACH,
+                self.depth_growth,
+            ]
         )
         self.workers.run(
             train.train_worker,
@@ -151,12 +160,20 @@ class CpuBackend(FastBackend):
             options,
             place=3,
         )
-        loss, error, count, samples, trained, cut = batch.stats.sum(axis=0)
-        return BatchStats(float(loss), error / (3.0 * count), int(count), int(samples), int(trained), int(cut))
+        loss, error, count, samples, trained, cut, missed = batch.stats.sum(axis=0)
+        return BatchStats(
+            float(loss),
+            error / (3.0 * count),
+            int(count),
+            int(samples),
+            int(trained),
+            int(cut),
+            float(missed / count) if with_depth else None,
+        )
 
     def train_step(self, progress: float) -> BatchStats:
         """One optimisation step."""
-        stats = self.gradients(self.rays)
+        stats = self.gradients(self.rays, progress)
         self._update(self.learning_rate(progress))
         update = self.occupancy_update()
         if update is not None:

@@ -96,7 +96,7 @@ def pixel_ray(views, view, pixel, origin, direction):
 
 @compiled
 def random_pixels(views, seed, step, first, count, random_background, group):
-    """Fill a group (`structures.Rays`) with `count` random pixels: rays, colours over backgrounds, jitter.
+    """Fill a group (`structures.Rays`) with `count` random pixels: rays, colours over backgrounds, jitter, depth.
 
     The ray with number `first` in this step comes first. Three loops, so that the loads of pixels, which lie anywhere
     in memory, wait side by side.
@@ -116,5 +116,8 @@ def random_pixels(views, seed, step, first, count, random_background, group):
         for channel in range(3):
             color = np.float32(views.pixels[at, channel]) * _BYTE
             group.target[ray, channel] = color * alpha + group.background[ray, channel] * (np.float32(1.0) - alpha)
+    if views.depths.shape[0] > 0:
+        for ray in range(count):
+            group.depth[ray] = views.depths[views.starts[group.chosen_view[ray]] + group.chosen_pixel[ray]]
     for ray in range(count):
         pixel_ray(views, group.chosen_view[ray], group.chosen_pixel[ray], group.origin[ray], group.direction[ray])

@@ -56,6 +56,7 @@ class Rays(NamedTuple):
     place: np.ndarray
     target: np.ndarray
     background: np.ndarray
+    depth: np.ndarray
     active: np.ndarray
     goes_on: np.ndarray
     moving: np.ndarray  # (1 + GROUP,): how many, and which
@@ -69,6 +70,7 @@ class Scratch(NamedTuple):
     harmonics: np.ndarray
     color: np.ndarray  # (GROUP, 5): rgb, weight, weighted distance
     slope: np.ndarray  # (GROUP, 4): d loss / d rgb, and the running sum of later samples
+    sharpness: np.ndarray  # (GROUP,): 1 / reach of the depth loss, 0 where no depth is known
     found: np.ndarray
     position: np.ndarray
     distance: np.ndarray
@@ -100,7 +102,7 @@ class Batch(NamedTuple):
 
     `position` (C, rows, 3) in the grid, `gradient` (C, L, rows, 4) of the encoding, `density` (C, rows), `trained` (C,)
     int64, how many of these rows are filled; `weights` (C, W) gradients of all four matrices one after the other,
-    `stats` (C, 6) float64: loss, squared error, rays, samples, trained samples, rays cut short.
+    `stats` (C, 7) float64: loss, squared error, rays, samples, trained samples, rays cut short, depth loss.
     """
 
     position: np.ndarray
@@ -145,6 +147,7 @@ def make_scratch(layout: FastLayout) -> Scratch:
             place=np.zeros(GROUP, np.int64),
             target=floats(GROUP, 3),
             background=floats(GROUP, 3),
+            depth=floats(GROUP),
             active=np.zeros(GROUP, np.int64),
             goes_on=np.zeros(GROUP, np.bool_),
             moving=np.zeros(1 + GROUP, np.int64),
@@ -153,6 +156,7 @@ def make_scratch(layout: FastLayout) -> Scratch:
         harmonics=floats(GROUP, SH_FEATURES),
         color=floats(GROUP, 5),
         slope=floats(GROUP, 4),
+        sharpness=floats(GROUP),
         found=np.zeros(GROUP, np.int64),
         position=floats(round_rows, 3),
         distance=floats(round_rows),
@@ -188,7 +192,7 @@ def make_batch(layout: FastLayout) -> Batch:
         density=np.zeros((CHUNKS, CHUNK_ROWS), np.float32),
         trained=np.zeros(CHUNKS, np.int64),
         weights=np.zeros((CHUNKS, sum(weight_sizes(layout))), np.float32),
-        stats=np.zeros((CHUNKS, 6), np.float64),
+        stats=np.zeros((CHUNKS, 7), np.float64),
     )
 
 

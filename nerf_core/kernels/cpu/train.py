@@ -2,6 +2,7 @@
 
 The loss is the mean over rays and channels of the squared difference to the pixel's colour over a background, and
 a ray's colour is ``sum_i w_i c_i + (1 - sum_i w_i) background`` over the selected samples (w_i above the threshold).
+Where depth is known, the depth loss (`reference.volume.depth_loss`) is added to it.
 """
 
 import numpy as np
@@ -20,13 +21,21 @@ ONE = np.float32(1.0)
 
 
 @compiled_inside
-def sample_gradients(scratch, rays, selected, scale):
-    """Squared error of a group's rays, and d loss / d (colour logits, log density) of its selected samples.
+def sample_gradients(scratch, rays, selected, scale, depth_scale, reach, growth):
+    """Squared error and depth loss of a group's rays, and d loss / d (colour logits, log density) of selected samples.
 
     With q_i = dL/dcolor . (c_i - background): dL/ddensity_i = dt_i (q_i T_{i+1} - sum_{j>i} q_j w_j), where T_{i+1}
-    is the transmittance after sample i (Max 1995). `scale` multiplies the squared error of one channel.
+    is the transmittance after sample i (Max 1995). `scale` multiplies the squared error of one channel, `depth_scale`
+    a ray's depth loss, which adds its own dL/dw_i to q_i; nobody looks at depth where that is 0. The depth loss
+    reaches as far as `reach`, or `growth` times the known distance.
     """
     error = 0.0
+    missed = 0.0
+    if depth_scale > ZERO:
+        for ray in range(rays):
+            known = scratch.rays.depth[ray]
+            scratch.sharpness[ray] = ONE / max(reach, growth * known) if known > ZERO else ZERO
+            missed += 1.0 if known > ZERO else 0.0
     for ray in range(rays):
         behind = ONE - scratch.color[ray, 3]
         for channel in range(3):
@@ -47,10 +56,15 @@ def sample_gradients(scratch, rays, selected, scale):
             color = scratch.s_color[s, channel]
             q += slope * (color - scratch.rays.background[ray, channel])
             scratch.s_dcolor[s, channel] = slope * weight * color * (ONE - color)
+        if depth_scale > ZERO and scratch.sharpness[ray] > ZERO:
+            near = ONE - abs(scratch.s_distance[s] - scratch.rays.depth[ray]) * scratch.sharpness[ray]
+            if near > ZERO:
+                q -= depth_scale * near
+                missed -= weight * near
         later = scratch.slope[ray, 3]
         scratch.s_dlog[s] = scratch.s_density[s] * scratch.s_interval[s] * (q * scratch.s_after[s] - later)
         scratch.slope[ray, 3] = later + q * weight
-    return error
+    return error, missed
 
 
 @compiled
@@ -101,7 +115,11 @@ def backward_networks(field, scratch, selected, gradients, batch, chunk, written
 
 @compiled_inside
 def train_chunk(field, grid, views, scratch, batch, chunk, rays, seed, step_index, spacing, options):
-    """One chunk of a training batch of `rays` rays; `options` are weight and transmittance thresholds, random bg."""
+    """One chunk of a training batch of `rays` rays.
+
+    `options` are the weight and transmittance thresholds, whether backgrounds are random, and the depth loss's weight,
+    reach and growth.
+    """
     first_ray = chunk * rays // CHUNKS
     last_ray = (chunk + 1) * rays // CHUNKS
     gradients = batch.weights[chunk]
@@ -115,6 +133,7 @@ def train_chunk(field, grid, views, scratch, batch, chunk, rays, seed, step_inde
     weight_threshold = np.float32(options[0])
     transmittance_threshold = np.float32(options[1])
     random_background = options[2] > 0.0
+    depth_scale, reach, growth = np.float32(options[3] / rays), np.float32(options[4]), np.float32(options[5])
     for group in range(first_ray, last_ray, GROUP):
         count = min(GROUP, last_ray - group)
         random_pixels(views, seed, step_index, group, count, random_background, scratch.rays)
@@ -141,19 +160,20 @@ def train_chunk(field, grid, views, scratch, batch, chunk, rays, seed, step_inde
             cut += ended
         color_network(field, scratch.s_input, scratch.s_hidden2, scratch.s_color, selected)
         accumulate(scratch, selected)
-        error = sample_gradients(scratch, count, selected, scale)
+        error, missed = sample_gradients(scratch, count, selected, scale, depth_scale, reach, growth)
         backward_networks(field, scratch, selected, gradients, batch, chunk, written)
         for s in range(selected):
             for axis in range(3):
                 batch.position[chunk, written + s, axis] = scratch.s_position[s, axis]
             batch.density[chunk, written + s] = scratch.s_density[s]
         written += selected
-        batch.stats[chunk, 0] += error * scale
+        batch.stats[chunk, 0] += error * scale + missed * depth_scale
         batch.stats[chunk, 1] += error
         batch.stats[chunk, 2] += count
         batch.stats[chunk, 3] += samples
         batch.stats[chunk, 4] += selected
         batch.stats[chunk, 5] += cut
+        batch.stats[chunk, 6] += missed
     batch.trained[chunk] = written
 
 

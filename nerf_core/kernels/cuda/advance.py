@@ -6,7 +6,8 @@ State of 32-bit words; what the other kernels read and add to:
              all, 7 samples asked for; left by `end_step` for the host: 8 step, 9 rays, 10 samples asked for, 11 rays
              cut, 12 selected samples, 13 non-finite count, 14 skipped steps in a row
     state_f  written by the host for each step: 0 learning rate, 1 sum of squared errors (0), 2 spacing of samples,
-             3 its growth; left for the host: 8 mean squared error
+             3 its growth, 4 weight of the depth loss, 5 sum of the depth loss (0); left for the host: 8 mean squared
+             error, 9 mean depth loss
 """
 
 from torch import Tensor
@@ -45,6 +46,7 @@ def end_step(state_i, state_f, samples_per_step, min_rays, max_rays):
     tl.store(state_i + 14, (tl.load(state_i + 14) + 1) * skipped)
     now = rays.to(tl.float32)
     tl.store(state_f + 8, tl.load(state_f + 1) / (3.0 * now))
+    tl.store(state_f + 9, tl.load(state_f + 5) / now)
     wanted = now * samples_per_step / tl.maximum(asked, 1).to(tl.float32)
     wanted = tl.minimum(tl.maximum(wanted, 0.7 * now), 1.4 * now)
     wanted = tl.minimum(tl.maximum(wanted, min_rays), max_rays)

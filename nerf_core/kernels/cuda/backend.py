@@ -32,7 +32,7 @@ MARCH_SAMPLES = 1 << 20
 class _Training:
     """What only training needs."""
 
-    views: tuple[Tensor, ...]
+    views: tuple[Tensor | None, ...]
     random_background: bool
     packed: Packed
     batch: Batch
@@ -103,15 +103,17 @@ class CudaBackend(FastBackend):
         """Take the training pixels, and the memory that training needs."""
         self.drop_views()
         samples = sample_capacity(self.settings.samples_per_step, self.unbounded)
+        with_depth = len(views.depths) > 0 and self.takes_depth
+        width = self.layout.shapes["density_0"][0]
         with self._memory():
             self._training = _Training(
-                device_views(views, self.device),
+                device_views(views, self.device, with_depth),
                 random_background,
                 self._packed(self._max_rays, samples),
-                Batch.allocate(self._max_rays, samples, self.layout.shapes["density_0"][0], self.dtype, self.device),
+                Batch.allocate(self._max_rays, samples, width, self.dtype, self.device, with_depth),
                 # In a bounded scene little is hidden: what lies in occupied cells is mostly surface.
                 Pieces.allocate(self._max_rays, self.device) if self.unbounded else None,
-                Reports(self._state.words),
+                Reports(self._state.words, with_depth),
                 Graphs(self.device),
             )
 
@@ -130,7 +132,12 @@ class CudaBackend(FastBackend):
         if training is None:
             raise RuntimeError("load_views comes before the first training step")
         asked = self.occupancy_update()
-        training.reports.begin(self.learning_rate(progress), self.training_step_length(), self.training_growth())
+        training.reports.begin(
+            self.learning_rate(progress),
+            self.training_step_length(),
+            self.training_growth(),
+            self.depth_weight(progress) if training.batch.depth is not None else 0.0,
+        )
 
         def work() -> None:
             step.train_step(

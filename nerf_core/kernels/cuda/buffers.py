@@ -124,6 +124,7 @@ class Batch:
 
     target: Tensor
     background: Tensor
+    depth: Tensor | None
     encoded: Tensor
     density: Tensor
     rgb: Tensor
@@ -135,7 +136,9 @@ class Batch:
     d_encoded: Tensor
 
     @classmethod
-    def allocate(cls, rays: int, samples: int, encoded: int, dtype: torch.dtype, device: torch.device) -> "Batch":
+    def allocate(
+        cls, rays: int, samples: int, encoded: int, dtype: torch.dtype, device: torch.device, with_depth: bool = False
+    ) -> "Batch":
         """Room for so many rays and samples, of `encoded` numbers a sample."""
 
         def make(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -144,6 +147,7 @@ class Batch:
         return cls(
             target=make(rays, 3),
             background=make(rays, 3),
+            depth=make(rays) if with_depth else None,
             encoded=make(samples, encoded, dtype=dtype),
             density=make(samples),
             rgb=make(samples, 3),
@@ -169,6 +173,7 @@ def sample_capacity(samples_per_step: int, unbounded: bool = False) -> int:
     return -(-int(spare * samples_per_step) // ROUND) * ROUND
 
 
-def device_views(views: ViewArrays, device: torch.device) -> tuple[Tensor, ...]:
-    """The training pixels as tensors, in the order of `ViewArrays`."""
-    return tuple(torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in views)
+def device_views(views: ViewArrays, device: torch.device, with_depth: bool = True) -> tuple[Tensor | None, ...]:
+    """The training pixels as tensors, in the order of `ViewArrays`; None for the depths where none is asked for."""
+    parts = [torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in views[:-1]]
+    return *parts, torch.from_numpy(views.depths).to(device) if with_depth and len(views.depths) else None

@@ -96,8 +96,8 @@ def record(everything: bool = False) -> dict[Variant, Any]:
 def go_through(backend: FastBackend) -> Iterator[None]:
     """Launch every kernel of a backend once, on a view of a few pixels; pauses between kinds of work."""
     origins, directions = np.array([[0.5, 0.5, 2.0]], np.float32), np.array([[0.0, 0.0, -1.0]], np.float32)
-    for random_background in (True, False):
-        backend.load_views(_one_view(), random_background)
+    for random_background, with_depth in ((True, False), (False, False), (True, True), (False, True)):
+        backend.load_views(_one_view(with_depth), random_background)
         backend.step = 15  # one that ends with an update of the occupancy grid
         backend.train_step(0.0)
         yield
@@ -110,7 +110,7 @@ def go_through(backend: FastBackend) -> Iterator[None]:
     backend.query(origins, None)
 
 
-def _one_view() -> ViewArrays:
+def _one_view(with_depth: bool) -> ViewArrays:
     return ViewArrays(
         pixels=np.zeros((16, 4), np.uint8),
         starts=np.array([0, 16], np.int64),
@@ -119,4 +119,5 @@ def _one_view() -> ViewArrays:
         kinds=np.zeros(1, np.int64),
         tables=np.zeros(1, np.int64),
         lens=np.zeros((1, 3), np.float32),
+        depths=np.zeros(16 if with_depth else 0, np.float32),
     )

@@ -48,6 +48,12 @@ def load_color(rgb, sample, mask):
 
 
 @triton.jit
+def nearness(depth, sharpness, t):
+    """1 at the known depth, falling to 0 within its reach; 0 where no depth is known (a sharpness of 0)."""
+    return tl.where(sharpness > 0.0, tl.maximum(1.0 - tl.abs(t - depth) * sharpness, 0.0), 0.0)
+
+
+@triton.jit
 def feed_cells(values, origin, direction, ray, t, density, mask, growth_per_step, G: tl.constexpr, U: tl.constexpr):
     """Let densities at samples of rays (RAYS, 1) raise the values of the occupancy cells that they lie in."""
     known = ray >= 0
@@ -79,6 +85,7 @@ def composite(
     direction,
     target,
     background,
+    depth,
     ray_start,
     ray_count,
     s_t,
@@ -93,6 +100,8 @@ def composite(
     transmittance_threshold,
     loss_scale,
     growth_per_step,
+    reach,
+    depth_growth,
     RESOLUTION: tl.constexpr,
     UNBOUNDED: tl.constexpr,
     RAYS: tl.constexpr,
@@ -112,6 +121,11 @@ def composite(
         back_r, back_g, back_b = load_color(background, ray, here)
         goal_r, goal_g, goal_b = load_color(target, ray, here)
 
+        if depth is not None:
+            known = tl.load(depth + ray, mask=here, other=0.0)
+            sharpness = tl.where(known > 0.0, 1.0 / tl.maximum(reach, depth_growth * known), 0.0)[:, None]
+            known = known[:, None]
+            sum_near = tl.zeros((RAYS, LANES), tl.float32)
         # Sums stay apart a lane until the end of the ray.
         before = tl.zeros((RAYS,), tl.float32)
         sum_r = tl.zeros((RAYS, LANES), tl.float32)
@@ -132,6 +146,8 @@ def composite(
             sum_g += weight * green
             sum_b += weight * blue
             sum_w += weight
+            if depth is not None:
+                sum_near += weight * nearness(known, sharpness, tl.load(s_t + sample, mask=seen, other=0.0))
             chosen += seen.to(tl.int32)
             # Not below infinity: infinite, or NaN.
             bad += (~(tl.abs(thickness) < INFINITY) | ~(tl.abs(red + green + blue) < INFINITY)).to(tl.int32)
@@ -160,6 +176,13 @@ def composite(
         slope_back = slope_r * back_r + slope_g * back_g + slope_b * back_b
         # What of q_j w_j still lies ahead; q_j = dL/dcolor . (c_j - background).
         ahead = slope_r * seen_r + slope_g * seen_g + slope_b * seen_b - (1.0 - clear) * slope_back
+        if depth is not None:
+            is_near = tl.sum(sum_near, axis=1)
+            missed = tl.where(sharpness > 0.0, 1.0, 0.0)
+            missed = tl.sum(tl.sum(missed, axis=1) - tl.where(is_near < INFINITY, is_near, 0.0), axis=0)
+            tl.atomic_add(state_f + 5, missed, sem="relaxed")
+            depth_scale = tl.load(state_f + 4) * loss_scale / rays.to(tl.float32)
+            ahead -= depth_scale * is_near
         before = tl.zeros((RAYS,), tl.float32)
         step = tl.load(state_i)
         feeds = (step >= OCCUPANCY_EVERY) & (step % OCCUPANCY_EVERY == OCCUPANCY_EVERY - 1)
@@ -171,6 +194,8 @@ def composite(
             weight, after, seen, before = weigh(thickness, dt, before, weight_threshold, transmittance_threshold, valid)
             red, green, blue = load_color(rgb, sample, seen)
             q = red * slope_r[:, None] + green * slope_g[:, None] + blue * slope_b[:, None] - slope_back[:, None]
+            if depth is not None:
+                q -= depth_scale * nearness(known, sharpness, tl.load(s_t + sample, mask=seen, other=0.0))
             share = tl.where(seen, q * weight, 0.0)
             later = ahead[:, None] - tl.cumsum(share, axis=1)
             ahead -= tl.sum(share, axis=1)
@@ -196,6 +221,7 @@ def launch_composite(
     direction: Tensor,
     target: Tensor,
     background: Tensor,
+    depth: Tensor | None,
     ray_start: Tensor,
     ray_count: Tensor,
     s_t: Tensor,
@@ -210,19 +236,24 @@ def launch_composite(
     transmittance_threshold: float,
     loss_scale: float,
     growth_per_step: float,
+    reach: float,
+    depth_growth: float,
     unbounded: bool,
 ) -> None:
     """K4: composite ``state_i[1]`` rays; their loss and gradients.
 
-    The loss is the mean over rays and channels of the squared difference to `target`, of colours over `background`.
+    The loss is the mean over rays and channels of the squared difference to `target`, of colours over `background`;
+    with `depth`, ``state_f[4]`` times the depth loss (`reference.volume.depth_loss`) is added to it.
 
     Parameters
     ----------
     state_i : (16,) int32
         Read: step [0], rays [1]. Added to: samples selected [4], numbers that are not finite [5].
     state_f : (16,) float32
-        Added to: squared error over rays and channels, without `loss_scale` [1].
+        Added to: squared error over rays and channels [1] and depth loss over rays [5], without `loss_scale`.
     origin, direction, target, background : (R, 3) float32
+    depth : (R,) float32, optional
+        Known distances; 0 where none is.
     ray_start, ray_count : (R,) int32, s_t, s_dt, density : (S,) float32, rgb : (S, 3) float32
     d_log_density : (S,) float32, d_rgb_logit : (S, 3) float32
         Written for every packed sample: `loss_scale` times the gradients with respect to the density network's log
@@ -234,6 +265,8 @@ def launch_composite(
     loss_scale : float
     growth_per_step : float
         ``k_fine / fine_step``; not used in bounded scenes.
+    reach, depth_growth : float
+        How far from a known depth its loss reaches: that far, or that much of the distance.
     """
     grid = (triton.cdiv(ray_count.shape[0], RAYS),)
     composite[grid](
@@ -243,6 +276,7 @@ def launch_composite(
         direction,
         target,
         background,
+        depth,
         ray_start,
         ray_count,
         s_t,
@@ -257,6 +291,8 @@ def launch_composite(
         float(transmittance_threshold),
         float(loss_scale),
         float(growth_per_step),
+        float(reach),
+        float(depth_growth),
         RESOLUTION=values.shape[0],
         UNBOUNDED=unbounded,
         RAYS=RAYS,

@@ -112,6 +112,7 @@ def choose_pixels_kernel(
     kinds,
     tables,
     lens,
+    depths,
     views,
     seed,
     origin,
@@ -119,6 +120,7 @@ def choose_pixels_kernel(
     target,
     background,
     jitter,
+    depth,
     RANDOM_BACKGROUND: tl.constexpr,
     B: tl.constexpr,
 ):
@@ -148,6 +150,8 @@ def choose_pixels_kernel(
             back_r = to_unit(w0)
             back_g = to_unit(w1)
             back_b = to_unit(w2)
+        if depth is not None:
+            tl.store(depth + ray, tl.load(depths + chosen, mask=valid, other=0.0), mask=valid)
         word = tl.load(pixels + chosen, mask=valid, other=0)
         byte: tl.constexpr = 1.0 / 255.0
         alpha = ((word >> 24) & 255).to(tl.float32) * byte
@@ -171,11 +175,13 @@ def launch_choose_pixels(
     kinds: Tensor,
     tables: Tensor,
     lens: Tensor,
+    depths: Tensor | None,
     origin: Tensor,
     direction: Tensor,
     target: Tensor,
     background: Tensor,
     jitter: Tensor,
+    depth: Tensor | None,
     seed: int,
     random_background: bool,
 ) -> None:
@@ -185,12 +191,14 @@ def launch_choose_pixels(
     ----------
     state_i : (16,) int32
         Read: the step [0] and its rays [1], at most R.
-    pixels, starts, widths, cameras, kinds, tables, lens
-        `ViewArrays` on the device, in its types.
+    pixels, starts, widths, cameras, kinds, tables, lens, depths
+        `ViewArrays` on the device, in its types; no `depths` where nobody asks for them.
     origin, direction, target, background : (R, 3) float32
         Written: rays in the unit frame, the pixels' colours over their backgrounds, the backgrounds.
     jitter : (R,) float32
         Written: [0, 1), the shift of the ray's lattice.
+    depth : (R,) float32, optional
+        Written: the pixels' known distances, 0 where there is none.
     seed : int
         Of any size; 31 bits of it count.
     random_background : bool
@@ -206,6 +214,7 @@ def launch_choose_pixels(
         kinds,
         tables,
         lens,
+        depths,
         widths.shape[0],
         small_seed(seed),
         origin,
@@ -213,6 +222,7 @@ def launch_choose_pixels(
         target,
         background,
         jitter,
+        depth,
         RANDOM_BACKGROUND=random_background,
         B=BLOCK,
         num_warps=4,

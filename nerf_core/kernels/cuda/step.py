@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ...fields.hash_grid import FastLayout
-from ..backend import FastBackend, OccupancyUpdate
+from ..backend import DEPTH_REACH, FastBackend, OccupancyUpdate
 from .advance import launch_begin_step, launch_end_step
 from .backward import launch_colour_backward, launch_density_backward
 from .buffers import Batch, Packed, Parameters, State
@@ -45,6 +46,7 @@ class Numbers:
     occupancy_limit: float
     samples_per_step: int
     max_rays: int
+    depth_growth: float
 
     @classmethod
     def of(cls, backend: FastBackend, max_rays: int) -> "Numbers":
@@ -64,6 +66,7 @@ class Numbers:
             occupancy_limit=backend.occupancy_limit,
             samples_per_step=settings.samples_per_step,
             max_rays=max_rays,
+            depth_growth=backend.depth_growth,
         )
 
     @property
@@ -212,6 +215,7 @@ def composite(field: Field, numbers: Numbers, state: State, packed: Packed, batc
         packed.direction,
         batch.target,
         batch.background,
+        batch.depth,
         packed.ray_start,
         packed.ray_count,
         packed.s_t,
@@ -226,6 +230,8 @@ def composite(field: Field, numbers: Numbers, state: State, packed: Packed, batc
         numbers.transmittance_threshold,
         numbers.loss_scale,
         numbers.growth_per_step,
+        DEPTH_REACH,
+        numbers.depth_growth,
         numbers.unbounded,
     )
 
@@ -318,7 +324,7 @@ def train_step(
     field: Field,
     numbers: Numbers,
     state: State,
-    views: tuple[Tensor, ...],
+    views: tuple[Any, ...],
     random_background: bool,
     packed: Packed,
     batch: Batch,
@@ -332,7 +338,7 @@ def train_step(
     field, numbers, state, packed, batch
         What the step changes, and what it is told.
     views : tuple of tensors
-        The training pixels (`buffers.device_views`).
+        The training pixels (`buffers.device_views`), with depths where `batch` has room for them.
     random_background : bool
         Composite over a random colour a ray; else over black.
     pieces : Pieces, optional
@@ -341,7 +347,7 @@ def train_step(
         What to do to the occupancy grid after the step.
     """
     launch_begin_step(state.i)
-    pixels, starts, widths, cameras, kinds, tables, lens = views
+    pixels, starts, widths, cameras, kinds, tables, lens, depths = views
     launch_choose_pixels(
         state.i,
         pixels,
@@ -351,11 +357,13 @@ def train_step(
         kinds,
         tables,
         lens,
+        depths,
         packed.origin,
         packed.direction,
         batch.target,
         batch.background,
         packed.jitter,
+        batch.depth,
         numbers.seed,
         random_background,
     )

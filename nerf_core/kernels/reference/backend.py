@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...contract.errors import NerfError
 from ...fields.hash_grid import FastSettings
-from ..backend import BatchStats, FastBackend, OccupancyUpdate
+from ..backend import DEPTH_REACH, BatchStats, FastBackend, OccupancyUpdate
 from ..views import ViewArrays
 from . import contraction, field, volume
 from .optimiser import adam
@@ -107,7 +107,12 @@ class ReferenceBackend(FastBackend):
         color = self._colors(kept, density, features, batch.directions)
         thresholds = (self.settings.weight_threshold, self.settings.transmittance_threshold)
         result = volume.composite(kept, density, color, kept.interval, self.rays, *thresholds)
-        loss = volume.loss(result, batch.target, batch.background)
+        mse = loss = volume.loss(result, batch.target, batch.background)
+        depth_loss = None
+        if self._pixels.has_depth and self.takes_depth:
+            reach = (self.depth_growth * batch.depth).clamp(min=DEPTH_REACH)
+            depth_loss = volume.depth_loss(kept, result, batch.depth, reach)
+            loss = mse + self.depth_weight(progress) * depth_loss
         names = list(self.parameters)
         gradients = torch.autograd.grad(loss, [self.parameters[name] for name in names], allow_unused=True)
         self._update(dict(zip(names, gradients, strict=True)), self.learning_rate(progress))
@@ -116,8 +121,15 @@ class ReferenceBackend(FastBackend):
         update = self.occupancy_update()
         if update is not None:
             self.update_occupancy(update)
-        mse = float(loss.detach())
-        stats = BatchStats(mse, mse, self.rays, len(kept.ray), int(result.selected.sum()), 0)
+        stats = BatchStats(
+            float(loss.detach()),
+            float(mse.detach()),
+            self.rays,
+            len(kept.ray),
+            int(result.selected.sum()),
+            0,
+            None if depth_loss is None else float(depth_loss.detach()),
+        )
         self.step += 1
         self.adapt_rays(stats)
         return stats

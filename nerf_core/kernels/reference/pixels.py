@@ -10,13 +10,14 @@ from ..views import ORTHOGRAPHIC, TABLE, ViewArrays
 
 
 class PixelBatch(NamedTuple):
-    """Rays in the unit cube with what they should see: all (R, 3) but `jitter` (R,)."""
+    """Rays in the unit cube with what they should see: all (R, 3) but `jitter` (R,) and `depth` (R,), 0 if unknown."""
 
     origins: Tensor
     directions: Tensor
     target: Tensor
     background: Tensor
     jitter: Tensor
+    depth: Tensor
 
 
 class Pixels:
@@ -34,6 +35,7 @@ class Pixels:
         self.random_background = random_background
         tensors = {name: torch.from_numpy(array).to(device) for name, array in views._asdict().items()}
         self._arrays = SimpleNamespace(**tensors)
+        self.has_depth = bool(len(views.depths))
         self._total = int(views.starts[-1])
         self._has_tables = bool((views.kinds == TABLE).any())
         self._device = device
@@ -69,4 +71,6 @@ class Pixels:
         alpha = straight[:, 3:]
         background = random[:, :3] if self.random_background else torch.zeros_like(random[:, :3])
         target = straight[:, :3] * alpha + background * (1.0 - alpha)
-        return PixelBatch(origins, directions, target, background, random[:, 3])
+        depths = self._arrays.depths
+        depth = depths[chosen] if len(depths) else torch.zeros_like(random[:, 3])
+        return PixelBatch(origins, directions, target, background, random[:, 3], depth)

@@ -191,6 +191,30 @@ def composite(
     return Composite(weights, transmittance, chosen, rgb, alpha, depth)
 
 
+def depth_loss(samples: Samples, result: Composite, depth: Tensor, reach: Tensor) -> Tensor:
+    """How much of the light does not come from where it is known to, 0 to 1, the mean over rays.
+
+    A ray whose depth is known loses ``1 - sum_i w_i max(0, 1 - |t_i - depth| / reach)`` over its selected samples. The
+    sum is linear in the weights, so that it needs nothing of the ray beforehand, and its best is all weight at the
+    depth: the samples in front are emptied because they take light from those that lie there, the surface is filled
+    because what passes it is lost too, and what lies beyond the reach is neither here nor there, so that wrong depths
+    can be outvoted by colours.
+
+    Parameters
+    ----------
+    samples, result
+        What was composited, and what came of it.
+    depth : (R,) tensor
+        Known distances; 0 where none is.
+    reach : (R,) tensor
+        Distance from the known one at which a sample is as good as none.
+    """
+    ray = samples.ray
+    near = (1.0 - (samples.distance - depth[ray]).abs() / reach[ray]).clamp(min=0.0)
+    counted = torch.where(result.selected & (depth[ray] > 0), result.weights * near, torch.zeros_like(near))
+    return ((depth > 0).to(near.dtype).sum() - counted.sum()) / len(depth)
+
+
 def loss(result: Composite, target: Tensor, background: Tensor) -> Tensor:
     """Mean squared error of the colours over their backgrounds, over rays and channels."""
     predicted = result.color + (1.0 - result.alpha)[:, None] * background
