@@ -55,7 +55,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     width = max(4, *(len(view.name) for view in evaluation.views))
     deep = evaluation.depth_error is not None
     say(arguments, f"{'view':{width}}   PSNR dB    SSIM" + ("   depth error    95 %" if deep else ""))
-    for name, row in [*((view.name, view) for view in evaluation.views), ("mean", evaluation)]:
+    rows: list[tuple[str, Any]] = [*((view.name, view) for view in evaluation.views), ("mean", evaluation)]
+    for name, row in rows:
         errors = f"   {_number(row.depth_error, 11, 4)}  {_number(row.depth_error_95, 6, 4)}" if deep else ""
         say(arguments, f"{name:{width}}  {row.psnr:8.3f}  {_number(row.ssim, 6, 4)}{errors}")
     if deep:

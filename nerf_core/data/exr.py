@@ -61,7 +61,7 @@ def read_rgba(path: Path) -> np.ndarray:
 
 
 def read_depth(path: Path) -> np.ndarray:
-    """Decode an EXR's depth: its only channel, or the one called V, Z or Depth.Z (of any layer), Y or R.
+    """Decode an EXR's depth: its only channel, or the one called V or Z (of the picture, else of any layer), Y or R.
 
     Returns
     -------
@@ -75,9 +75,7 @@ def read_depth(path: Path) -> np.ndarray:
     """
     display, data, channels = _read(path)
     names = list(channels) if len(channels) == 1 else [name for name in ("V", "Z") if name in channels]
-    names += sorted(
-        name for name in channels if name.endswith((".Depth.Z", "Depth.V", ".Z", ".V")) or name == "Depth.Z"
-    )
+    names += sorted(name for name in channels if name.endswith((".Z", ".V")))
     names += [name for name in ("Y", "R") if name in channels]
     if not names:
         raise DataError(f"The EXR '{path}' has no channel of depth, V or Z (it has {', '.join(sorted(channels))}).")

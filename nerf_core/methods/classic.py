@@ -137,6 +137,7 @@ class ClassicMethod(Method):
             return ((predicted - truth).square().sum() + missed) / rgba[:, :3].numel()
 
         def depth_term(samples: Samples, evaluation: Evaluation) -> Tensor:
+            assert known is not None
             return depth_loss(evaluation.weights, samples.t, known, 2.0 * DEPTH_REACH).sum() / len(hit)
 
         def stage_loss(samples: Samples, evaluation: Evaluation) -> Tensor:
