@@ -25,7 +25,7 @@ YOUNG_DENSITY = 1.0
 """Density that a field of fresh parameters has everywhere: what is not even that dense may be empty."""
 DEPTH_REACH = 0.1
 """Distance from a known depth beyond which the depth loss takes a sample for wrong; far away it grows with samples."""
-DEPTH_FADES_TO = 0.01
+DEPTH_FADES_TO = 0.001
 """Weight of the depth loss at the end of the budget, relative to that at its beginning."""
 FIRST_RAYS = 512
 """Rays of the very first step; later ones follow the samples that were met."""
@@ -143,7 +143,7 @@ class FastBackend(ABC):
         return self.settings.depth_loss > 0.0
 
     def depth_weight(self, progress: float) -> float:
-        """Weight of the depth loss in this step: exponential from the setting's to a hundredth of it over the budget.
+        """Weight of the depth loss in this step: exponential from the setting's to a thousandth of it over the budget.
 
         The first steps shape the field, and there depth says most; later, colours are the finer measure.
         """

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..contract.errors import CheckpointError
 from ..data.views import Views
 from ..fields.mlp2020 import RadianceMLP
-from ..kernels.backend import DEPTH_FADES_TO, DEPTH_REACH
+from ..kernels.backend import DEPTH_FADES_TO
 from ..rendering.rays import PixelSource, intersect_box
 from ..rendering.volume import Composite, composite, depth_loss
 from ..samplers.base import Evaluation, Sampler, Samples
@@ -24,6 +24,8 @@ from .base import Method, MethodState, Normalisation, RayColors, StepStats, Trac
 from .classic_settings import ClassicSettings
 
 ADAM_MOMENTS = ("exp_avg", "exp_avg_sq")
+DEPTH_REACH = 0.3
+"""How far the depth loss reaches, in unit-cube lengths: more than the fast method's, because samples are few."""
 POINTS_AT_ONCE = {"cpu": 1 << 17, "mps": 1 << 18, "cuda": 1 << 21}
 
 

@@ -3,7 +3,11 @@
 Plain walls of one colour each with a soft gradient, so that colours alone say little of how far away they are.
 """
 
+import json
+from pathlib import Path
+
 import numpy as np
+from PIL import Image
 
 from nerf_core.contract.camera import Camera, look_at
 from nerf_core.data.views import View, Views
@@ -64,3 +68,36 @@ def view(of: Camera, name: str = "view") -> View:
 def views(count: int, size: int, offset: float = 0.0) -> Views:
     """Posed images with depth in memory; another `offset` gives cameras between those."""
     return Views([view(camera(i + offset, count, size), f"{i:04}") for i in range(count)], "srgb", False)
+
+
+def write_exr(path: Path, channels: dict[str, np.ndarray]) -> None:
+    """A scanline EXR with these channels."""
+    import OpenEXR
+
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    OpenEXR.File(header, channels).write(str(path))
+
+
+def write_dataset(folder: Path, train: int = 12, val: int = 3, size: int = 40, with_depth: bool = True) -> Path:
+    """The same as files, depth as a capture writes it: EXR, channel V, distances; returns the folder."""
+    (folder / "depth").mkdir(parents=True)
+    frames: list[dict] = []
+    for split, count, offset in (("train", train, 0.0), ("val", val, 0.37)):
+        for i in range(count):
+            seen = view(camera(i + offset, count, size))
+            name = f"{split}_{i:04}"
+            Image.fromarray(seen.rgba[..., :3]).save(folder / f"{name}.png")
+            frame = {"file_path": f"{name}.png", "transform_matrix": seen.camera.c2w.tolist()}
+            if with_depth:
+                write_exr(folder / "depth" / f"{name}.exr", {"V": seen.depth})
+                frame["depth_file_path"] = f"depth/{name}.exr"
+            frames.append(frame)
+    document = {
+        "w": size, "h": size, "fl_x": seen.camera.fl_x, "fl_y": seen.camera.fl_y, "cx": size / 2, "cy": size / 2,
+        "nerf_toolkit": {"bounds": FIELD_BOUNDS.tolist(), "depth": "distance"},
+        "train_filenames": [frame["file_path"] for frame in frames[:train]],
+        "val_filenames": [frame["file_path"] for frame in frames[train:]],
+        "frames": frames,
+    }  # fmt: skip
+    (folder / "transforms.json").write_text(json.dumps(document))
+    return folder

@@ -32,8 +32,9 @@ BOX = NORMALISATION.unit_bounds
 # Small, because the interpreter takes 20 ms a ray; hashed and dense levels, more than one block of everything.
 STEP = 1007
 """A late training step after which the occupancy grid is updated."""
-BOUNDED = replace(SMALL, scene="bounded", ray_steps=48, samples_per_step=1024, max_rays_per_step=40)
+BOUNDED = replace(SMALL, scene="bounded", ray_steps=48, samples_per_step=1024, max_rays_per_step=40, depth_loss=0.0)
 UNBOUNDED = replace(BOUNDED, scene="unbounded", step_growth=1 / 16)
+DEEP, DEEP_UNBOUNDED = replace(BOUNDED, depth_loss=0.5), replace(UNBOUNDED, depth_loss=0.5)
 
 
 @pytest.fixture
@@ -50,8 +51,17 @@ def make(settings, kernel_device, generator, half=False, views=True, share=0.5, 
     backend.load_arrays({name: array.astype(np.float32) for name, array in arrays.items()})
     backend.load_counters({"step": STEP, "rays": 37})
     if views:
-        backend.load_views(view_arrays(ball_views(3, 16), NORMALISATION), True)
+        backend.load_views(some_views(settings), True)
     return backend
+
+
+def some_views(settings):
+    """Views of the ball, with depths (of anything) where they are trained on; a third is not known."""
+    arrays = view_arrays(ball_views(3, 16), NORMALISATION)
+    if not settings.depth_loss:
+        return arrays
+    depths = np.random.default_rng(7).uniform(-0.5, 1.5, len(arrays.pixels)).clip(0.0)
+    return arrays._replace(depths=depths.astype(np.float32))
 
 
 def step_of_the_reference(backend, before, progress, settings):
@@ -64,19 +74,20 @@ def step_of_the_reference(backend, before, progress, settings):
         training.batch.target,
         training.batch.background,
         training.packed.jitter,
+        torch.zeros_like(training.packed.jitter) if training.batch.depth is None else training.batch.depth,
     )
     reference = ReferenceBackend(settings, BOX, 0)
     reference.load_arrays(before["arrays"])
     reference.load_counters({"step": STEP, "rays": rays})
-    reference.load_views(view_arrays(ball_views(3, 16), NORMALISATION), True)
+    reference.load_views(some_views(settings), True)
     reference._pixels.sample = lambda *_: PixelBatch(*(part[:rays].cpu() for part in batch))
     return reference.train_step(progress), reference.arrays()
 
 
 @pytest.mark.parametrize(
     "settings, half",
-    [(BOUNDED, False), (UNBOUNDED, False), (BOUNDED, True)],
-    ids=["fp32", "fp32 unbounded", "fp16"],
+    [(BOUNDED, False), (UNBOUNDED, False), (BOUNDED, True), (DEEP, False), (DEEP_UNBOUNDED, False)],
+    ids=["fp32", "fp32 unbounded", "fp16", "depth", "depth unbounded"],
 )
 def test_the_fused_step_is_the_references(kernel_device, generator, settings, half):
     backend = make(settings, kernel_device, generator, half)
@@ -87,6 +98,11 @@ def test_the_fused_step_is_the_references(kernel_device, generator, settings, ha
     tolerance = 2e-2 if half else 2e-3
     assert stats.rays == 37 and stats.overflow == 0 and stats.trained > 37
     assert stats.loss == pytest.approx(expected_stats.loss, rel=tolerance)
+    assert stats.mse == pytest.approx(expected_stats.mse, rel=tolerance)
+    if settings.depth_loss:
+        assert stats.depth_loss == pytest.approx(expected_stats.depth_loss, rel=tolerance) and stats.depth_loss > 0.01
+    else:
+        assert stats.depth_loss is None and expected_stats.depth_loss is None
     # A sample within rounding of a threshold or a cell's wall may fall on either side of it.
     assert abs(stats.trained - expected_stats.trained) <= (4 if half else 2)
     for name in backend.layout.shapes:
@@ -231,8 +247,8 @@ def test_no_end_of_steps_that_are_not_finite_is_reported():
     ring = reports.Reports(state)
     losses = []
     for count in range(reports.PATIENCE + 2):
-        ring.begin(0.25, 0.5, 0.75)
-        assert floats[:4].tolist() == [0.25, 0, 0.5, 0.75]
+        ring.begin(0.25, 0.5, 0.75, 0.125)
+        assert floats[:6].tolist() == [0.25, 0, 0.5, 0.75, 0.125, 0]
         state[1], state[9], state[10], state[11], state[12] = 90, 80, 700, 3, 500
         state[14] = 0 if count == 0 else count  # the first step was good, the others skipped
         floats[8] = 0.5 if count == 0 else float("nan")

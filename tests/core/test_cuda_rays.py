@@ -43,10 +43,13 @@ def _choose(seed, step, chosen, total, B: tl.constexpr):  # noqa: N803
 
 
 def run_pixels(device, arrays, count, seed, step, random_background, room=300):
-    views = [torch.from_numpy(array).to(device) for array in arrays]
-    out = [torch.full(shape, -9.0, device=device) for shape in [(room, 3)] * 4 + [(room,)]]
+    with_depth = len(arrays.depths) > 0
+    views = [torch.from_numpy(array).to(device) for array in arrays[:-1]]
+    views.append(torch.from_numpy(arrays.depths).to(device) if with_depth else None)
+    out = [torch.full(shape, -9.0, device=device) for shape in [(room, 3)] * 4 + [(room,)] * (1 + with_depth)]
     state_i, _ = make_state(device, count, step)
-    rays.launch_choose_pixels(state_i, *views, *out, seed, random_background)
+    depth = () if with_depth else (None,)
+    rays.launch_choose_pixels(state_i, *views, *out, *depth, seed, random_background)
     assert all((part[count:] == -9).all() for part in out), "wrote behind the last ray"
     return [part[:count].cpu() for part in out]
 
@@ -56,9 +59,12 @@ def test_pixels_of_all_cameras(kernel_device, generator, random_background):
     arrays = view_arrays(ball_views(6, 20), NORMALISATION)
     assert set(arrays.kinds.tolist()) == {PINHOLE, TABLE, ORTHOGRAPHIC}
     # Transparency of every degree, so that the background shows.
-    arrays = arrays._replace(pixels=generator.integers(0, 256, arrays.pixels.shape).astype(np.uint8))
+    arrays = arrays._replace(
+        pixels=generator.integers(0, 256, arrays.pixels.shape).astype(np.uint8),
+        depths=generator.uniform(0, 3, len(arrays.pixels)).astype(np.float32),
+    )
     seed, count = int(generator.integers(2**31)), 203
-    origin, direction, target, background, jitter = run_pixels(
+    origin, direction, target, background, jitter, depth = run_pixels(
         kernel_device, arrays, count, seed, 41, random_background
     )
     chosen = torch.zeros(256, dtype=torch.int64, device=kernel_device)
@@ -76,6 +82,7 @@ def test_pixels_of_all_cameras(kernel_device, generator, random_background):
     straight = torch.from_numpy(arrays.pixels)[chosen].float() / 255
     over = straight[:, :3] * straight[:, 3:] + background * (1 - straight[:, 3:])
     torch.testing.assert_close(target, over, atol=1e-6, rtol=0)
+    assert torch.equal(depth, torch.from_numpy(arrays.depths)[chosen])
     assert ((jitter >= 0) & (jitter < 1)).all() and len(jitter.unique()) > 0.9 * count
     if random_background:
         assert ((background >= 0) & (background < 1)).all() and len(background.unique()) > 2.9 * count
@@ -210,8 +217,9 @@ def packed_rays(generator, counts):
 
 
 def run_composite(
-    device, p, dt, thresholds, loss_scale, step=0, values=None, rays_given=None, growth_per_step=1.0, unbounded=False
-):
+    device, p, dt, thresholds, loss_scale, step=0, values=None, rays_given=None, growth_per_step=1.0, unbounded=False,
+    depth=None, depth_weight=0.0,
+):  # fmt: skip
     total, count = len(p.t), len(p.count)
     state_i, state_f = make_state(device, count, step)
     state_i[2] = total
@@ -220,10 +228,12 @@ def run_composite(
     out = [torch.full(shape, -9.0, device=device) for shape in ((total + 8,), (total + 8, 3))]
     selected = torch.full((total + 8,), -9, dtype=torch.int32, device=device)
     values = put(np.zeros((SIDE,) * 3, np.float32) if values is None else values.copy())
+    state_f[4] = depth_weight
     compositing.launch_composite(
-        state_i, state_f, put(origin), put(direction), put(p.target), put(p.background), put(p.start), put(p.count),
+        state_i, state_f, put(origin), put(direction), put(p.target), put(p.background),
+        None if depth is None else put(depth), put(p.start), put(p.count),
         put(p.t), put(dt), put(p.density), put(p.rgb), out[0], out[1], selected, values, *thresholds, loss_scale,
-        growth_per_step, unbounded,
+        growth_per_step, REACH, DEPTH_GROWTH, unbounded,
     )  # fmt: skip
     assert all((part[total:] == -9).all() for part in (*out, selected))
     return SimpleNamespace(
@@ -232,15 +242,21 @@ def run_composite(
     )  # fmt: skip
 
 
+REACH, DEPTH_GROWTH = 0.3, 0.25
 COUNTS = [0, 1, 7, 8, 9, 40, 0, 3, 16, 17, 130, 2, 5]
 
 
+@pytest.mark.parametrize("depth_weight", [None, 0.7], ids=["colour", "depth"])
 @pytest.mark.parametrize("thresholds", [(0.0, 0.0), (1e-3, 1e-3), (0.03, 0.1)])
-def test_composite_and_its_gradients(kernel_device, generator, thresholds):
+def test_composite_and_its_gradients(kernel_device, generator, thresholds, depth_weight):
     p = packed_rays(generator, COUNTS)
     loss_scale = 128.0
     dt = (STEP * generator.uniform(0.5, 2, len(p.t))).astype(np.float32)
-    made = run_composite(kernel_device, p, dt, thresholds, loss_scale)
+    depth = None
+    if depth_weight is not None:
+        # Some rays know nothing; some know a place in front of, among and behind their samples.
+        depth = generator.uniform(0.05, 2.0, len(COUNTS)).astype(np.float32) * (np.arange(len(COUNTS)) % 4 != 1)
+    made = run_composite(kernel_device, p, dt, thresholds, loss_scale, depth=depth, depth_weight=depth_weight or 0.0)
     # The reference wants samples sorted by ray, and differentiates from logits in float64.
     order = np.argsort(p.ray, kind="stable")
     log_density = torch.from_numpy(np.log(p.density[order].astype(float))).requires_grad_()
@@ -249,8 +265,13 @@ def test_composite_and_its_gradients(kernel_device, generator, thresholds):
     samples = volume.Samples(torch.from_numpy(p.ray[order]), real["t"], torch.zeros(1, 3), real["dt"])
     result = volume.composite(samples, log_density.exp(), logit.sigmoid(), real["dt"], len(COUNTS), *thresholds)
     loss = volume.loss(result, torch.from_numpy(p.target.astype(float)), torch.from_numpy(p.background.astype(float)))
-    loss.backward()
     assert float(made.state_f[1]) == pytest.approx(3 * len(COUNTS) * float(loss.detach()), rel=1e-5)
+    if depth is not None:
+        known = torch.from_numpy(depth.astype(float))
+        missed = volume.depth_loss(samples, result, known, (DEPTH_GROWTH * known).clamp(min=REACH))
+        assert float(made.state_f[5]) == pytest.approx(len(COUNTS) * float(missed.detach()), rel=1e-4)
+        loss = loss + depth_weight * missed
+    loss.backward()
     # A sample within rounding of a threshold may fall on either side; then its ray is not compared.
     weight, passing = result.weights.detach(), result.transmittance.detach()
     near = ((weight / max(thresholds[0], 1e-30) - 1).abs() < 1e-4) | (
