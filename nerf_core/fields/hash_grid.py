@@ -107,7 +107,7 @@ class FastSettings:
     weight_threshold: float = 1e-3
     transmittance_threshold: float = 3e-3
     occupancy_threshold: float = 5e-2
-    depth_loss: float = 1.0
+    depth_loss: float = 0.5
 
     def __post_init__(self) -> None:
         for item in fields(self):

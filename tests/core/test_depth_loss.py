@@ -310,3 +310,18 @@ def test_checkpoints_from_before_there_was_depth_still_load():
     again.load_state(MethodState(state.arrays, {**state.settings, "settings": stored}))
     assert again.settings.depth_loss == FastSettings().depth_loss
     assert np.array_equal(again.field.arrays()["params/table"], state.arrays["params/table"])
+
+
+def test_both_of_classics_networks_lose_it(room):
+    """The coarse network is trained on depth like the fine one."""
+    train, _ = room
+    sizes = {"depth": 1, "width": 16, "coarse_samples": 16, "fine_samples": 16, "rays_per_step": 64}
+    losses = {}
+    for weight in (0.0, 3.0):
+        method = ClassicMethod(ROOM, "cpu", 0, {"depth_loss": weight, **sizes})
+        method.load_views(train)
+        losses[weight] = method.train_step(0.0)
+    with_depth, without = losses[3.0], losses[0.0]
+    assert with_depth.mse == pytest.approx(without.mse)
+    added = with_depth.loss - without.loss
+    assert 0.0 < with_depth.depth_loss < 1.0 and 1.2 * 3.0 * with_depth.depth_loss < added < 2.0 * 3.0
