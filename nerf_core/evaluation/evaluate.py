@@ -77,10 +77,10 @@ class Evaluation:
             "split": self.split,
             "views": [vars(view).copy() for view in self.views],
             "seconds": self.seconds,
-            "psnr": self.psnr,
-            "ssim": self.ssim,
             "depth_error": self.depth_error,
             "depth_error_95": self.depth_error_95,
+            "psnr": self.psnr,
+            "ssim": self.ssim,
         }
 
 
@@ -217,8 +217,6 @@ def evaluate_run(
         raise DataError(f"The run '{run_dir}' {told}; name the data set (--data).")
     factor = int(run.settings.get("downscale", 1)) if downscale is None else downscale
     placement = Placement.from_dict(run.settings.get("placement"))
-    dataset = load_dataset(
-        path, factor, splits=(split,), should_stop=should_stop, placement=placement, depth=(split,)
-    )
+    dataset = load_dataset(path, factor, splits=(split,), should_stop=should_stop, placement=placement, depth=(split,))
     views = spread(dataset.splits[split], count)
     return evaluate_views(run.method, views, run.background, split, progress, should_stop, on_view)

@@ -10,6 +10,7 @@ from nerf_core.contract.camera import look_at
 from nerf_core.contract.errors import DataError
 from nerf_core.data import dataset as dataset_module
 from nerf_core.data.dataset import load_dataset
+from nerf_core.data.placement import Placement
 
 from .depth_scene import write_exr
 
@@ -178,3 +179,20 @@ def test_depth_counts_against_the_memory(write, monkeypatch):
     assert len(load_dataset(folder).splits["train"]) == 1
     with pytest.raises(DataError, match="of memory"):
         load_dataset(folder, depth=("train",))
+
+
+def test_a_scaled_world_scales_its_depth(write):
+    """Placed at another size, the surfaces stay where the cameras see them."""
+    folder = write.only(np.full((SIZE, SIZE), 2500, np.uint16), "depth.png")
+    document = json.loads((folder / "transforms.json").read_text())
+    other = np.array(C2W)
+    other[:3, 3] += (7.0, 1.0, 0.0)
+    document["frames"].append({**document["frames"][0], "transform_matrix": other.tolist()})
+    (folder / "transforms.json").write_text(json.dumps(document))
+    plain, placed = (
+        load_dataset(folder, depth=("train",), placement=Placement(scale=scale)).splits["train"].views
+        for scale in ("keep", "normalise")
+    )
+    apart = [np.linalg.norm(a.camera.position - b.camera.position) for a, b in (plain, placed)]
+    assert apart[1] < 0.5 * apart[0]
+    np.testing.assert_allclose(placed[1].depth, plain[1].depth * apart[1] / apart[0], rtol=1e-5)
