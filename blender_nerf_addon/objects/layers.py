@@ -15,7 +15,7 @@ FLAT = 1e-9  # of its longest axis: a box with a shorter one holds nothing
 Layer = dict[str, Any]
 
 
-def scene_layers(depsgraph: bpy.types.Depsgraph, viewport: bool = False) -> list[Layer]:
+def scene_layers(depsgraph: bpy.types.Depsgraph, viewport: bool = False, run_id: str | None = None) -> list[Layer]:
     """The visible NeRF objects of an evaluated scene, in the scene's order.
 
     Parents, constraints, drivers, animation, hidden collections and collection instances count as Blender evaluated
@@ -27,6 +27,8 @@ def scene_layers(depsgraph: bpy.types.Depsgraph, viewport: bool = False) -> list
         Evaluated.
     viewport : bool
         Whether the viewport's visibility counts, or that of renders.
+    run_id : str, optional
+        Only the objects of one run.
 
     Returns
     -------
@@ -41,11 +43,13 @@ def scene_layers(depsgraph: bpy.types.Depsgraph, viewport: bool = False) -> list
     """
     layers = []
     for item, world, own in _visible(depsgraph, viewport):
+        if run_id not in (None, item.nerf.run_id):
+            continue
         crops = [world] if item.nerf.use_box else []
         crop = _crop_matrix(item, own, depsgraph)
-        if crop is not None and _has_volume(own):
+        if crop is not None and has_volume(own):
             crops.append(world @ np.linalg.inv(own) @ crop)  # an instance is cropped as its original is
-        if not all(_has_volume(matrix) for matrix in (world, *crops)):
+        if not all(has_volume(matrix) for matrix in (world, *crops)):
             continue
         run = find.run_of(item, drawing=viewport)
         matrix = world @ np.linalg.inv(rest_matrix(item))
@@ -119,7 +123,7 @@ def _crop_matrix(item: bpy.types.Object, own: np.ndarray, depsgraph: bpy.types.D
     if owner is not None and owner != item.original:
         # A copy of a cropped NeRF is cropped as the original is, wherever the copy was moved to.
         original = _evaluated_matrix(owner, depsgraph)
-        if not _has_volume(original):
+        if not has_volume(original):
             return original
         matrix = own @ np.linalg.inv(original) @ matrix
     return matrix
@@ -152,7 +156,9 @@ def _array(matrix: Any) -> np.ndarray:
     return np.array(matrix, dtype=np.float64)
 
 
-def _has_volume(matrix: np.ndarray) -> bool:
+def has_volume(matrix: Any) -> bool:
+    """Whether an affine matrix is finite and leaves a box its volume."""
+    matrix = _array(matrix)
     if not np.isfinite(matrix).all():
         return False
     sizes = np.linalg.svd(matrix[:3, :3], compute_uv=False)

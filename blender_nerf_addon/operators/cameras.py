@@ -3,7 +3,9 @@
 import bpy
 
 from ..importers import cameras
+from ..importers.point_display import RESULT_KEY
 from ..jobs import runs
+from ..objects import attach
 from . import common
 
 
@@ -26,8 +28,13 @@ class NERF_OT_import_cameras(bpy.types.Operator):
     @common.tells_errors
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Read them from the checkpoint."""
-        found = cameras.checkpoint_cameras(runs.trained_run(context.scene).checkpoint)
+        folder = runs.trained_run(context.scene)
+        found = cameras.checkpoint_cameras(folder.checkpoint)
         collection = cameras.import_cameras(context.scene, found)
+        nerf = attach.shown_nerf(context.scene, folder)
+        for item in collection.objects:
+            if item.get(RESULT_KEY) == "camera":
+                attach.attach(item, nerf)
         self.report({"INFO"}, f"{len(found)} cameras in the collection '{collection.name}'")
         return {"FINISHED"}
 

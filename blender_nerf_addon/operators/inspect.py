@@ -8,6 +8,7 @@ from bpy.props import BoolProperty
 
 from ..importers import samples
 from ..jobs import runs, tasks
+from ..objects import attach, layers
 from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
 from . import common
@@ -54,6 +55,10 @@ def inspect_step(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> tasks.St
     camera = camera_at(scene, layer, scene.camera)
     pixels = chosen_pixels(settings, camera)
     uid = scene.session_uid
+    nerf = attach.shown_nerf(scene, folder)
+    # Not where it is scaled to nothing: no ray leads in there.
+    place = np.array(nerf.matrix_world) if nerf is not None and layers.has_volume(nerf.matrix_world) else None
+    nerf_uid = nerf.session_uid if place is not None else None
 
     def handle(_result: dict[str, Any], arrays: dict[str, Any]) -> bpy.types.Object:
         scene = runs.scene_again(uid)
@@ -64,10 +69,14 @@ def inspect_step(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> tasks.St
         else:
             samples.remove_rays(settings.rays)
             settings.rays = None
+        # The core gave them in Blender's world: they go along with the NeRF from where that stood then.
+        attach.attach(item, next((each for each in scene.objects if each.session_uid == nerf_uid), None), place)
         settings.object = item
         return item
 
     params = {"run": str(folder.root), "camera": camera.to_dict(), "pixels": pixels.tolist()}
+    if place is not None:
+        params["matrix"] = layers.nerf_to_world(nerf).tolist()
     return tasks.Step("trace", params, handle, "Tracing rays")
 
 

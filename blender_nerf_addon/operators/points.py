@@ -7,6 +7,7 @@ from bpy.props import BoolProperty
 
 from ..importers import points
 from ..jobs import runs, tasks
+from ..objects import attach
 from . import common
 
 
@@ -53,6 +54,7 @@ def points_step(scene: bpy.types.Scene) -> tasks.Step:
         scene = runs.scene_again(uid)
         settings = scene.nerf.points
         item = points.import_points(scene, prepared, old=settings.object)
+        attach.attach(item, attach.shown_nerf(scene, folder))
         settings.object = item
         if settings.automatic and result.get("threshold") is not None:
             settings.threshold = result["threshold"]

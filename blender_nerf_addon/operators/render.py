@@ -1,6 +1,7 @@
 """Render novel views: the active camera, all cameras, or the frame range; as Image datablocks and as files."""
 
 import re
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from ..capture.rig_views import scene_cameras
 from ..capture.scene_guard import SceneGuard
 from ..importers import encode, images
 from ..jobs import runs, tasks
+from ..objects import find
+from ..objects.layers import scene_layers
 from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
 from . import common
@@ -78,38 +81,72 @@ def render_steps(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> list[Any
     taken: set[str] = set()
     steps = []
     # Every camera is read before the first picture is asked for: meanwhile the person works on, and may change them.
-    for name, frame, camera in chosen_cameras(scene, layer):
-        path = _free_path(folder.renders, name, frame, images.suffix(space), taken)
-        steps.append(partial(_step, str(folder.root), space, path, camera))
+    for view in chosen_views(scene, layer, find.identity(folder.root)):
+        path = _free_path(folder.renders, view.name, view.frame, images.suffix(space), taken)
+        what = {"layers": view.layers} if view.layers else {"run": str(folder.root)}
+        steps.append(partial(_step, what, space, path, view.camera))
     return steps
 
 
-def chosen_cameras(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> list[tuple[str, int | None, Camera]]:
-    """Name, frame (None: the current one) and camera of each view that `scene.nerf.render` says.
+@dataclass(frozen=True)
+class View:
+    """What one picture is rendered from.
+
+    Attributes
+    ----------
+    name : str
+        Of the camera.
+    frame : int or None
+        None: the current one.
+    camera : Camera
+    layers : list of dict
+        Where the scene shows the run at that frame, see `objects.layers.scene_layers`; none: where it was trained.
+    """
+
+    name: str
+    frame: int | None
+    camera: Camera
+    layers: list[dict[str, Any]]
+
+
+def chosen_views(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, run_id: str | None = None) -> list[View]:
+    """Each view that `scene.nerf.render` says, of the run with that id.
 
     Raises
     ------
     NerfError
-        When there is no camera.
+        When there is no camera, or a NeRF object's run is not found.
     """
     views = scene.nerf.render.views
     if views == "FRAMES":
-        found = _cameras_of_frames(scene, layer)
+        found = _views_of_frames(scene, layer, run_id)
     else:
         items = [scene.camera]
         if views == "ALL":
             own = scene_cameras(scene, scene.nerf.capture)
             items = [item for item in own if item.visible_get(view_layer=layer)]
-        found = [(item.name, None, camera_at(scene, layer, item)) for item in items if item is not None]
+        found = [_view(scene, layer, item, run_id) for item in items if item is not None]
     if not found:
         raise NerfError("There is no camera to render from: add one, and make it the scene's camera.")
     return found
 
 
-def _step(run: str, space: str, path: Path, camera: Camera) -> tasks.Step:
+def _view(
+    scene: bpy.types.Scene,
+    layer: bpy.types.ViewLayer,
+    item: bpy.types.Object,
+    run_id: str | None,
+    frame: int | None = None,
+) -> View:
+    camera = camera_at(scene, layer, item)
+    depsgraph = layer.depsgraph or bpy.context.evaluated_depsgraph_get()
+    return View(item.name, frame, camera, scene_layers(depsgraph, run_id=run_id) if run_id else [])
+
+
+def _step(what: dict[str, Any], space: str, path: Path, camera: Camera) -> tasks.Step:
     return tasks.Step(
         "render",
-        {"run": run, "camera": camera.to_dict()},
+        {**what, "camera": camera.to_dict()},
         lambda _result, written: images.show_file(written, space),
         f"Rendering {path.stem}",
         prepare=lambda arrays: images.write_frame(arrays["rgba"], space, path),
@@ -135,15 +172,15 @@ def camera_at(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, item: bpy.type
     return camera.resized(max(1, round(camera.width * factor)), max(1, round(camera.height * factor)))
 
 
-def _cameras_of_frames(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> list[tuple[str, int | None, Camera]]:
+def _views_of_frames(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, run_id: str | None) -> list[View]:
     """Each frame's camera, which markers may switch; the scene is as it was afterwards."""
-    found: list[tuple[str, int | None, Camera]] = []
+    found: list[View] = []
     with SceneGuard(scene):
         for frame in range(scene.frame_start, scene.frame_end + 1, scene.frame_step):
             scene.frame_set(frame)
             if scene.camera is None:
                 raise NerfError(f"The scene has no camera at frame {frame}: make one the scene's camera.")
-            found.append((scene.camera.name, frame, camera_at(scene, layer, scene.camera)))
+            found.append(_view(scene, layer, scene.camera, run_id, frame))
     return found
 
 

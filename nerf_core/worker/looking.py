@@ -14,9 +14,10 @@ from ..methods.base import Method, Trace
 from ..rendering.frame import Frame
 from ..rendering.layers import Layer
 from ..rendering.picture import render_picture
+from ..rendering.placed_trace import into_training, out_of_training
 from . import geometry
 from .params import MAX_POINTS, Params
-from .render_params import WantedLayer, WantedPicture, wanted_picture
+from .render_params import WantedLayer, WantedPicture, affine, wanted_picture
 from .videos import VideoJob
 
 if TYPE_CHECKING:
@@ -225,8 +226,15 @@ class Looking:
     def _trace(self, entry: Waiting) -> Reply:
         run, camera, pixels = entry.params.text("run"), entry.params.camera(), entry.params.pixels()
         loaded = self.session.find(run)
-        origins, directions = (rays.astype(np.float32) for rays in camera.rays(pixels))
+        place = entry.params.values.get("matrix")
+        matrix = np.eye(4) if place is None else affine(place, "matrix", "trace")
+        outer = camera.rays(pixels)
+        *inner, stretch = into_training(matrix, *outer) if place is not None else (*outer, np.ones(len(pixels)))
+        origins, directions = (rays.astype(np.float32) for rays in inner)
         trace = _trace_in_parts(loaded.method, origins, directions, *self._watch(entry, run, "Tracing rays"))
+        if place is not None:
+            trace = out_of_training(matrix, stretch, trace)
+        origins, directions = (rays.astype(np.float32) for rays in outer)
         arrays = {**vars(trace), "origin": origins, "direction": directions}
         return {"rays": len(pixels)}, arrays
 

@@ -144,17 +144,17 @@ def _layer(given: Any, name: str) -> WantedLayer:
     return WantedLayer(run, matrix, tuple(affine(crop, f"{name}.crops[{i}]") for i, crop in enumerate(crops)))
 
 
-def affine(given: Any, name: str) -> np.ndarray:
+def affine(given: Any, name: str, method: str = "render") -> np.ndarray:
     """A 4x4 matrix whose last row is 0, 0, 0, 1."""
     try:
         matrix = np.array(given, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ParamError(f"'render' wants '{name}' as a 4x4 matrix of numbers.") from error
+        raise ParamError(f"'{method}' wants '{name}' as a 4x4 matrix of numbers.") from error
     # Within these, determinants and squares stay finite. NaN is within no limits.
     if matrix.shape != (4, 4) or not (np.abs(matrix) < 1e30).all():
-        raise ParamError(f"'render' wants '{name}' as a 4x4 matrix of usable numbers.")
+        raise ParamError(f"'{method}' wants '{name}' as a 4x4 matrix of usable numbers.")
     if np.abs(matrix[3] - (0.0, 0.0, 0.0, 1.0)).max() > 1e-6:
-        raise ParamError(f"'render' wants '{name}' to be affine: its last row must be 0, 0, 0, 1.")
+        raise ParamError(f"'{method}' wants '{name}' to be affine: its last row must be 0, 0, 0, 1.")
     return matrix
 
 

@@ -126,12 +126,12 @@ def test_a_frame_range_follows_markers_and_leaves_the_scene_as_it_was(jobs, scen
     scene.nerf.render.views = "FRAMES"
     bpy.context.view_layer.update()
     before = scenes.dump()
-    found = jobs.render.chosen_cameras(scene, bpy.context.view_layer)
+    found = jobs.render.chosen_views(scene, bpy.context.view_layer)
     steps = jobs.render.render_steps(scene, bpy.context.view_layer)
     assert scenes.differences(before, scenes.dump()) == []
-    assert [(name, frame) for name, frame, _ in found] == [("Camera", 21), ("Other", 22), ("Other", 23)]
-    np.testing.assert_allclose(found[0][2].c2w, small_camera(1, 16).c2w, atol=1e-5)
-    np.testing.assert_allclose(found[2][2].c2w, small_camera(5, 16).c2w, atol=1e-5)
+    assert [(view.name, view.frame) for view in found] == [("Camera", 21), ("Other", 22), ("Other", 23)]
+    np.testing.assert_allclose(found[0].camera.c2w, small_camera(1, 16).c2w, atol=1e-5)
+    np.testing.assert_allclose(found[2].camera.c2w, small_camera(5, 16).c2w, atol=1e-5)
     # What the person does meanwhile changes nothing about the pictures, and no picture moves the frame.
     other.location.x += 10
     scene.frame_set(7)
@@ -259,7 +259,7 @@ def test_training_cameras_come_back_where_they_were(jobs, scene):
     # They came back: they are none of the scene's own, to capture from or to render "All Cameras" from.
     assert jobs.rig_views.scene_cameras(scene, scene.nerf.capture) == [scene.camera]
     scene.nerf.render.views = "ALL"
-    assert [name for name, _, _ in jobs.render.chosen_cameras(scene, bpy.context.view_layer)] == ["Camera"]
+    assert [view.name for view in jobs.render.chosen_views(scene, bpy.context.view_layer)] == ["Camera"]
 
 
 def test_no_camera_is_one_sentence(jobs, scene):
