@@ -101,6 +101,11 @@ def is_run(folder: Path, run_id: str) -> bool:
     return found is not None and (not run_id or found == run_id)
 
 
+def run_below(parent: Path, run_id: str) -> Path | None:
+    """The folder of the run of that id among those in a folder."""
+    return next((folder for folder in _subfolders(parent) if run_id and is_run(folder, run_id)), None)
+
+
 def forget() -> None:
     """Look everywhere again: another file was loaded, or the person says that something changed."""
     _found.clear()

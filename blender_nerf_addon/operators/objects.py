@@ -180,6 +180,8 @@ class NERF_OT_find_run(_Chooser, _OnNerf, bpy.types.Operator):
         find.forget()
         if folder is None:  # from a script: look for it
             folder = find.run_of(item)
+        elif below := find.run_below(folder.root, item.nerf.run_id):  # it was chosen, but not entered
+            folder = RunFolder(below)
         create.run_bounds(folder)
         if not find.is_run(folder.root, item.nerf.run_id):
             if not self.use_other:

@@ -55,9 +55,8 @@ def draw_nerf(layout: bpy.types.UILayout, context: bpy.types.Context, item: bpy.
     """Draw a NeRF object's run, what is known of it, its crop and its place."""
     nerf = item.nerf
     row = layout.row(align=True)
-    place = row.row(align=True)
-    place.enabled = False  # what stands here belongs to the run's id: Find Run changes both
-    place.prop(nerf, "run_folder", text="")
+    # No field to type in: the path belongs to the run's id, and Find Run changes both.
+    row.label(text=nerf.run_folder or "No run folder")
     row.operator("nerf.find_run", text="", icon="FILE_FOLDER")
     try:
         folder = find.run_of(item, drawing=True)
@@ -98,6 +97,7 @@ def _draw_facts(layout: bpy.types.UILayout, known: dict) -> None:
 
 
 def _draw_add(menu: bpy.types.Menu, _context: bpy.types.Context) -> None:
+    menu.layout.separator()
     menu.layout.operator("nerf.add_object", text="NeRF", icon="MESH_CUBE").choose = False
 
 

@@ -16,7 +16,7 @@ from ..rendering.layers import Layer
 from ..rendering.picture import render_picture
 from ..rendering.placed_trace import into_training, out_of_training
 from . import geometry
-from .params import MAX_POINTS, Params
+from .params import MAX_POINTS, ParamError, Params
 from .render_params import WantedLayer, WantedPicture, affine, wanted_picture
 from .videos import VideoJob
 
@@ -228,6 +228,8 @@ class Looking:
         loaded = self.session.find(run)
         place = entry.params.values.get("matrix")
         matrix = np.eye(4) if place is None else affine(place, "matrix", "trace")
+        if np.linalg.det(matrix) == 0.0:
+            raise ParamError("'trace' wants 'matrix' to be invertible: nothing is seen of what is scaled to nothing.")
         outer = camera.rays(pixels)
         *inner, stretch = into_training(matrix, *outer) if place is not None else (*outer, np.ones(len(pixels)))
         origins, directions = (rays.astype(np.float32) for rays in inner)

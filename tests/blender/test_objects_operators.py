@@ -151,6 +151,10 @@ def test_a_deleted_run_is_told_in_one_sentence_and_found_by_hand(addon_module, i
     assert "is gone" in error_of(bpy.ops.nerf.find_run)
     assert bpy.ops.nerf.find_run(directory=str(away)) == {"FINISHED"}
     assert item.nerf.run_folder == str(away) and layers(addon_module)[0]["run"] == str(away)
+    again = shutil.move(away, tmp_path / "away" / "again")
+    assert bpy.ops.nerf.find_run(directory=str(tmp_path / "away")) == {"FINISHED"}  # the folder around it will do
+    away = again
+    assert item.nerf.run_folder == str(away)
     (away / "checkpoint.safetensors").unlink()
     with pytest.raises(Exception, match="of the NeRF 'vase' holds nothing trained; train it first"):
         layers(addon_module)

@@ -141,7 +141,7 @@ def test_a_frame_range_follows_markers_and_leaves_the_scene_as_it_was(jobs, scen
     assert jobs.pump.pump_until(lambda: not task.running, 120) and task.phase == "done", task.text
     bpy.app.handlers.frame_change_pre.pop()
     assert not moved and [image.name for image in task.results] == ["Camera_0021", "Other_0022", "Other_0023"]
-    answer = jobs.ask("render", run=str(run), camera=found[2][2].to_dict())
+    answer = jobs.ask("render", run=str(run), camera=found[2].camera.to_dict())
     expected = np.round(jobs.images.straight(answer.arrays["rgba"]) * 255)
     np.testing.assert_array_equal(np.round(pixels(task.results[2]) * 255), expected)
 

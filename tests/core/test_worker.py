@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from nerf_core.contract.camera import look_at
 from nerf_core.contract.messages import (
     CANCELLED,
     INTERNAL_ERROR,
@@ -116,6 +117,34 @@ def test_a_trace_has_all_arrays(core, trained):
     for name, array in vars(expected).items():
         np.testing.assert_allclose(arrays[name], array, atol=1e-4, err_msg=name)
     assert arrays["ray"].dtype == np.int32 and set(arrays["stage"]) == {0, 1}
+
+
+def test_a_trace_through_a_run_that_was_placed_elsewhere(core, trained):
+    place = np.array([[2.0, 0.5, 0, 3], [0, 1, 0.2, -4], [0.3, 0, 0.7, 5], [0, 0, 0, 1]])
+    camera = tiny_scene.camera(1, 7, 20)
+    eye = (place @ [*camera.position, 1])[:3]
+    moved = {**CAMERA, "transform_matrix": look_at(eye, (place @ [0, 0, 0, 1])[:3]).tolist()}
+    pixels = np.array([[10.5, 10.5], [8.0, 11.5]])
+    arrays = core.call("trace", run=str(trained), camera=moved, pixels=pixels.tolist(), matrix=place.tolist()).arrays
+    origin, direction, ray = arrays["origin"], arrays["direction"], arrays["ray"]
+    np.testing.assert_allclose(origin, np.broadcast_to(eye, (2, 3)), atol=1e-4)
+    np.testing.assert_allclose(arrays["position"], origin[ray] + arrays["t"][:, None] * direction[ray], atol=1e-3)
+    # The same samples as along the ray that this one is in the training world, there with other lengths.
+    inverse = np.linalg.inv(place)
+    inner = direction @ inverse[:3, :3].T
+    length = np.linalg.norm(inner, axis=1)
+    start = (origin @ inverse[:3, :3].T + inverse[:3, 3]).astype("f4")
+    expected = load_run(trained, "cpu").method.trace_rays(start, (inner / length[:, None]).astype("f4"))
+    assert len(expected.t) == len(ray) > 0
+    np.testing.assert_allclose(arrays["t"] * length[ray], expected.t, rtol=1e-3)
+    np.testing.assert_allclose(arrays["dt"] * length[ray], expected.dt, rtol=1e-2, atol=1e-4)
+    np.testing.assert_allclose(arrays["weight"], expected.weight, atol=1e-2)
+    through = arrays["density"] * arrays["dt"]
+    np.testing.assert_allclose(arrays["weight"], arrays["transmittance"] * (1 - np.exp(-through)), atol=2e-3)
+    for wrong in (np.zeros((4, 4)), np.diag([1.0, 1, 0, 1])):
+        with pytest.raises(RemoteError) as caught:
+            core.call("trace", run=str(trained), camera=moved, pixels=pixels.tolist(), matrix=wrong.tolist())
+        assert caught.value.code == INVALID_PARAMS and "'trace' wants 'matrix'" in str(caught.value)
 
 
 def test_points_are_in_the_scene_s_box(core, trained):
