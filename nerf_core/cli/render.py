@@ -1,12 +1,12 @@
-"""Render new views of a run: along cameras from a file, or an orbit; as PNG pictures or an MP4 video."""
+"""Render new views of a run: along cameras from a file, or an orbit; as PNG or EXR pictures or an MP4 video."""
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..contract.errors import NerfError
 from .common import add_device, add_json, add_overwrite, parse_background, progress_bar, say
+from .render_options import RenderOptions, add_options
 
 HELP = "render new views as pictures or a video"
 
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     path = parser.add_mutually_exclusive_group(required=True)
     path.add_argument("--cameras", metavar="FILE", help="cameras.json, transforms.json or nerfstudio's camera path")
     path.add_argument("--orbit", type=int, metavar="N", help="N views around the scene")
-    parser.add_argument("--out", metavar="FOLDER|FILE.mp4", required=True, help="a folder of PNGs, or a video")
+    parser.add_argument("--out", metavar="FOLDER|FILE.mp4", required=True, help="a folder of pictures, or a video")
     parser.add_argument("--width", type=int, metavar="W", help="in pixels (default: the cameras' own)")
     parser.add_argument("--height", type=int, metavar="H", help="in pixels (default: the cameras' own)")
     parser.add_argument(
@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fps", type=float, default=24.0, metavar="F", help="pictures a second of a video (default 24)"
     )
+    add_options(parser)
     add_overwrite(parser)
     add_device(parser)
     add_json(parser)
@@ -39,15 +40,17 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from ..contract.files import make_folder
     from ..export.camera_paths import orbit, read_cameras
     from ..export.ownership import check_writable
-    from ..export.pictures import to_picture, write_png
+    from ..export.pictures import to_picture
     from ..export.video import write_video
-    from ..rendering.frame import render_frame
+    from ..rendering.frame import Frame
+    from ..rendering.picture import render_picture
     from ..training.load import load_run
 
     out = Path(arguments.out)
     is_video = out.suffix.lower() == ".mp4"
     if not is_video and out.suffix and not out.is_dir():
         raise NerfError(f"'{out}' is neither a folder nor an .mp4; name one of these.")
+    options = RenderOptions.read(arguments, is_video)
     background = parse_background(arguments.background) if arguments.background else None
     if is_video and arguments.background == "transparent":
         raise NerfError("A video has no transparency; choose a background colour, or write pictures to a folder.")
@@ -59,31 +62,27 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         cameras = orbit(loaded.cameras, loaded.bounds, arguments.orbit, *size)
     else:
         cameras = read_cameras(arguments.cameras, *size)
-    if is_video:
-        make_folder(out.parent)
-        targets = [check_writable(out, arguments.overwrite)]
-    else:
-        make_folder(out)
-        targets = [check_writable(out / f"{i:04d}.png", arguments.overwrite) for i in range(len(cameras))]
+    folder = out.parent if is_video else out
+    make_folder(folder)
+    files = [{"video": out}] if is_video else [options.files(out, index) for index in range(len(cameras))]
+    targets = [check_writable(path, arguments.overwrite) for group in files for path in group.values()]
+    layer = options.layer(loaded.method)
     seconds: list[float] = []
 
     with progress_bar("rendering") as progress:
 
-        def pictures() -> Iterator[Any]:
-            for index, camera in enumerate(cameras):
-
-                def partly(done: float, before: int = index) -> None:
-                    progress((before + done) / len(cameras))
-
-                frame = render_frame(loaded.method, camera, on_progress=partly)
-                seconds.append(frame.seconds)
-                yield to_picture(frame.rgba, background)
+        def frame(index: int) -> Frame:
+            view = options.view(cameras[index])
+            made = render_picture([layer], view, on_progress=lambda done: progress((index + done) / len(cameras)))
+            seconds.append(made.seconds)
+            return made
 
         if is_video:
-            write_video(out, pictures(), arguments.fps)
+            pictures = (to_picture(frame(index).rgba, background) for index in range(len(cameras)))
+            write_video(out, pictures, arguments.fps)
         else:
-            for target, picture in zip(targets, pictures(), strict=True):
-                write_png(target, picture)
+            for index, group in enumerate(files):
+                options.write(group, frame(index), background)
     mean = sum(seconds) / len(seconds)
     say(arguments, f"Rendered {len(cameras)} views, {mean:.2f} s each: {out}")
     return {

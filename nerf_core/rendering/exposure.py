@@ -88,7 +88,7 @@ def along_axis(camera: Camera, directions: np.ndarray) -> np.ndarray:
     """(R,) length along the viewing axis of unit `directions` (R, 3); 1 for a panoramic camera, which has none."""
     if camera.kind == "panoramic":
         return np.ones(len(directions))
-    return np.maximum(directions @ camera.forward, 1e-9)
+    return np.maximum(np.einsum("ri,i->r", directions, camera.forward), 1e-9)
 
 
 def through_lens(

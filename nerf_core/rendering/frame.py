@@ -14,7 +14,7 @@ from ..methods.base import Method
 
 FIRST_CHUNK = 8192
 SMALLEST_CHUNK, LARGEST_CHUNK = 64, 1 << 18
-CHUNK_SECONDS = 0.2  # what a stop has to wait for, about
+CHUNK_SECONDS = 0.05  # what a stop, and a newer picture, has to wait for, about
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def render_frame(
     camera : Camera
         World space.
     chunk : int, optional
-        Rays at a time; by default as many as take about a fifth of a second, found on the way.
+        Rays at a time; by default as many as take about a twentieth of a second, found on the way.
     should_stop : callable, optional
         Asked before every chunk.
     on_progress : callable, optional

@@ -1,9 +1,11 @@
 """NeRFs as objects of a world: where each one is placed, what it is cropped to, and where rays meet it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
+from ..contract.camera import Camera
 from ..contract.transforms import ColorSpace
 from ..fields.contraction import UNBOUNDED_FAR, UNBOUNDED_NEAR
 from ..methods.base import Method
@@ -65,20 +67,44 @@ class Layer:
     matrix: np.ndarray = field(default_factory=lambda: np.eye(4))
     crops: tuple[np.ndarray, ...] = ()
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether it shows the run as it was trained: not moved, not cropped."""
-        return not self.crops and bool(np.array_equal(self.matrix, np.eye(4)))
-
-    @property
+    @cached_property
     def is_flat(self) -> bool:
         """Whether the layer or one of its crops has no extent, so that nothing can be seen."""
         return any(_is_flat(matrix) for matrix in (self.matrix, *self.crops))
 
-    @property
+    @cached_property
+    def to_run(self) -> np.ndarray:
+        """(4, 4) from the world to the space that the run was trained in."""
+        return np.linalg.inv(self.matrix)
+
+    @cached_property
     def size(self) -> float:
         """Longest side of the run's box, in the world."""
         return float(np.linalg.norm(self.matrix[:3, :3], ord=2)) / self.method.normalisation.scale
+
+    @cached_property
+    def scale(self) -> float | None:
+        """How many times larger than trained it is, where it is only moved, turned and scaled evenly; else None."""
+        linear = self.matrix[:3, :3]
+        scale = float(np.linalg.norm(linear[:, 0]))
+        if self.is_flat or np.linalg.det(linear) < 0.0:
+            return None
+        is_even = np.abs(linear.T @ linear - scale * scale * np.eye(3)).max() < 1e-9 * scale * scale
+        return scale if is_even else None
+
+    def camera_in_run(self, camera: Camera) -> Camera:
+        """A camera of the world, as the run's training space has it; only for a layer that has a `scale`."""
+        if np.array_equal(self.matrix, np.eye(4)):
+            return camera
+        assert self.scale is not None
+        c2w = self.to_run @ camera.c2w
+        c2w[:3, :3] *= self.scale
+        zoom = self.scale if camera.kind == "orthographic" else 1.0
+        return replace(camera, c2w=c2w, fl_x=camera.fl_x * zoom, fl_y=camera.fl_y * zoom)
+
+    @cached_property
+    def _to_crops(self) -> list[np.ndarray]:
+        return [np.linalg.inv(crop) for crop in self.crops]
 
     def range_of(self, rays: Rays) -> np.ndarray:
         """(R, 2) world distances between which rays may see the layer; the first is not below the second where none."""
@@ -86,21 +112,21 @@ class Layer:
             return np.stack([rays.limits[:, 1], rays.limits[:, 0]], axis=-1)
         near, far = rays.limits[:, 0].copy(), rays.limits[:, 1].copy()
         normalisation = self.method.normalisation
-        origins, directions = _moved(np.linalg.inv(self.matrix), rays)
+        origins, directions = _moved(self.to_run, rays)
         if self.method.unbounded:
             lengths = np.linalg.norm(directions, axis=-1) * normalisation.scale
             near, far = np.maximum(near, UNBOUNDED_NEAR / lengths), np.minimum(far, UNBOUNDED_FAR / lengths)
         else:
             low, high = meet_box(origins, directions, *np.asarray(normalisation.bounds))
             near, far = np.maximum(near, low), np.minimum(far, high)
-        for crop in self.crops:
-            low, high = meet_box(*_moved(np.linalg.inv(crop), rays), -np.ones(3), np.ones(3))
+        for to_crop in self._to_crops:
+            low, high = meet_box(*_moved(to_crop, rays), -np.ones(3), np.ones(3))
             near, far = np.maximum(near, low), np.minimum(far, high)
         return np.stack([near, far], axis=-1)
 
     def render(self, rays: Rays) -> Seen:
         """What rays see between their limits."""
-        origins, directions = _moved(np.linalg.inv(self.matrix), rays)
+        origins, directions = _moved(self.to_run, rays)
         lengths = np.linalg.norm(directions, axis=-1)
         directions = directions / lengths[:, None]
         limits = rays.limits * lengths[:, None]
@@ -134,7 +160,16 @@ def meet_box(
 
 def _moved(matrix: np.ndarray, rays: Rays) -> tuple[np.ndarray, np.ndarray]:
     """Origins and directions through an affine matrix; directions keep the length that it gives them."""
-    return rays.origins @ matrix[:3, :3].T + matrix[:3, 3], rays.directions @ matrix[:3, :3].T
+    linear = matrix[:3, :3]
+    return turned(linear, rays.origins) + matrix[:3, 3], turned(linear, rays.directions)
+
+
+def turned(linear: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """(R, 3) vectors through a (3, 3) matrix.
+
+    Not "@": what computes that on many threads takes milliseconds to wake them where other work keeps them busy.
+    """
+    return np.einsum("ij,rj->ri", linear, vectors)
 
 
 def _is_flat(matrix: np.ndarray) -> bool:

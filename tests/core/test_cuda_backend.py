@@ -280,6 +280,24 @@ def test_what_it_trained_every_backend_renders(kernel_device, generator):
         np.testing.assert_allclose(twin.render(origins, directions)[0], wanted, atol=2e-4)
 
 
+@pytest.mark.parametrize("settings", [BOUNDED, UNBOUNDED], ids=["bounded", "unbounded"])
+def test_rays_within_limits(kernel_device, generator, settings):
+    backend = make(settings, kernel_device, generator, views=False)
+    reference = ReferenceBackend(settings, BOX, 0)
+    reference.load_arrays(backend.arrays())
+    origins, directions = random_rays(generator, 40)
+    limits = np.sort(generator.uniform(0.5, 2.5, (40, 2)), axis=-1).astype(np.float32)
+    limits[::9] = limits[::9, ::-1]  # nothing is looked at
+    (rgba, depth, _), (wanted, far, _) = (each.render(origins, directions, limits) for each in (backend, reference))
+    assert wanted[:, 3].max() > 0.3 and not rgba[::9].any()
+    close = np.abs(rgba - wanted).max(axis=1) < 2e-3  # but for rays that a cell's wall gave or took a sample
+    assert close.sum() >= 37
+    seen = close & (wanted[:, 3] > 0.1)
+    np.testing.assert_allclose(depth[seen], far[seen], rtol=1e-2)
+    whole = backend.render(origins, directions)[0]
+    np.testing.assert_array_equal(whole, backend.render(origins, directions, np.tile([0.0, 1e30], (40, 1)))[0])
+
+
 def test_marching_and_asking(kernel_device, generator, monkeypatch):
     backend = make(UNBOUNDED, kernel_device, generator, views=False)
     reference = ReferenceBackend(UNBOUNDED, BOX, 0)

@@ -75,14 +75,15 @@ def test_a_single_run_that_is_not_moved_is_the_plain_picture(trained, color_spac
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scale", [1.0, 2.5])
-def test_a_moved_layer_is_a_camera_moved_the_other_way(trained, kind, scale):
+@pytest.mark.parametrize("crops", [(), (np.diag([100.0, 100.0, 100.0, 1.0]),)], ids=["whole", "cropped"])
+def test_a_moved_layer_is_a_camera_moved_the_other_way(trained, kind, scale, crops):
     matrix = similarity(scale=scale)
     center = matrix[:3, :3] @ tiny_scene.CENTER + matrix[:3, 3]
     place = center + scale * np.array([1.5, -2.0, 0.8])
     camera = replace(KINDS[kind], c2w=look_at(place, center))
     if kind == "orthographic":
         camera = replace(camera, fl_x=20.0 / scale, fl_y=20.0 / scale)
-    frame = render_picture([Layer(trained, matrix=matrix)], View(camera))
+    frame = render_picture([Layer(trained, matrix=matrix, crops=crops)], View(camera))
     expected = render_frame(trained, moved_back(camera, matrix))
     assert (expected.rgba[..., 3] > 0.9).mean() > 0.05
     assert np.abs(frame.rgba - expected.rgba).mean() < 1e-3
@@ -107,7 +108,7 @@ def test_crops_cut_where_they_should():
     camera = Camera(80, 80, 60.0, 60.0, 40.0, 40.0, look_at(np.array([0.0, 0.0, 5.0]), np.zeros(3)), "orthographic")
     frame = render_picture([Layer(Balls(), crops=(above, slanted))], View(camera))
     origins, directions = (rays.reshape(-1, 3) for rays in camera.rays())
-    steps = np.linspace(4.0, 6.0, 2001)
+    steps = np.linspace(4.4, 5.6, 601)
     points = origins[:, None] + directions[:, None] * steps[:, None]
     inside = np.linalg.norm(points, axis=-1) < 0.5
     for crop in (above, slanted):
@@ -117,7 +118,7 @@ def test_crops_cut_where_they_should():
     assert 0.05 < hit.mean() < 0.5
     alpha = frame.rgba[..., 3].reshape(-1)
     assert (alpha[hit] > 0.5).mean() > 0.995 and (alpha[~hit] < 0.5).mean() > 0.995
-    solid = hit & (inside.sum(axis=-1) > 3)
+    solid = hit & (inside.sum(axis=-1) > 2)
     first = steps[inside.argmax(axis=-1)]
     np.testing.assert_allclose(frame.depth.reshape(-1)[solid], first[solid], atol=3e-3)
 
@@ -221,7 +222,19 @@ def test_normals_stand_on_the_surface(matrix):
     assert solid.sum() > 100 and np.abs(length[solid] - 1).max() < 1e-4
     assert not length[frame.rgba[..., 3] == 0].any()
     angle = np.degrees(np.arccos(np.clip((frame.normal * expected).sum(axis=-1)[solid], -1, 1)))
-    assert np.median(angle) < 8 and angle.max() < 20, (np.median(angle), angle.max())
+    assert np.median(angle) < 8 and angle.max() < 25, (np.median(angle), angle.max())
+
+
+def test_normals_of_a_field_that_is_still_fog(trained):
+    """After 250 steps the ball's surface is as deep as a tenth of it; its normals are rough, but stand on it."""
+    camera = tiny_scene.camera(1, 7, 40)
+    frame = render_picture([Layer(trained)], View(camera, normals=True))
+    origins, directions = camera.rays()
+    expected = origins + directions * frame.depth[..., None] - tiny_scene.CENTER
+    expected /= np.linalg.norm(expected, axis=-1, keepdims=True)
+    solid = frame.rgba[..., 3] > 0.95
+    angle = np.degrees(np.arccos(np.clip((frame.normal * expected).sum(axis=-1)[solid], -1, 1)))
+    assert solid.sum() > 100 and np.median(angle) < 18 and np.quantile(angle, 0.9) < 40, np.median(angle)
 
 
 def test_lines_meet_a_box_from_everywhere():

@@ -17,9 +17,10 @@ from . import step
 from .buffers import Batch, Packed, State, device_views, sample_capacity
 from .graphs import Graphs
 from .networks import launch_density_forward, launch_field_forward
-from .render import FIRST_POINTS, Waves, render_rays
+from .render import FIRST_POINTS, render_rays
 from .reports import Reports
 from .visible import Pieces
+from .waves import Waves
 
 QUERY_POINTS = 1 << 18
 RENDER_RAYS = 1 << 18

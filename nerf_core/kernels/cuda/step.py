@@ -25,8 +25,8 @@ from .networks import launch_density_forward, launch_field_forward, network_size
 from .occupancy import cells_of_turn, launch_merge_density, launch_refresh_positions, launch_threshold, sum_programs
 from .optimiser import launch_adam
 from .rays import launch_choose_pixels
-from .render import Waves
 from .visible import Pieces, leave_out_hidden
+from .waves import Waves
 
 
 @dataclass(frozen=True)
