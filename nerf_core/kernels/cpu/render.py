@@ -6,7 +6,7 @@ from .compile import compiled
 from .encoding import encode
 from .forward import accumulate, advance, begin_rays, color_network, density_network, density_of
 from .harmonics import spherical_harmonics
-from .march import limit_ray
+from .limits import limit_rays
 from .rays import pixel_ray
 from .structures import GROUP, ROUND
 from .vector import address, fetch_add
@@ -15,18 +15,6 @@ HALF = np.float32(0.5)
 BATCH = GROUP * ROUND
 RENDER_ROUND = 3
 """Samples that a ray takes in a round: fewer than in training, because more rays of a group are opaque after them."""
-
-
-@compiled
-def limit_rays(rays, active, limits, first, spacing):
-    """Keep a group's `active` rays within ``limits[first + ray]``; gives how many are left."""
-    left = 0
-    for a in range(active):
-        ray = rays.active[a]
-        if limit_ray(rays, ray, spacing, limits[first + ray, 0], limits[first + ray, 1]):
-            rays.active[left] = ray
-            left += 1
-    return left
 
 
 @compiled
