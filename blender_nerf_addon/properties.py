@@ -5,6 +5,8 @@ from bpy.props import PointerProperty, StringProperty
 
 from . import compat
 from .capture.settings import NERF_PG_capture
+from .compositing.settings import NERF_PG_compositing
+from .importers.settings import NERF_PG_mesh, NERF_PG_volume
 from .jobs.settings import NERF_PG_inspect, NERF_PG_points, NERF_PG_render, NERF_PG_training
 from .videos.settings import NERF_PG_video
 
@@ -24,6 +26,9 @@ class NERF_PG_scene(bpy.types.PropertyGroup):
     points: PointerProperty(type=NERF_PG_points)
     inspect: PointerProperty(type=NERF_PG_inspect)
     video: PointerProperty(type=NERF_PG_video)
+    mesh: PointerProperty(type=NERF_PG_mesh)
+    volume: PointerProperty(type=NERF_PG_volume)
+    compositing: PointerProperty(type=NERF_PG_compositing)
 
 
 CLASSES = (NERF_PG_scene,)

@@ -6,15 +6,18 @@ import bpy
 
 from . import cli, preferences, properties
 from .capture import settings as capture_settings
+from .compositing import settings as compositing_settings
+from .compositing import setup as compositing_setup
 from .engine import engine as render_engine
 from .engine import settings as engine_settings
 from .engine import viewport
+from .importers import settings as importer_settings
 from .jobs import core, managed, pump, tasks, training
 from .jobs import settings as job_settings
 from .objects import find as object_find
 from .objects import paths as object_paths
 from .objects import properties as object_properties
-from .operators import cameras, capture, inspect, live_preview, points, render, train
+from .operators import cameras, capture, compositing, geometry, inspect, live_preview, points, render, train
 from .operators import core as core_operators
 from .operators import engine as engine_operators
 from .operators import layouts as layout_operators
@@ -22,7 +25,17 @@ from .operators import objects as object_operators
 from .operators import paths as path_operators
 from .operators import photographs as photograph_operators
 from .operators import video as video_operators
-from .ui import capture_panel, engine_panel, layout_panel, object_panel, panels, photographs_panel, video_panel
+from .ui import (
+    capture_panel,
+    compositing_panel,
+    engine_panel,
+    geometry_panel,
+    layout_panel,
+    object_panel,
+    panels,
+    photographs_panel,
+    video_panel,
+)
 from .videos import settings as video_settings
 
 # In the order of registration: what others refer to comes first. A module may hold CLASSES (a tuple of classes for
@@ -32,6 +45,8 @@ MODULES: tuple[ModuleType, ...] = (
     capture_settings,
     job_settings,
     video_settings,
+    importer_settings,
+    compositing_settings,
     properties,
     object_properties,
     object_find,
@@ -52,6 +67,9 @@ MODULES: tuple[ModuleType, ...] = (
     render,
     points,
     inspect,
+    geometry,
+    compositing_setup,
+    compositing,
     cameras,
     object_operators,
     video_operators,
@@ -65,6 +83,8 @@ MODULES: tuple[ModuleType, ...] = (
     object_panel,
     engine_panel,
     photographs_panel,
+    geometry_panel,
+    compositing_panel,
     cli,
 )
 

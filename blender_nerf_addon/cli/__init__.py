@@ -13,7 +13,22 @@ import bpy
 from ..jobs import core, tasks, training
 from ..jobs.training import Training
 from ..vendor.nerf_core.contract.errors import NerfError
-from . import animation, capture, import_data, inspect, layout, object, paths, points, render, train, turntable
+from . import (
+    animation,
+    capture,
+    compositing,
+    import_data,
+    inspect,
+    layout,
+    mesh,
+    object,
+    paths,
+    points,
+    render,
+    train,
+    turntable,
+    volume,
+)
 from .common import check_save, save
 
 PROGRAM = "blender SCENE.blend --command nerf"
@@ -33,6 +48,9 @@ COMMANDS: tuple[ModuleType, ...] = (
     object,
     import_data,
     paths,
+    mesh,
+    volume,
+    compositing,
 )
 
 _handle: Any = None

@@ -41,7 +41,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         grid, density = density_volume(loaded.method, loaded.bounds, arguments.resolution, progress)
     make_folder(out.parent)
     if out.suffix.lower() == ".vdb":
-        write_vdb(out, without_haze(density, loaded.bounds), grid.origin, grid.spacing)
+        shown = without_haze(density, loaded.bounds, loaded.method.faintest_density())
+        write_vdb(out, shown, grid.origin, grid.spacing)
     else:
         write_npz(out, density, grid.origin, grid.spacing)
     shape = "x".join(str(n) for n in grid.shape)

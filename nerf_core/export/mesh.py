@@ -14,7 +14,7 @@ from ..contract.camera import Camera
 from ..contract.errors import Cancelled, NerfError
 from ..methods.base import Method
 from .density_grid import POINTS_AT_ONCE, Grid, density_slabs
-from .points import choose_threshold
+from .points import choose_threshold, random_rays
 
 MAX_FACES = 20_000_000
 ISLAND_SHARE = 0.02
@@ -23,6 +23,7 @@ EMPTY = 1 / 30
 """Share of the threshold below which all densities count alike, so that no nothing draws a surface inwards."""
 COLOR_STEPS = np.arange(-1.0, 4.0, 0.5)
 """Where a vertex's colour is looked at along its inward normal, in voxels."""
+SEEN_RAYS = 4096  # that tell what cameras see
 COLOR_SHARE = 0.35  # of the whole progress, where both parts are done
 
 
@@ -69,7 +70,7 @@ def extract_mesh(
     ----------
     method : Method
     cameras : sequence of Camera
-        The training cameras; they only choose the threshold.
+        The training cameras: they choose the threshold, and hollows that they do not see are filled.
     bounds : (2, 3) array
         The box, world space.
     resolution : int
@@ -113,6 +114,9 @@ def extract_mesh(
             f"Nothing in the run's box reaches the density {threshold:g} per scene unit; lower the threshold or train "
             "longer."
         )
+    if cameras:
+        places = (_seen(method, cameras, seed) - grid.origin) / grid.spacing
+        vertices, triangles = without_cavities(vertices, triangles, places)
     if drop_islands:
         vertices, triangles = largest_pieces(vertices, triangles)
     if faces is not None and faces < len(triangles):
@@ -137,16 +141,46 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 def largest_pieces(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Vertices and faces of the connected pieces that have at least `ISLAND_SHARE` of the largest one's area."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    links = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]]])
-    graph = coo_matrix((np.ones(len(links), bool), (links[:, 0], links[:, 1])), shape=(len(vertices),) * 2)
-    count, piece = connected_components(graph, directed=False)
+    piece, count = _pieces(len(vertices), faces)
     a, b, c = (vertices[faces[:, i]] for i in range(3))
     size = np.bincount(piece[faces[:, 0]], np.linalg.norm(np.cross(b - a, c - a), axis=1), count)
     kept = size >= ISLAND_SHARE * size.max()
     return _used(vertices, faces[kept[piece[faces[:, 0]]]])
+
+
+def without_cavities(vertices: np.ndarray, faces: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices and faces without the walls of hollows that hardly any of the (N, 3) places that cameras see lies on.
+
+    What no picture shows is left to chance, and the inside of things often is hollow; the walls of a room, which are a
+    hollow's as well, stay.
+    """
+    from scipy.spatial import cKDTree
+
+    piece, count = _pieces(len(vertices), faces)
+    a, b, c = (vertices[faces[:, i]] for i in range(3))
+    volume = np.bincount(piece[faces[:, 0]], np.einsum("ij,ij->i", a, np.cross(b, c)), count)
+    hits = np.bincount(piece[cKDTree(vertices).query(seen)[1]], minlength=count)
+    kept = (volume >= 0) | (hits >= ISLAND_SHARE * max(len(seen), 1))
+    return _used(vertices, faces[kept[piece[faces[:, 0]]]]) if kept.any() else (vertices, faces)
+
+
+def _pieces(vertices: int, faces: np.ndarray) -> tuple[np.ndarray, int]:
+    """Each vertex's connected piece, and how many there are."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    links = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]]])
+    graph = coo_matrix((np.ones(len(links), bool), (links[:, 0], links[:, 1])), shape=(vertices, vertices))
+    count, piece = connected_components(graph, directed=False)
+    return piece, count
+
+
+def _seen(method: Method, cameras: Sequence[Camera], seed: int) -> np.ndarray:
+    """(N, 3) world places where rays of training cameras end."""
+    origins, directions = random_rays(cameras, SEEN_RAYS, np.random.default_rng(seed))
+    found = method.render_rays(origins, directions)
+    ends = found.rgba[:, 3] > 0.5
+    return origins[ends] + directions[ends] * found.depth[ends, None]
 
 
 def _parts(progress: Callable[[float], None] | None) -> Callable[[float, float], Callable[[float], None] | None]:
@@ -230,8 +264,22 @@ def _decimated(
     if should_stop is not None and should_stop():
         raise Cancelled("the mesh was stopped")
     points, triangles = simplify(vertices, np.ascontiguousarray(faces, dtype=np.int32), target_count=count)
-    points, triangles = np.asarray(points, np.float64), np.asarray(triangles, np.int64)
+    points, triangles = np.asarray(points, np.float64), _sound(np.asarray(triangles, np.int64))
     return _used(points, triangles) if len(triangles) else (vertices, faces)
+
+
+def _sound(faces: np.ndarray) -> np.ndarray:
+    """Without what collapses leave behind: faces with a corner twice, and faces upon each other.
+
+    Two faces back to back enclose nothing, and both go.
+    """
+    corners = np.sort(faces, axis=1)
+    faces = faces[(corners[:, 0] != corners[:, 1]) & (corners[:, 1] != corners[:, 2])]
+    _, first, index, count = np.unique(
+        np.sort(faces, axis=1), axis=0, return_index=True, return_inverse=True, return_counts=True
+    )
+    kept = (count[index.ravel()] != 2) & np.isin(np.arange(len(faces)), first)
+    return faces[kept]
 
 
 def _colors(

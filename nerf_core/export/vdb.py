@@ -43,12 +43,15 @@ def write_vdb(path: str | Path, density: np.ndarray, origin: np.ndarray, spacing
     write_beside(path, lambda temporary: _fill(temporary, density, np.asarray(origin, float), float(spacing), name))
 
 
-def without_haze(density: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """The density with 0 wherever it would stop less than `HAZE` of the light all along the (2, 3) box's longest side.
+def without_haze(density: np.ndarray, bounds: np.ndarray, faintest: float) -> np.ndarray:
+    """The density with 0 wherever nothing of it is seen.
 
-    A field is never quite 0; what is 0 needs no room in the file, and no time as it is rendered.
+    That is where the field's own renderer passes it over, being under `faintest` (`Method.faintest_density`), and where
+    it would stop less than `HAZE` of the light all along the (2, 3) box's longest side: a field is never quite 0, and
+    what is 0 needs no room in the file and no time as it is rendered.
     """
-    return np.where(density * float(np.max(bounds[1] - bounds[0])) >= HAZE, density, np.float32(0.0))
+    least = max(faintest, HAZE / float(np.max(bounds[1] - bounds[0])))
+    return np.where(density >= least, density, np.float32(0.0))
 
 
 def write_npz(path: str | Path, density: np.ndarray, origin: np.ndarray, spacing: float) -> None:

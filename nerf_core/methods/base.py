@@ -210,6 +210,10 @@ class Method(ABC):
     def query_density(self, points: np.ndarray) -> np.ndarray:
         """(N,) float32 density per world unit at (N, 3) world points; 0 outside the box."""
 
+    def faintest_density(self) -> float:
+        """Density per world unit under which rendering passes a place over; 0 where nothing is passed over."""
+        return 0.0
+
     @abstractmethod
     def query_color(self, points: np.ndarray, directions: np.ndarray) -> np.ndarray:
         """(N, 3) float32 straight colour at world points seen along unit directions."""

@@ -186,6 +186,14 @@ class FastMethod(Method):
             density[inside] = self.field.query(unit[inside].astype(np.float32), None)[0]
         return density * np.float32(self.normalisation.scale)
 
+    def faintest_density(self) -> float:
+        """What a cell of the occupancy grid must exceed, in a bounded scene; see `Method`."""
+        values = self.field.arrays()["occupancy/values"]
+        if self.field.unbounded or not (values > 0).any():
+            return 0.0
+        mean = float(np.maximum(values, 0.0).sum(dtype=np.float64)) / int((values >= 0).sum())
+        return min(self.field.occupancy_limit, mean) * self.normalisation.scale
+
     def query_color(self, points: np.ndarray, directions: np.ndarray) -> np.ndarray:
         """Straight colour at points seen along directions; see `Method`."""
         unit = self.normalisation.to_unit(np.asarray(points, np.float64).reshape(-1, 3))

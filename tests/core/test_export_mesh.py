@@ -268,6 +268,23 @@ def test_the_worker_answers_mesh_and_volume_and_hears_cancel(start, trained_run,
         client.wait(asked)
 
 
+def test_what_decimation_leaves_behind_goes():
+    faces = np.array([[0, 1, 2], [2, 3, 3], [4, 5, 6], [6, 5, 4], [7, 8, 9]])
+    np.testing.assert_array_equal(mesh._sound(faces), [[0, 1, 2], [7, 8, 9]])
+
+
+def test_hollows_go_unless_cameras_look_at_their_walls():
+    tetrahedron = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1.0]])
+    faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
+    vertices, both = np.concatenate([tetrahedron, 0.2 + 0.2 * tetrahedron]), np.concatenate([faces, 4 + faces[:, ::-1]])
+    outside = tetrahedron.repeat(50, axis=0)
+    kept, triangles = mesh.without_cavities(vertices, both, outside)
+    np.testing.assert_array_equal(kept, tetrahedron)
+    np.testing.assert_array_equal(triangles, faces)
+    kept, _ = mesh.without_cavities(vertices, both, np.concatenate([outside, 0.2 + 0.2 * outside[::10]]))
+    assert len(kept) == 8
+
+
 def test_islands_are_measured_by_area():
     tetrahedron = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1.0]])
     faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])

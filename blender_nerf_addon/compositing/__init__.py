@@ -1,0 +1,1 @@
+"""One picture of the scene and the NeRF, merged by depth."""
