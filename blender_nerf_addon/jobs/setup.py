@@ -257,7 +257,8 @@ class Setup:
 def requirements(vendor: Path) -> list[str]:
     """The core's dependencies, by `pyproject.toml`, with the reader of COLMAP's models."""
     project = tomllib.loads((vendor / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return [str(requirement) for requirement in [*project["dependencies"], *project["optional-dependencies"]["colmap"]]]
+    wanted = [*project["dependencies"], *project.get("optional-dependencies", {}).get("colmap", ())]
+    return [str(requirement) for requirement in wanted]
 
 
 def find_pythons() -> list[str]:
