@@ -145,28 +145,39 @@ def _add_shared(
     slabs: int,
 ) -> None:
     """The same for a piece of the rays `rows` that several layers share; `inside` (K, R) says which."""
+    whole = _parts(found, layers, rays, rows, inside, piece[rows])
+    # Most pieces of most rays hold something of one layer at most: then nothing is to be sorted.
+    lone = (whole[0][..., 3] > 0).sum(axis=0) < 2
+    _blend_together(found, rows[lone], whole[0][:, lone], whole[1][:, lone], passing)
+    rows = rows[~lone]
     first, length = piece[rows, 0], piece[rows, 1] - piece[rows, 0]
     # Slabs grow along pieces that are long beside the layers, as those of unbounded scenes are.
     growth = np.log1p(length / min(layer.size for layer in layers))
     for slab in range(slabs):
-        edges = [first + length * (np.expm1(growth * (slab + end) / slabs) / np.expm1(growth)) for end in (0, 1)]
         going = passing[rows] > OPAQUE
         some = rows[going]
         if not len(some):
             return
+        edges = [first + length * (np.expm1(growth * (slab + end) / slabs) / np.expm1(growth)) for end in (0, 1)]
         limits = np.stack(edges, axis=-1)[going]
-        parts, depths = [], []
-        for index, layer in enumerate(layers):
-            rgba, depth = np.zeros((len(some), 4), np.float32), np.full(len(some), np.inf, np.float32)
-            here = np.flatnonzero(inside[index, some])
-            if len(here):
-                where = some[here]
-                seen = layer.render(Rays(rays.origins[where], rays.directions[where], limits[here]))
-                rgba[here], depth[here] = seen.rgba, np.where(seen.rgba[:, 3] > 0, seen.depth, np.inf)
-                found.samples += seen.samples
-            parts.append(rgba)
-            depths.append(depth)
-        _blend_together(found, some, np.array(parts), np.array(depths), passing)
+        _blend_together(found, some, *_parts(found, layers, rays, some, inside, limits), passing)
+
+
+def _parts(
+    found: Along, layers: Sequence[Layer], rays: Rays, rows: np.ndarray, inside: np.ndarray, limits: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the rays `rows` see of each layer between limits: rgba (K, N, 4), depth (K, N), infinite where nothing."""
+    shape = (len(layers), len(rows))
+    rgba, depth = np.zeros((*shape, 4), np.float32), np.full(shape, np.inf, np.float32)
+    for index, layer in enumerate(layers):
+        here = np.flatnonzero(inside[index, rows])
+        if len(here):
+            where = rows[here]
+            seen = layer.render(Rays(rays.origins[where], rays.directions[where], limits[here]))
+            rgba[index, here] = seen.rgba
+            depth[index, here] = np.where(seen.rgba[:, 3] > 0, seen.depth, np.inf)
+            found.samples += seen.samples
+    return rgba, depth
 
 
 def _blend_together(found: Along, rows: np.ndarray, rgba: np.ndarray, depth: np.ndarray, passing: np.ndarray) -> None:
