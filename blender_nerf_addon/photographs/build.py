@@ -112,7 +112,10 @@ def build(
     scene = runs.scene_again(uid)
     name = _collection(scene, found, options).name
     frames = found["frames"]
-    cameras = [Camera.from_dict(frame["camera"]) for frame in frames]
+    cameras = []
+    for frame in frames:
+        cameras.append(Camera.from_dict(frame["camera"]))
+        yield 0.0
     there = {item[IMAGE_KEY] for item in bpy.data.collections[name].all_objects if IMAGE_KEY in item}
     box = np.array(found["bounds"], dtype=np.float64)
     reach = _reach(cameras, box)
