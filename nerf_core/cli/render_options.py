@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ..contract.errors import NerfError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..contract.camera import Camera
     from ..methods.base import Method
     from ..rendering.frame import Frame
@@ -66,7 +66,7 @@ class RenderOptions:
     samples: int
     seed: int
     lens: tuple[float, float, int] | None
-    crop: np.ndarray | None
+    crop: "np.ndarray | None"
     linear: bool
     depth: str | None
     normals: bool
@@ -74,6 +74,8 @@ class RenderOptions:
     @classmethod
     def read(cls, arguments: argparse.Namespace, is_video: bool) -> "RenderOptions":
         """Check what was given; `NerfError` says what does not fit."""
+        import numpy as np  # `nerf --help` and `nerf doctor` work without it
+
         samples, aperture, focus = arguments.samples, arguments.aperture, arguments.focus
         if samples is not None and not 1 <= samples <= 1 << 16:
             raise NerfError(f"--samples must be from 1 to {1 << 16}, not {samples}.")
