@@ -45,12 +45,13 @@ def points(stage):
 
 def samples(stage):
     """The samples along a grid of rays, coloured by weight."""
-    stage.scene.nerf.inspect.grid = (9, 7)
+    settings = stage.scene.nerf.inspect
+    settings.grid, settings.size = (9, 7), 0.03
     yield from stage.panels("NERF_PT_results", "NERF_PT_inspect")
     stage.run_operator("nerf.inspect_samples")
     yield from stage.wait_task()
     stage.hide_subject()
-    stage.look(azimuth=-25.0, elevation=30.0, distance=6.5, center=(0.2, -0.7, 0.5))
+    stage.look(azimuth=-25.0, elevation=30.0, distance=8.0, center=(0.3, -1.5, 0.9))
     yield 1.0
 
 

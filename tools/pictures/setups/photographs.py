@@ -11,9 +11,9 @@ def photographs(stage):
     yield from stage.wait_task()
     made = [item for item in bpy.data.objects if item not in before and item.type == "CAMERA"]
     for item in bpy.data.collections["Tea table"].objects:
-        item.display_type = "WIRE"
-    made[0].select_set(True)
-    bpy.context.view_layer.objects.active = made[0]
+        item.display_type = "BOUNDS"  # so that the photograph is seen, and that it lies where the scene is
+    low = min(made, key=lambda item: abs(item.matrix_world.translation[2] - 2.0))
+    stage.select(low)
     stage.run_operator("nerf.look_through")
     yield 1.5
 
