@@ -18,7 +18,7 @@ class NERF_PT_photographs(bpy.types.Panel):
     bl_region_type = "UI"
     bl_category = "NeRF"
     bl_label = "Photographs & Paths"
-    bl_order = 10
+    bl_order = 50
     bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:

@@ -46,12 +46,12 @@ def points(stage):
 def samples(stage):
     """The samples along a grid of rays, coloured by weight."""
     settings = stage.scene.nerf.inspect
-    settings.grid, settings.size = (9, 7), 0.03
+    settings.grid, settings.size = (12, 9), 0.07
     yield from stage.panels("NERF_PT_results", "NERF_PT_inspect")
     stage.run_operator("nerf.inspect_samples")
     yield from stage.wait_task()
     stage.hide_subject()
-    stage.look(azimuth=-25.0, elevation=30.0, distance=8.0, center=(0.3, -1.5, 0.9))
+    stage.look(azimuth=-25.0, elevation=30.0, distance=7.0, center=(0.4, -1.2, 0.7))
     yield 1.0
 
 

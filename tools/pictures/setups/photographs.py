@@ -10,8 +10,7 @@ def photographs(stage):
     stage.run_operator("nerf.import_dataset", filepath=str(stage.run / "dataset" / "transforms.json"))
     yield from stage.wait_task()
     made = [item for item in bpy.data.objects if item not in before and item.type == "CAMERA"]
-    for item in bpy.data.collections["Tea table"].objects:
-        item.display_type = "BOUNDS"  # so that the photograph is seen, and that it lies where the scene is
+    stage.hide_subject()
     low = min(made, key=lambda item: abs(item.matrix_world.translation[2] - 2.0))
     stage.select(low)
     stage.run_operator("nerf.look_through")
