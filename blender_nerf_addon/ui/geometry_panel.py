@@ -24,6 +24,7 @@ class NERF_PT_mesh(_Geometry, bpy.types.Panel):
     """The surface as a mesh, and its stand-in for shadows."""
 
     bl_label = "Mesh"
+    bl_order = 25
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw how fine and how dense, and the buttons."""
@@ -54,6 +55,7 @@ class NERF_PT_volume(_Geometry, bpy.types.Panel):
     """The density as a volume."""
 
     bl_label = "Volume"
+    bl_order = 30
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw how fine, and the button."""
