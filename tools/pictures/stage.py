@@ -154,7 +154,8 @@ class Stage:
 
     def hide_subject(self) -> None:
         """Hide what was captured, so that only what came back is seen."""
-        bpy.data.collections[SUBJECT].hide_viewport = True
+        collection = bpy.data.collections[SUBJECT]
+        collection.hide_viewport = collection.hide_render = True
 
     def through_camera(self) -> None:
         """Look through the scene's camera."""
@@ -189,11 +190,11 @@ class Stage:
         editor.ui_type = "IMAGE_EDITOR"
         return editor
 
-    def fit_image(self, editor: Any) -> None:
-        """Show the whole image, as large as it may be."""
+    def fit_image(self, editor: Any, enlarge: bool = True) -> None:
+        """Show the whole image, as large as it may be, or no larger than it is."""
         region = next(r for r in editor.regions if r.type == "WINDOW")
         with bpy.context.temp_override(window=hands.view_area()[0], area=editor, region=region):
-            bpy.ops.image.view_all(fit_view=True)
+            bpy.ops.image.view_all(fit_view=enlarge)
 
     def properties(self, tab: str) -> None:
         """Which tab the Properties editor shows, such as 'RENDER' or 'OBJECT'."""

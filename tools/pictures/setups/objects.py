@@ -37,20 +37,25 @@ def compositing(stage):
     stage.need("nerf.set_up_compositing")
     bpy = stage.bpy
     _add(stage)
-    bpy.ops.mesh.primitive_torus_add(location=(-0.1, 0.0, 0.45), rotation=(0.35, 0.25, 0.0), major_radius=0.85)
+    bpy.ops.mesh.primitive_torus_add(location=(-0.1, 0.0, 0.45), rotation=(0.3, 0.2, 0.0), minor_radius=0.09)
     torus = bpy.context.active_object
+    paint = bpy.data.materials.new("Paint")
+    paint.use_nodes = True
+    paint.node_tree.nodes["Principled BSDF"].inputs["Base Color"].default_value = (0.55, 0.03, 0.02, 1.0)
+    torus.data.materials.append(paint)
     torus.data.polygons.foreach_set("use_smooth", [True] * len(torus.data.polygons))
     scene = stage.scene
     scene.render.engine = "CYCLES"
     scene.cycles.samples, scene.cycles.use_denoising = 8, False
-    scene.render.resolution_x, scene.render.resolution_y, scene.render.resolution_percentage = 480, 360, 100
+    scene.render.resolution_x, scene.render.resolution_y, scene.render.resolution_percentage = 540, 405, 100
     stage.run_operator("nerf.set_up_compositing")
     yield from stage.panels("NERF_PT_compositing")
     stage.select()
     bpy.ops.render.render()
     editor = stage.image_editor(large=True)
     editor.spaces.active.image = next(image for image in bpy.data.images if image.type == "RENDER_RESULT")
-    stage.fit_image(editor)
+    yield 0.5
+    stage.fit_image(editor, enlarge=False)
     yield 1.0
     stage.part("window")
 
