@@ -70,8 +70,10 @@ class View:
 
     Attributes
     ----------
-    shown : (int, int, int) or None
-        Width, height and divisor of the picture that is drawn; for tests and measurements.
+    shown : Picture or None
+        What is drawn; for tests and measurements.
+    wanted : Wanted or None
+        What should be.
     settled : bool
         Whether what is drawn is the view as it stands, as fine as it gets.
     """
@@ -82,7 +84,7 @@ class View:
         self._lock = threading.Lock()
         self._layers: list[dict[str, Any]] | None = None
         self._trouble = ""
-        self._wanted: Wanted | None = None
+        self.wanted: Wanted | None = None
         self._flight: Flight | None = None
         self._arrived: Picture | None = None
         self._done: tuple[Wanted, int] | None = None  # the newest picture that has arrived
@@ -90,7 +92,7 @@ class View:
         self._stale = False  # trained on since
         self._refreshed = 0.0
         self._training = False  # what is shown is being trained
-        self.shown: tuple[int, int, int] | None = None
+        self.shown: Picture | None = None
         _views.add(self)
 
     def __del__(self) -> None:
@@ -151,7 +153,7 @@ class View:
 
     def trained(self, run: str) -> None:
         """A run has been trained on: show it when it is one of ours."""
-        wanted = self._wanted
+        wanted = self.wanted
         if wanted is None or all(_place(layer["run"]) != run for layer in wanted.layers):
             return
         self._training = True
@@ -165,16 +167,16 @@ class View:
         """Whether what is drawn is the view as it stands, as fine as it gets."""
         with self._lock:
             quiet = self._flight is None and self._arrived is None and not self._stale
-        return quiet and (self._wanted is None or self._next() is None)
+        return quiet and (self.wanted is None or self._next() is None)
 
     # Inside.
 
     def _want(self, camera: Camera) -> None:
-        old = self._wanted
+        old = self.wanted
         same = old is not None and old.layers == self._layers and _same_view(old.camera, camera)
         if same:
             return
-        self._wanted = Wanted(camera, list(self._layers or ()))
+        self.wanted = Wanted(camera, list(self._layers or ()))
         flight = self._flight
         # A coarse picture of a moment ago will be here sooner than any other: what moves must not wait for its rest.
         if flight is not None and flight.divisor >= refining.first_divisor(camera, _speed):
@@ -184,13 +186,13 @@ class View:
         _wake()
 
     def _forget(self) -> None:
-        self._wanted, self._texture, self.shown = None, None, None
+        self.wanted, self._texture, self.shown = None, None, None
         with self._lock:
             self._arrived = self._done = None
 
     def _next(self) -> int | None:
         """The divisor of the picture to ask for; None when nothing is missing."""
-        wanted = self._wanted
+        wanted = self.wanted
         if wanted is None:
             return None
         with self._lock:
@@ -207,7 +209,7 @@ class View:
         if divisor is None:
             return
         self._stale = False
-        wanted = self._wanted
+        wanted = self.wanted
         camera = refining.smaller(wanted.camera, divisor)
         flight = Flight(wanted, divisor, camera, time.monotonic())
         params = {
@@ -258,7 +260,7 @@ class View:
             picture, self._arrived = self._arrived, None
         if picture is not None:
             self._texture = drawing.texture(picture.width, picture.height, picture.buffer)
-            self.shown = (picture.width, picture.height, picture.divisor)
+            self.shown = replace(picture, buffer=None)
 
 
 def views() -> list[View]:

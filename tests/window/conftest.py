@@ -74,8 +74,16 @@ def installed(blender, variables, tmp_path_factory):
 @pytest.fixture(scope="session")
 def session(blender, installed, variables, tmp_path_factory):
     """One person's session in the window."""
-    folder = tmp_path_factory.mktemp("session")
-    command = [blender, "--enable-event-simulate", "--python", str(HERE / "session.py"), "--", str(folder)]
+    return perform(blender, variables, tmp_path_factory.mktemp("session"), "session.py")
+
+
+def perform(blender, variables, folder, script, *arguments, simulate=True):
+    """Run a session's script in a window of its own; what it left in `folder`.
+
+    Where it may `simulate` events, Blender hears none of the window system's.
+    """
+    flags = ["--enable-event-simulate"] if simulate else []
+    command = [blender, *flags, "--python", str(HERE / script), "--", str(folder), *arguments]
     log = folder / "blender.log"
     with open(log, "wb") as stream:
         process = subprocess.Popen(command, env=variables, stdout=stream, stderr=subprocess.STDOUT)
@@ -83,6 +91,7 @@ def session(blender, installed, variables, tmp_path_factory):
     try:
         while process.poll() is None and time.monotonic() < until:
             _take_pictures(folder)
+            _press_keys(folder)
             time.sleep(0.1)
     finally:
         late = process.poll() is None
@@ -106,6 +115,16 @@ def _take_pictures(folder):
         beside = asked.with_suffix(".part")
         ImageGrab.grab(xdisplay=display or None).save(beside, format="PNG")
         beside.replace(asked.with_suffix(".png"))
+        asked.unlink()
+
+
+def _press_keys(folder):
+    """Press the keys that the session asks for: Esc ends a render only when the window system sends it."""
+    for asked in folder.glob("*.key"):
+        display = asked.read_text(encoding="utf-8")
+        if shutil.which("xdotool") is not None:
+            environment = {**os.environ, "DISPLAY": display}
+            subprocess.run(["xdotool", "mousemove", "400", "400", "key", asked.stem], env=environment, timeout=20)
         asked.unlink()
 
 

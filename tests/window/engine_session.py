@@ -1,0 +1,135 @@
+"""What a person does with the render engine in Blender's window: the Rendered viewport, F12, Esc.
+
+Runs inside Blender: `blender --python engine_session.py -- FOLDER RUN`.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import hands
+
+FOLDER, RUN = (Path(text) for text in sys.argv[sys.argv.index("--") + 1 :])
+MODULE = "bl_ext.user_default.nerf_toolkit"
+
+
+def addon(name):
+    return sys.modules[f"{MODULE}.{name}"]
+
+
+def core_picture(camera, layers):
+    """The core's own picture of a view, scene-linear; as a .npy file's name says."""
+    call = addon("jobs.core").request("render", {"layers": layers, "camera": camera, "color": "linear", "clip": True})
+    yield from hands.wait_for(lambda: call.done, 120, "the core's own picture")
+    assert call.error is None, call.error
+    return call.arrays["rgba"]
+
+
+def look(name, view, result):
+    """A picture of the settled viewport, and what the core makes of the same view."""
+    yield from hands.wait_for(lambda: view.settled and view.shown is not None and view.shown.divisor == 1, 180, name)
+    yield 1.0
+    yield from hands.screenshot(FOLDER / f"{name}.png")
+    wanted = view.wanted
+    rgba = yield from core_picture(wanted.camera.to_dict(), wanted.layers)
+    np.save(FOLDER / f"{name}.npy", rgba)
+    window, region = bpy.context.window_manager.windows[0], hands.view_region("WINDOW")
+    result[name] = {
+        "left": window.x + region.x,
+        "low": window.y + region.y,
+        "size": [region.width, region.height],
+        "screen": [window.width, window.height],
+        "center": projected(region),
+    }
+
+
+def projected(region):
+    """Where Blender says that the middle of the NeRF's box is, from the region's top left corner."""
+    from bpy_extras.view3d_utils import location_3d_to_region_2d
+
+    nerf = next(item for item in bpy.context.scene.objects if item.nerf.is_nerf)
+    place = location_3d_to_region_2d(
+        region, hands.view_area()[1].spaces.active.region_3d, nerf.matrix_world.translation
+    )
+    return [place.x, region.height - place.y]
+
+
+def rendering():
+    return bpy.app.is_job_running("RENDER")
+
+
+def script():
+    result = {"version": bpy.app.version_string}
+    scene = bpy.context.scene
+    bpy.context.preferences.view.render_display_type = "NONE"
+    nerf = addon("objects.create").add_nerf(scene, addon("vendor.nerf_core.contract.run_folder").RunFolder(RUN))
+    nerf.location = (-2.0, 1.0, -0.5)  # to the world's origin
+    bpy.data.objects.remove(scene.objects["Cube"])
+    bpy.ops.nerf.use_engine()
+    scene.view_settings.view_transform = "Standard"
+    scene.render.film_transparent = False
+    scene.world.node_tree.nodes["Background"].inputs["Color"].default_value = (0.0, 0.0, 0.0, 1.0)
+    space = hands.view_area()[1].spaces.active
+    space.overlay.show_overlays = space.show_gizmo = False
+    space.region_3d.view_distance = 5.0
+    space.shading.type = "RENDERED"
+    live = addon("engine.viewport")
+    yield from hands.wait_for(live.views, 20, "the viewport's engine")
+    view = live.views()[0]
+    yield from look("1-perspective", view, result)
+    space.region_3d.view_perspective = "ORTHO"
+    yield 0.5
+    yield from look("2-orthographic", view, result)
+    space.region_3d.view_perspective = "CAMERA"
+    scene.camera.data.shift_x, space.region_3d.view_camera_zoom = 0.1, 10.0
+    space.region_3d.view_camera_offset = (0.05, -0.1)
+    yield 0.5
+    yield from look("3-camera", view, result)
+    space.region_3d.view_perspective = "PERSP"
+    nerf.hide_viewport = True
+    yield 1.0
+    yield from hands.screenshot(FOLDER / "4-hidden.png")
+    result["hidden"] = {"drawn": view.shown is not None}
+    nerf.hide_viewport = False
+
+    # F12: on a thread of Blender's own, while the window lives on.
+    scene.render.resolution_x, scene.render.resolution_y, scene.render.resolution_percentage = 200, 120, 100
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    cameras = addon("capture.cameras")
+    camera = cameras.camera_from_blender(scene.camera, depsgraph, cameras.Frame.of_render(scene.render))
+    layers = addon("objects.layers").scene_layers(depsgraph)
+    scene.render.dither_intensity = 0.0
+    bpy.ops.render.render("INVOKE_DEFAULT")
+    yield from hands.wait_for(lambda: not rendering(), 120, "F12")
+    yield 0.5
+    settings = scene.render.image_settings
+    settings.file_format, settings.color_mode = "PNG", "RGB"
+    bpy.data.images["Render Result"].save_render(str(FOLDER / "f12.png"), scene=scene)
+    rgba = yield from core_picture(camera.to_dict(), layers)
+    np.save(FOLDER / "f12.npy", rgba)
+
+    # Esc ends one that would take long, and the core is free at once.
+    scene.render.resolution_x = scene.render.resolution_y = 4000
+    scene.nerf_engine.samples = 64
+    bpy.ops.render.render("INVOKE_DEFAULT")
+    yield from hands.wait_for(rendering, 20, "the long render to start")
+    yield 3.0
+    result["esc"] = {"running": rendering()}
+    for _ in range(10):
+        (FOLDER / "Escape.key").write_text(os.environ.get("DISPLAY", ""), encoding="utf-8")
+        yield 1.0
+        if not rendering():
+            break
+    result["esc"]["stopped"] = not rendering()
+    if result["esc"]["stopped"]:
+        yield from core_picture(camera.to_dict(), layers)
+        result["esc"]["core_free"] = True
+    result["core_pid"] = addon("jobs.core").running().pid
+    return result
+
+
+hands.perform(script(), FOLDER / "result.json")

@@ -1,0 +1,82 @@
+"""The render engine in a real window: the viewport's pixels are the core's, at the right place; F12; Esc."""
+
+import os
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.core.tiny_scene import write_dataset
+
+from .conftest import ROOT, perform
+
+pytestmark = pytest.mark.timeout(900)
+VIEWS = ("1-perspective", "2-orthographic", "3-camera")
+
+
+@pytest.fixture(scope="module")
+def engine_session(blender, installed, variables, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("engine")
+    data = write_dataset(folder / "data", train=16, size=40)
+    command = [variables["NERF_CORE_PYTHON"], "-m", "nerf_core", "train", str(data), "--run", str(folder / "run")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([*command, "--steps", "150", "--device", "cpu"], check=True, capture_output=True, env=environment)
+    return perform(blender, variables, folder, "engine_session.py", str(folder / "run"), simulate=False)
+
+
+def encoded(rgba):
+    """Premultiplied scene-linear over black, as the display shows it: (H, W, 3), 0 to 255."""
+    linear = np.clip(rgba[..., :3].astype(np.float64), 0.0, 1.0)
+    return 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def seen(session, name):
+    """The viewport's part of a screenshot, and the numbers that go with it."""
+    facts = session.result[name]
+    screen = np.asarray(Image.open(session.folder / f"{name}.png").convert("RGB"), dtype=np.float64)
+    width, height = facts["size"]
+    bottom = facts["screen"][1] - facts["low"]
+    return screen[bottom - height : bottom, facts["left"] : facts["left"] + width], facts
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_the_viewport_shows_the_core_s_pixels(engine_session, name):
+    picture, facts = seen(engine_session, name)
+    expected = encoded(np.load(engine_session.folder / f"{name}.npy"))
+    assert picture.shape == expected.shape
+    # Headers, tools and the sidebar lie over the edges.
+    inner = tuple(slice(int(0.2 * side), int(0.8 * side)) for side in picture.shape[:2])
+    difference = np.abs(picture[inner] - expected[inner]).max(axis=-1)
+    assert np.quantile(difference, 0.99) <= 2.0  # the camera's frame is a line across
+    assert (expected[inner].max(axis=-1) > 60).mean() > 0.02
+    # The ball's middle, which is the box's, is where Blender itself draws it.
+    rows, columns = np.nonzero(np.load(engine_session.folder / f"{name}.npy")[..., 3] > 0.5)
+    size = np.ptp(columns)
+    middle = np.array([columns.min() + columns.max() + 1, rows.min() + rows.max() + 1]) / 2
+    assert np.abs(middle - facts["center"]).max() < 0.06 * size
+
+
+def test_a_hidden_nerf_is_gone(engine_session):
+    assert not engine_session.result["hidden"]["drawn"]
+
+
+def test_f12_in_a_window_has_the_core_s_pixels(engine_session):
+    picture = np.asarray(Image.open(engine_session.folder / "f12.png").convert("RGB"), dtype=np.float64)
+    expected = encoded(np.load(engine_session.folder / "f12.npy"))
+    assert picture.shape == expected.shape == (120, 200, 3)
+    assert np.abs(picture - expected).max() <= 1.0
+    assert (expected.max(axis=-1) > 60).mean() > 0.02
+
+
+def test_esc_stops_a_render(engine_session):
+    if shutil.which("xdotool") is None:
+        pytest.skip("no xdotool to press Esc with")
+    assert engine_session.result["esc"] == {"running": True, "stopped": True, "core_free": True}
+
+
+def test_nothing_is_left_running(engine_session):
+    assert engine_session.exit_code == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(engine_session.result["core_pid"], 0)
