@@ -90,3 +90,9 @@ def use_nodes(material: bpy.types.Material) -> None:
     """Give a material its node tree; from 5.0 on every material has one, and asking for it warns."""
     if bpy.app.version < (5, 0, 0):
         material.use_nodes = True
+
+
+def declare_depth_write(info: Any) -> None:
+    """Say that a shader writes its fragments' depth; before that could be said it was simply done."""
+    if hasattr(info, "depth_write"):
+        info.depth_write("ANY")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import bpy
+import numpy as np
 
 from ..jobs import core, direct, training
 from ..jobs.calls import CoreError
@@ -60,9 +61,7 @@ class Picture:
 
     wanted: Wanted
     divisor: int
-    width: int
-    height: int
-    buffer: Any
+    pixels: drawing.Pixels | None
 
 
 class View:
@@ -88,7 +87,7 @@ class View:
         self._flight: Flight | None = None
         self._arrived: Picture | None = None
         self._done: tuple[Wanted, int] | None = None  # the newest picture that has arrived
-        self._texture: Any = None
+        self._textures: drawing.Textures | None = None
         self._stale = False  # trained on since
         self._refreshed = 0.0
         self._training = False  # what is shown is being trained
@@ -124,9 +123,10 @@ class View:
         else:
             self._forget()
         self._upload()
-        world = world_color(depsgraph.scene)
-        if self._texture is not None:
-            drawing.draw(self._texture, world)
+        if self._textures is not None:
+            # An orthographic camera stands in front of its view's own place, or behind.
+            begins = float(-np.array(view.view_matrix)[2] @ np.append(self.shown.wanted.camera.position, 1.0))
+            drawing.draw(self._textures, world_color(depsgraph.scene), view.window_matrix, begins)
         engine.update_stats("", self._trouble)
 
     # What the timer calls.
@@ -186,7 +186,7 @@ class View:
         _wake()
 
     def _forget(self) -> None:
-        self.wanted, self._texture, self.shown = None, None, None
+        self.wanted, self._textures, self.shown = None, None, None
         with self._lock:
             self._arrived = self._done = None
 
@@ -216,6 +216,7 @@ class View:
             "layers": wanted.layers,
             "camera": camera.to_dict(),
             "color": "linear",
+            "depth": "z",
             "clip": True,
             "tag": self._tag,
         }
@@ -241,10 +242,9 @@ class View:
         global _speed
         picture = None
         if answer.error is None:
-            rgba = answer.arrays["rgba"]
-            height, width = rgba.shape[:2]
-            picture = Picture(flight.wanted, flight.divisor, width, height, drawing.pixel_buffer(rgba))
-            _speed = _speed.after(width * height, float(answer.result.get("seconds") or 0.0))
+            pixels = drawing.Pixels.of(answer.arrays["rgba"], answer.arrays["depth"])
+            picture = Picture(flight.wanted, flight.divisor, pixels)
+            _speed = _speed.after(pixels.width * pixels.height, float(answer.result.get("seconds") or 0.0))
         with self._lock:
             if self._flight is flight:
                 self._flight = None
@@ -259,8 +259,8 @@ class View:
         with self._lock:
             picture, self._arrived = self._arrived, None
         if picture is not None:
-            self._texture = drawing.texture(picture.width, picture.height, picture.buffer)
-            self.shown = replace(picture, buffer=None)
+            self._textures = drawing.Textures.of(picture.pixels)
+            self.shown = replace(picture, pixels=None)
 
 
 def views() -> list[View]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import bpy
 import numpy as np
+from mathutils import Vector
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import hands
@@ -58,6 +59,23 @@ def projected(region):
     return [place.x, region.height - place.y]
 
 
+def empties(space, view, result):
+    """The viewport with an empty's axes inside the ball, and in front of it."""
+    for name in ("floor", "axis_x", "axis_y", "cursor", "text", "object_origins"):
+        setattr(space.overlay, f"show_{name}", False)
+    space.overlay.show_overlays = True
+    empty = bpy.data.objects.new("Axes", None)
+    empty.empty_display_size = 0.3
+    bpy.context.scene.collection.objects.link(empty)
+    toward = space.region_3d.view_rotation @ Vector((0.0, 0.0, 1.0))
+    for name, place in (("4-far", 50.0), ("5-inside", 0.0), ("6-in-front", 1.5)):
+        empty.location = toward * place  # from the ball's middle; the first one is behind the eye
+        yield 0.5
+        yield from look(name, view, result)
+    bpy.data.objects.remove(empty)
+    space.overlay.show_overlays = False
+
+
 def rendering():
     return bpy.app.is_job_running("RENDER")
 
@@ -90,9 +108,10 @@ def script():
     yield 0.5
     yield from look("3-camera", view, result)
     space.region_3d.view_perspective = "PERSP"
+    yield from empties(space, view, result)
     nerf.hide_viewport = True
     yield 1.0
-    yield from hands.screenshot(FOLDER / "4-hidden.png")
+    yield from hands.screenshot(FOLDER / "7-hidden.png")
     result["hidden"] = {"drawn": view.shown is not None}
     nerf.hide_viewport = False
 

@@ -58,6 +58,14 @@ def test_the_viewport_shows_the_core_s_pixels(engine_session, name):
     assert np.abs(middle - facts["center"]).max() < 0.06 * size
 
 
+def test_what_is_inside_the_nerf_is_hidden_by_it(engine_session):
+    without, inside, in_front = (seen(engine_session, name)[0] for name in ("4-far", "5-inside", "6-in-front"))
+    x, y = (int(at) for at in engine_session.result["4-far"]["center"])
+    middle = (slice(y - 60, y + 60), slice(x - 60, x + 60))  # of the ball
+    assert np.abs(inside[middle] - without[middle]).max() <= 2.0
+    assert (np.abs(in_front[middle] - without[middle]).max(axis=-1) > 20.0).sum() > 30
+
+
 def test_a_hidden_nerf_is_gone(engine_session):
     assert not engine_session.result["hidden"]["drawn"]
 
