@@ -12,10 +12,11 @@ from typing import Any
 import bpy
 import numpy as np
 
+from ..capture.cameras import Frame
 from ..jobs import core, direct
 from ..vendor.nerf_core.contract.errors import Cancelled, NerfError
 from .background import world_color
-from .shot import Shot, shot_of
+from .shot import shot_of
 
 PART_SECONDS = 0.6  # of the core's work: what a person sees appear at once
 FIRST_PIXELS = 16384
@@ -64,9 +65,12 @@ def _render(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph) -> N
     item = engine.camera_override or scene.camera
     shot = shot_of(item.original if item else None, depsgraph, engine.frame_set, asked)
     world = world_color(scene)
-    process = core.start()
     for name, channels, letters, _kind in passes:
         engine.add_pass(name, channels, letters, layer=layer.name)
+    if shot is None:
+        _write_nothing(engine, depsgraph, world)
+        return
+    process = core.start()
     tag = f"render-{next(_numbers)}"
     width, height = shot.camera.width, shot.camera.height
     noisy = shot.params["samples"] > 1
@@ -78,7 +82,7 @@ def _render(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph) -> N
         count = min(count, height - top)
         asked_at = time.monotonic()
         _result, arrays = direct.ask(process, "render", shot.rows(top, count), tag, engine.test_break)
-        _write(engine, layer.name, shot, top, arrays, world)
+        _write(engine, layer.name, shot.camera.height - top - count, arrays, world)
         top += count
         _tell(engine, top / height, time.monotonic() - began)
         if not noisy:
@@ -92,17 +96,28 @@ def _tell(engine: bpy.types.RenderEngine, done: float, seconds: float) -> None:
     engine.update_stats("", f"{done:.0%}, {left:.0f} s left")
 
 
+def _write_nothing(
+    engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph, world: tuple[float, float, float] | None
+) -> None:
+    """The picture of a view layer and frame in which every NeRF is hidden: what is behind them."""
+    scene, layer = depsgraph.scene, depsgraph.view_layer
+    engine.report({"WARNING"}, f"No NeRF is shown in the view layer '{layer.name}' at frame {scene.frame_current}")
+    frame = Frame.of_render(scene.render, with_border=scene.render.use_border)
+    width, height = frame.crop[2:] if frame.crop else (frame.width, frame.height)
+    nothing = np.zeros((height, width, 4), dtype=np.float32)
+    _write(engine, layer.name, 0, {"rgba": nothing, "depth": nothing[..., 0], "normal": nothing[..., :3]}, world)
+
+
 def _write(
     engine: bpy.types.RenderEngine,
     layer: str,
-    shot: Shot,
-    top: int,
+    bottom: int,
     arrays: dict[str, Any],
     world: tuple[float, float, float] | None,
 ) -> None:
     """Hand rows to Blender, which counts them from the bottom."""
     height, width = arrays["rgba"].shape[:2]
-    result = engine.begin_result(0, shot.camera.height - top - height, width, height, layer=layer)
+    result = engine.begin_result(0, bottom, width, height, layer=layer)
     for found in result.layers[0].passes:
         pixels = _pass_pixels(found.name, arrays, world)
         if pixels is not None:

@@ -13,9 +13,7 @@ from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
 from .lens import lens_of
 
-NO_NERF = (
-    "The scene has no NeRF that is shown in renders: press Add NeRF to Scene in the sidebar's tab NeRF, or unhide one."
-)
+NO_NERF = "The scene has no NeRF to render: press Add NeRF to Scene in the sidebar's tab NeRF."
 SEEDS = 65536  # a frame's, one for each row
 
 # Sets frame and sub-frame (0 to 1) and evaluates the scene anew.
@@ -57,8 +55,8 @@ def part_of(camera: Camera, top: int, count: int) -> Camera:
 
 def shot_of(
     item: bpy.types.Object | None, depsgraph: bpy.types.Depsgraph, set_frame: SetFrame, passes: list[str]
-) -> Shot:
-    """What to ask for, for the scene as it is evaluated.
+) -> Shot | None:
+    """What to ask for, for the scene as it is evaluated; None when its NeRFs are all hidden here and now.
 
     Parameters
     ----------
@@ -73,7 +71,7 @@ def shot_of(
     Raises
     ------
     NerfError
-        When there is no camera or NeRF, or a NeRF's run is not found.
+        When the scene has no camera or no NeRF at all, or a NeRF's run is not found.
     """
     if item is None:
         raise NerfError("The scene has no camera: add one, and make it the scene's camera.")
@@ -82,9 +80,11 @@ def shot_of(
     frame = Frame.of_render(scene.render, with_border=scene.render.use_border)
     camera, layers = _look(item, depsgraph, frame)
     if not layers:
-        raise NerfError(NO_NERF)
+        if not has_nerf(scene.original):
+            raise NerfError(NO_NERF)
+        return None  # another view layer, or another frame, shows one
     lens = lens_of(item, depsgraph)
-    shutter, layers_shutter = _over_time(item, depsgraph, frame, set_frame)
+    shutter, layers_shutter = _over_time(item, depsgraph, frame, set_frame, layers)
     blurred = lens is not None or bool(shutter)
     params: dict[str, Any] = {
         "layers": layers,
@@ -102,6 +102,25 @@ def shot_of(
     return Shot(camera, shutter, params)
 
 
+def has_nerf(scene: bpy.types.Scene) -> bool:
+    """Whether a scene has a NeRF object, hidden or not: its own, instanced, or of its background set."""
+    seen: set[bpy.types.ID] = set()
+    waiting: list[bpy.types.ID] = [scene]
+    while waiting:
+        owner = waiting.pop()
+        if owner in seen:
+            continue
+        seen.add(owner)
+        for item in owner.objects if isinstance(owner, bpy.types.Scene) else owner.all_objects:
+            if item.nerf.is_nerf:
+                return True
+            if item.instance_collection is not None:
+                waiting.append(item.instance_collection)
+        if isinstance(owner, bpy.types.Scene) and owner.background_set is not None:
+            waiting.append(owner.background_set)
+    return False
+
+
 def shutter_times(render: bpy.types.RenderSettings, now: float, steps: int) -> list[float]:
     """The moments of the shutter time, in frames."""
     begin = {"START": 0.0, "CENTER": -0.5, "END": -1.0}[render.motion_blur_position]
@@ -113,7 +132,11 @@ def _look(item: bpy.types.Object, depsgraph: bpy.types.Depsgraph, frame: Frame) 
 
 
 def _over_time(
-    item: bpy.types.Object, depsgraph: bpy.types.Depsgraph, frame: Frame, set_frame: SetFrame
+    item: bpy.types.Object,
+    depsgraph: bpy.types.Depsgraph,
+    frame: Frame,
+    set_frame: SetFrame,
+    now: list[dict[str, Any]],
 ) -> tuple[list[Camera], list[list[dict[str, Any]]]]:
     """Cameras and layers at the moments of the shutter time; empty where nothing moves."""
     scene = depsgraph.scene
@@ -130,7 +153,7 @@ def _over_time(
     cameras, layers = [camera for camera, _ in looks], [found for _, found in looks]
     if any([each["run"] for each in found] != [each["run"] for each in layers[0]] for found in layers):
         # One that appears within the shutter time has no place in the moments before.
-        layers = [layers[len(layers) // 2]] * len(layers)
+        layers = [layers[len(layers) // 2] or now] * len(layers)
     dicts = [camera.to_dict() for camera in cameras]
     if all(each == dicts[0] for each in dicts) and all(found == layers[0] for found in layers):
         return [], []

@@ -25,12 +25,13 @@ from ..vendor.nerf_core.contract.messages import Message
 from . import drawing, refining
 from .background import world_color
 from .refining import Speed
-from .shot import NO_NERF
 from .view_camera import view_camera
 
 WAITING_INTERVAL = 0.008  # between two looks at whether a picture has arrived
 TRAINING_INTERVAL = 0.3  # between two looks at whether a training has ended
 REFRESH_SECONDS = 2.0  # between two pictures of a training, at least
+
+NO_NERF = "No NeRF is shown in this view: press Add NeRF to Scene in the sidebar's tab NeRF, or unhide one."
 
 _numbers = itertools.count(1)
 _views: "weakref.WeakSet[View]" = weakref.WeakSet()
@@ -82,7 +83,8 @@ class View:
         self._tag = f"view-{next(_numbers)}"
         self._lock = threading.Lock()
         self._layers: list[dict[str, Any]] | None = None
-        self._trouble = ""
+        self._trouble = ""  # of the scene
+        self._failure = ""  # of the last picture that was asked for
         self.wanted: Wanted | None = None
         self._flight: Flight | None = None
         self._arrived: Picture | None = None
@@ -108,7 +110,7 @@ class View:
         """Read the NeRFs of the scene anew."""
         try:
             self._layers = scene_layers(depsgraph, viewport=True)
-            self._trouble = "" if self._layers else NO_NERF.replace("in renders", "in this view")
+            self._trouble = "" if self._layers else NO_NERF
         except NerfError as error:
             self._layers, self._trouble = [], str(error)
 
@@ -118,8 +120,7 @@ class View:
             self.scene_changed(depsgraph)
         region, view = context.region, context.region_data
         if self._layers:
-            camera = view_camera(region.width, region.height, view.window_matrix, view.view_matrix)
-            self._want(camera)
+            self._want(view_camera(region.width, region.height, view.window_matrix, view.view_matrix))
         else:
             self._forget()
         self._upload()
@@ -127,7 +128,7 @@ class View:
             # An orthographic camera stands in front of its view's own place, or behind.
             begins = float(-np.array(view.view_matrix)[2] @ np.append(self.shown.wanted.camera.position, 1.0))
             drawing.draw(self._textures, world_color(depsgraph.scene), view.window_matrix, begins)
-        engine.update_stats("", self._trouble)
+        engine.update_stats("", self._trouble or self._failure)
 
     # What the timer calls.
 
@@ -186,7 +187,7 @@ class View:
         _wake()
 
     def _forget(self) -> None:
-        self.wanted, self._textures, self.shown = None, None, None
+        self.wanted, self._textures, self.shown, self._failure = None, None, None, ""
         with self._lock:
             self._arrived = self._done = None
 
@@ -235,7 +236,7 @@ class View:
             with self._lock:
                 self._flight = None
                 self._done = (wanted, 1)  # not again until something changes
-            self._trouble = str(error)
+            self._failure = str(error)
 
     def _deliver(self, flight: Flight, answer: direct.Answer) -> None:
         """On the reading thread."""
@@ -250,10 +251,10 @@ class View:
                 self._flight = None
             if picture is not None:
                 self._arrived, self._done = picture, (flight.wanted, flight.divisor)
-                self._trouble = ""
+                self._failure = ""
             elif not answer.error.cancelled:
                 self._done = (flight.wanted, 1)
-                self._trouble = str(answer.error)
+                self._failure = str(answer.error)
 
     def _upload(self) -> None:
         with self._lock:

@@ -215,6 +215,44 @@ def test_an_animation_of_a_moved_nerf(core_modules, scene, nerf, tmp_path):
         agree(f"frame {frame}", picture["rgba"], core_modules.expected()["rgba"])
 
 
+def test_layers_and_frames_without_a_nerf_are_empty(core_modules, scene, nerf, run, tmp_path):
+    """A view layer without it, and frames in which it is scaled to nothing or hidden, show the world alone."""
+    shown = bpy.data.collections.new("Shown")
+    scene.collection.children.link(shown)
+    scene.collection.objects.unlink(nerf)
+    shown.objects.link(nerf)
+    first, second = scene.view_layers[0], scene.view_layers.new("Other")
+    first.name = "First"
+    second.layer_collection.children[shown.name].exclude = True
+    second.use_pass_z = True
+    path = tmp_path / "layers.exr"
+    multilayer(scene, path)
+    assert bpy.ops.render.render(write_still=True) == {"FINISHED"}
+    with pytest.importorskip("OpenEXR").File(str(path), separate_channels=True) as file:
+        channels = {name: np.array(each.pixels) for part in file.parts for name, each in part.channels.items()}
+    expected = core_modules.expected()["rgba"]
+    np.testing.assert_allclose(channels["First.Combined.A"], expected[..., 3], atol=TOLERANCE)
+    assert (channels["Other.Combined.A"] == 0.0).all() and (channels["Other.Depth.Z"] == 1e10).all()
+
+    scene.view_layers.remove(second)
+    scene.render.film_transparent = False
+    scene.world.node_tree.nodes["Background"].inputs["Color"].default_value = (0.2, 0.4, 0.1, 1.0)
+    for frame, size in ((1, 1.0), (2, 0.0)):
+        nerf.scale = [size] * 3
+        nerf.keyframe_insert("scale", frame=frame)
+    scene.frame_start, scene.frame_end = 1, 2
+    multilayer(scene, tmp_path / "f_")
+    assert bpy.ops.render.render(animation=True) == {"FINISHED"}
+    seen = [passes_of(tmp_path / f"f_{frame:04d}.exr")["rgba"] for frame in (1, 2)]
+    assert np.ptp(seen[0][..., 0]) > 0.3
+    np.testing.assert_allclose(seen[1], np.broadcast_to(np.float32([0.2, 0.4, 0.1, 1.0]), seen[1].shape), atol=1e-5)
+    # It appears within the shutter time, whose middle shows nothing yet.
+    scene.frame_set(1)
+    scene.render.use_motion_blur, scene.render.motion_blur_position, scene.render.motion_blur_shutter = True, "START", 2
+    scene.nerf_engine.blur_samples = 1
+    assert np.ptp(rendered(scene, tmp_path)["rgba"][..., 0]) > 0.3
+
+
 def blur_scene(scene, nerf):
     """A small picture, which is asked for in one piece, of a NeRF that moves by a Python driver."""
     scene.render.resolution_x, scene.render.resolution_y = 24, 16
@@ -261,10 +299,10 @@ def test_motion_blur_and_depth_of_field(core_modules, scene, nerf, tmp_path):
 
 
 def test_what_is_missing_is_told(scene, nerf, run):
-    nerf.hide_render = True
+    scene.collection.objects.unlink(nerf)
     with pytest.raises(RuntimeError, match="no NeRF"):
         bpy.ops.render.render()
-    nerf.hide_render = False
+    scene.collection.objects.link(nerf)
     scene.camera.data.type = "PANO"
     if hasattr(scene.camera.data, "panorama_type"):
         scene.camera.data.panorama_type = "MIRRORBALL"
