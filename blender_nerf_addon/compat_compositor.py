@@ -13,6 +13,14 @@ def tree_of(scene: bpy.types.Scene) -> NodeTree | None:
     return scene.node_tree if scene.use_nodes else None
 
 
+def own_tree(scene: bpy.types.Scene) -> NodeTree | None:
+    """The same, changed for this scene alone: from 5.0 on copied scenes share a tree, and this one gets a copy."""
+    tree = tree_of(scene)
+    if tree is not None and hasattr(scene, "compositing_node_group") and tree.users - tree.use_fake_user > 1:
+        tree = scene.compositing_node_group = tree.copy()
+    return tree
+
+
 def make_tree(scene: bpy.types.Scene, name: str) -> NodeTree:
     """Give a scene an empty compositing tree with an output, or switch on the one that it has."""
     if hasattr(scene, "compositing_node_group"):

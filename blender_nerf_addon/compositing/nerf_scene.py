@@ -57,8 +57,6 @@ def follow(made: bpy.types.Scene, scene: bpy.types.Scene) -> None:
     """Give it the person's scene's camera, times and size."""
     _copy(made, scene, _SCENE)
     _copy(made.render, scene.render, _RENDER)
-    if made.background_set != scene:
-        made.background_set = scene
 
 
 def renew_markers(made: bpy.types.Scene, scene: bpy.types.Scene) -> None:

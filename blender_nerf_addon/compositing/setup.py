@@ -14,7 +14,14 @@ from .merge import KIND, merge_group
 def is_set_up(scene: bpy.types.Scene) -> bool:
     """Whether the scene's renders are merged with its NeRFs."""
     tree = compat.tree_of(scene)
-    return tree is not None and _merge_node(tree) is not None and scene.nerf.compositing.scene is not None
+    return tree is not None and _merge_node(tree) is not None and nerf_scene_of(scene) is not None
+
+
+def nerf_scene_of(scene: bpy.types.Scene) -> bpy.types.Scene | None:
+    """The scene that a scene's NeRFs are rendered in; a copy of the scene still names the original's, and has none."""
+    made = scene.nerf.compositing.scene
+    own = made is not None and made != scene and made.get(KIND_KEY) == KIND and made.background_set == scene
+    return made if own else None
 
 
 def set_up(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> None:
@@ -42,7 +49,7 @@ def set_up(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> None:
         return
     take_away(scene)  # what is left of one that somebody has taken apart
     settings.made_tree = compat.tree_of(scene) is None
-    tree = compat.tree_of(scene) or compat.make_tree(scene, f"{scene.name} Compositing")
+    tree = compat.own_tree(scene) or compat.make_tree(scene, f"{scene.name} Compositing")
     layer = _layer_shown(tree, scene) or layer
     settings.was_opaque = not scene.render.film_transparent
     scene.render.film_transparent = True  # an edge must know how much of its pixel is covered
@@ -60,14 +67,15 @@ def take_away(scene: bpy.types.Scene) -> None:
     """Undo :func:`set_up`: the nodes, the NeRF's scene, and the render settings that it changed."""
     settings = scene.nerf.compositing
     tree = compat.tree_of(scene)
-    if tree is not None:
+    if tree is not None and any(node.get(KIND_KEY) == KIND for node in tree.nodes):
+        tree = compat.own_tree(scene)
         _remove(tree)
         if settings.made_tree and _is_bare(tree):
             compat.drop_tree(scene)
     if settings.scene is None:
         return
-    made, settings.scene = settings.scene, None
-    if made.get(KIND_KEY) == KIND and made != scene:
+    made, settings.scene = nerf_scene_of(scene), None
+    if made is not None:
         bpy.data.scenes.remove(made)
     if settings.was_opaque:
         scene.render.film_transparent = False
@@ -173,8 +181,8 @@ def _layer_shown(tree: bpy.types.NodeTree, scene: bpy.types.Scene) -> bpy.types.
 def _keep_up(_scene: bpy.types.Scene, _depsgraph: bpy.types.Depsgraph = None) -> None:
     """The NeRF's scene takes over whatever camera, size and times its scene gets."""
     for scene in bpy.data.scenes:
-        made = scene.nerf.compositing.scene
-        if made is not None and made != scene and made.get(KIND_KEY) == KIND:
+        made = nerf_scene_of(scene)
+        if made is not None:
             nerf_scene.follow(made, scene)
 
 

@@ -2,6 +2,8 @@
 
 import bpy
 
+from .. import compat
+
 
 def world_color(scene: bpy.types.Scene) -> tuple[float, float, float] | None:
     """The world's colour, scene-linear; None where the film is transparent.
@@ -14,7 +16,7 @@ def world_color(scene: bpy.types.Scene) -> tuple[float, float, float] | None:
     world = scene.world
     if world is None:
         return (0.0, 0.0, 0.0)
-    if world.use_nodes and world.node_tree is not None:
+    if compat.uses_nodes(world) and world.node_tree is not None:
         output = world.node_tree.get_output_node("ALL")
         links = output.inputs["Surface"].links if output is not None else ()
         if not links:

@@ -181,6 +181,27 @@ def test_without_nodes_nothing_is_left_after_removal(scene, addon_module):
     assert compat.tree_of(scene) is None and len(bpy.data.scenes) == 1 and not bpy.data.node_groups
 
 
+def test_a_copied_scene_gets_a_nerf_scene_of_its_own_and_leaves_the_original_s(scene, tmp_path):
+    bpy.ops.nerf.set_up_compositing()
+    made = scene.nerf.compositing.scene
+    bpy.ops.scene.new(type="LINK_COPY")
+    copy = bpy.context.window.scene if bpy.context.window else next(
+        each for each in bpy.data.scenes if each not in (scene, made)
+    )  # fmt: skip
+    copy.render.resolution_x = 32
+    with bpy.context.temp_override(scene=copy, view_layer=copy.view_layers[0]):
+        bpy.context.view_layer.update()
+        assert made.background_set == scene and made.render.resolution_x == 48  # follows its own scene alone
+        assert bpy.ops.nerf.set_up_compositing() == {"FINISHED"}
+    other = copy.nerf.compositing.scene
+    assert other not in (None, made) and other.background_set == copy and scene.nerf.compositing.scene == made
+    assert rendered(copy, tmp_path).shape == (48, 32, 4)
+    with bpy.context.temp_override(scene=copy, view_layer=copy.view_layers[0]):
+        assert bpy.ops.nerf.remove_compositing() == {"FINISHED"}
+    assert made.name in bpy.data.scenes and scene.nerf.compositing.scene == made
+    assert rendered(scene, tmp_path)[24, 24, 3] > 0.9  # still merged
+
+
 def test_camera_animation_and_new_cameras_are_followed(scene, tmp_path):
     nerf = next(item for item in scene.objects if item.nerf.is_nerf)
     bpy.ops.nerf.set_up_compositing()
