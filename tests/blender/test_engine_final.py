@@ -80,6 +80,7 @@ def multilayer(scene, path):
     settings = scene.render.image_settings
     if hasattr(settings, "media_type"):
         settings.media_type = "MULTI_LAYER_IMAGE"
+        settings.use_exr_interleave = True  # in several parts 5.0.1 writes no picture with a pixel aspect
     settings.file_format, settings.color_depth = "OPEN_EXR_MULTILAYER", "32"
     scene.render.filepath = str(path)
 
