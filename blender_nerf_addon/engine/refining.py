@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from ..vendor.nerf_core.contract.camera import Camera
 
 DIVISORS = (1, 2, 4, 8, 16, 32)
-FIRST_SECONDS = 0.05  # what the first picture of a moved view may take, about
+FIRST_SECONDS = 0.03  # what the first picture of a moved view may take, about
 STEP_SECONDS = 0.25  # a finer picture that takes no longer is worth skipping those between
 TRAINING_SECONDS = 0.4  # the finest picture while the core trains: training must get on
 SMALLEST_SIDE = 8  # pixels
@@ -62,6 +62,14 @@ def next_divisor(camera: Camera, speed: Speed, shown: int, training: bool = Fals
         if speed.seconds(camera, divisor) <= STEP_SECONDS:
             return divisor
     return finer[-1]
+
+
+def refreshed_divisor(camera: Camera, speed: Speed, shown: int, training: bool) -> int:
+    """What to divide by when what is shown has changed in itself: as fine as it is, but where training would suffer."""
+    found = next_divisor(camera, speed, 2 * shown, training)
+    if found is None:
+        found = next_divisor(camera, speed, 2 * DIVISORS[-1], training)
+    return found or first_divisor(camera, speed)
 
 
 def smaller(camera: Camera, divisor: int) -> Camera:

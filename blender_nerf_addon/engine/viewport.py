@@ -201,8 +201,7 @@ class View:
         if done is None or done[0] is not wanted:
             return refining.first_divisor(wanted.camera, _speed)
         if self._stale:
-            first = refining.first_divisor(wanted.camera, _speed)
-            return refining.next_divisor(wanted.camera, _speed, first + 1, self._training) or first
+            return refining.refreshed_divisor(wanted.camera, _speed, done[1], self._training)
         return refining.next_divisor(wanted.camera, _speed, done[1], self._training)
 
     def _ask_next(self) -> None:
