@@ -108,12 +108,8 @@ class CoreProcess:
         atexit.register(self._at_exit)
         self._reader = self._thread(self._read, self._popen.stdout)
         self._thread(self._write, self._popen.stdin)
-        self.request(
-            "hello",
-            {"protocol": messages.PROTOCOL_VERSION, "client": "blender"},
-            on_result=self._greeted,
-            on_error=self._refused,
-        )
+        hello = {"protocol": messages.PROTOCOL_VERSION, "client": "blender"}
+        self.request("hello", hello, on_result=self._greeted, on_error=self._refused)
 
     @property
     def pid(self) -> int:
@@ -161,12 +157,10 @@ class CoreProcess:
         CoreError
             When the process has ended or is being stopped.
         """
-        if not self.alive:
-            raise CoreError(self.end_sentence or "The NeRF core is being stopped.", ENDED)
         call = Call(method, dict(params or {}), on_result, on_error, on_progress)
-        ident = next(self._ids)
+        ident, data = self._encoded(method, call.params)
         self._calls[ident] = call
-        self._outbox.put(messages.encode(messages.request(ident, method, **call.params)))
+        self._outbox.put(data)
         return call
 
     def request_direct(self, method: str, params: Mapping[str, Any], deliver: Deliver) -> None:
@@ -174,11 +168,16 @@ class CoreProcess:
 
         It must be quick and touch nothing of Blender.
         """
+        ident, data = self._encoded(method, params)
+        self._direct.add(ident, method, deliver)
+        self._outbox.put(data)
+
+    def _encoded(self, method: str, params: Mapping[str, Any]) -> tuple[int, bytes]:
+        """A request's number and bytes; a NerfError where nobody would answer it, or it is more than a message."""
         if not self.alive:
             raise CoreError(self.end_sentence or "The NeRF core is being stopped.", ENDED)
         ident = next(self._ids)
-        self._direct.add(ident, method, deliver)
-        self._outbox.put(messages.encode(messages.request(ident, method, **params)))
+        return ident, messages.encode(messages.request(ident, method, **params))
 
     def drain(self, seconds: float = 0.02, limit: int = 64) -> int:
         """Handle what has arrived, on the main thread; at most `limit` messages and about `seconds`.

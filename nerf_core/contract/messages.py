@@ -15,7 +15,7 @@ import numpy as np
 
 from .errors import ProtocolError
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2  # 1: before layers, meshes, volumes, videos and data sets could be asked for
 DTYPES = ("<f4", "<f8", "<f2", "|u1", "<u2", "<u4", "<i4", "<i8", "|b1")
 MAX_LINE = 64 * 1024 * 1024
 MAX_ARRAY_BYTES = 2 * 1024**3
@@ -74,7 +74,14 @@ class Message:
 
 
 def encode(message: Message) -> bytes:
-    """The bytes of one message, line and arrays."""
+    """The bytes of one message, line and arrays.
+
+    Raises
+    ------
+    ProtocolError
+        When it is more than :func:`read_message` takes, or holds an array of a kind that is not carried. The stream
+        is as it was.
+    """
     body: dict[str, Any] = {"jsonrpc": "2.0"}
     if message.id is not None:
         body["id"] = message.id
@@ -86,6 +93,9 @@ def encode(message: Message) -> bytes:
     else:
         body["result"] = message.result
     chunks = []
+    size = sum(np.asarray(array).nbytes for array in message.arrays.values())
+    if size > MAX_ARRAY_BYTES:
+        raise ProtocolError(_too_much(size, MAX_ARRAY_BYTES))
     if message.arrays:
         described = []
         for name, array in message.arrays.items():
@@ -98,7 +108,17 @@ def encode(message: Message) -> bytes:
         body["arrays"] = described
     line = json.dumps(_plain(body), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # A path may hold bytes that are no text (lone surrogates in Python); json.loads takes them back the same way.
-    return b"".join([line.encode("utf-8", "surrogatepass"), b"\n", *chunks])
+    text = line.encode("utf-8", "surrogatepass") + b"\n"
+    if len(text) > MAX_LINE:
+        raise ProtocolError(_too_much(len(text), MAX_LINE))
+    return b"".join([text, *chunks])
+
+
+def _too_much(size: int, most: int) -> str:
+    return (
+        f"That is too much to be sent between Blender and the core at once: {size / 1e6:,.0f} MB, and {most / 1e6:,.0f} "
+        "MB are the most; ask for less."
+    )
 
 
 def write_message(stream: BinaryIO, message: Message) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..contract.errors import Cancelled, NerfError, error_sentence
+from ..contract.errors import Cancelled, NerfError, ProtocolError, error_sentence
 from ..contract.messages import (
     CANCELLED,
     INTERNAL_ERROR,
@@ -47,6 +47,7 @@ from .training_events import WorkerEvents
 NAP_SECONDS = 0.5
 DROPPABLE = ("progress", "preview", "video.frame")  # notifications that a slow reader may miss
 OUT_OF_MEMORY = "The core ran out of memory; close other programs, or use smaller images, pictures or settings."
+LACKING = "The core's Python lacks the package '{}'; set the core up again in the add-on's preferences."
 
 
 class Session:
@@ -134,6 +135,10 @@ class Session:
             trace = traceback.format_exc()
             reply = failure(message.id, USER_ERROR, error_sentence(error), trace)
             print(trace, flush=True)
+        except ModuleNotFoundError as error:  # a Python that was set up before this version needed the package
+            trace = traceback.format_exc()
+            reply = failure(message.id, USER_ERROR, LACKING.format(error.name), trace)
+            print(trace, flush=True)
         except Exception as error:  # a bug of ours must not end the session
             trace = traceback.format_exc()
             if _is_out_of_memory(error):
@@ -142,7 +147,10 @@ class Session:
                 reply = failure(message.id, INTERNAL_ERROR, f"{type(error).__name__}: {error}", trace)
             print(trace, flush=True)
         if message.id is not None:
-            self.channel.send(reply)
+            try:
+                self.channel.send(reply)
+            except ProtocolError as error:  # more than a message holds
+                self.channel.send(failure(message.id, USER_ERROR, str(error)))
         return True
 
     def find(self, run: str) -> LoadedRun:

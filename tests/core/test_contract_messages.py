@@ -62,6 +62,19 @@ def test_a_path_that_is_no_text_survives():
     assert read(encode(request(1, "status", run=name))).params["run"] == name
 
 
+def test_what_no_reader_takes_is_not_written(monkeypatch):
+    stream = io.BytesIO()
+    monkeypatch.setattr("nerf_core.contract.messages.MAX_LINE", 200)
+    monkeypatch.setattr("nerf_core.contract.messages.MAX_ARRAY_BYTES", 100)
+    half = np.zeros(12, "<f4")
+    for message in (request(1, "video", frames=["x" * 200]), response(1, {}, {"a": half, "b": half, "c": half})):
+        with pytest.raises(ProtocolError, match="too much to be sent.*ask for less"):
+            write_message(stream, message)
+    assert stream.getvalue() == b""
+    write_message(stream, response(1, {}, {"a": half, "b": half}))
+    assert len(read(stream.getvalue()).arrays) == 2
+
+
 def test_objects_are_not_carried():
     with pytest.raises(ProtocolError, match="dtype object"):
         encode(notification("a", {"x": np.array([{}])}))

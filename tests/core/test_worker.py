@@ -291,6 +291,10 @@ def test_a_bug_of_ours_comes_with_its_traceback_and_the_session_goes_on(start, d
             "from nerf_core.methods.classic import ClassicMethod\n"
             "def broken(self, *rays): raise ZeroDivisionError('oh')\n"
             "def hungry(*all): raise MemoryError\n"
+            "def poor(*all): import a_package_that_is_not_there\n"
+            "def wordy(*all): return {'text': 'x' * (1 << 27)}, {}\n"
+            "import nerf_core.worker.geometry, nerf_core.worker.datasets\n"
+            "nerf_core.worker.geometry.mesh = poor\nnerf_core.worker.datasets.describe = wordy\n"
             "import nerf_core.export.points\n"
             "ClassicMethod.trace_rays = broken\nnerf_core.export.points.extract_points = hungry"
         )
@@ -302,6 +306,10 @@ def test_a_bug_of_ours_comes_with_its_traceback_and_the_session_goes_on(start, d
     assert "in broken" in error.data and "ZeroDivisionError" in client.log_text()
     error = fails(client, "points", run=str(run), count=5, threshold=None)
     assert error.code == USER_ERROR and "out of memory" in str(error)
+    error = fails(client, "mesh", run=str(run), resolution=20)
+    assert error.code == USER_ERROR and "lacks the package 'a_package_that_is_not_there'; set the core up" in str(error)
+    error = fails(client, "dataset", data=str(data))
+    assert error.code == USER_ERROR and "too much to be sent" in str(error)
     assert client.call("render", run=str(run), camera=CAMERA).result["width"] == 20
 
 
