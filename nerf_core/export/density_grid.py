@@ -1,15 +1,18 @@
 """The density of a run on a regular grid over its box: what meshes and volumes are made of."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..contract.errors import Cancelled, NerfError
+from ..data.memory import free_memory
 from ..methods.base import Method
 
 MIN_RESOLUTION, MAX_RESOLUTION = 8, 1024
 POINTS_AT_ONCE = 1 << 18  # what a cancelled request has to wait for: a fifth of a second on two CPU cores
+COPIES = 5  # of a whole volume that are there at once while it is written or sent
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,17 @@ def density_volume(
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> tuple[Grid, np.ndarray]:
-    """The whole density: its grid, and an (X, Y, Z) float32 array per world unit; see :func:`density_slabs`."""
+    """The whole density: its grid, and an (X, Y, Z) float32 array per world unit; see :func:`density_slabs`.
+
+    Raises `NerfError` before the work when the array and what is made of it (`COPIES`) do not fit into the memory.
+    """
     grid = Grid.over(bounds, resolution)
+    needed, free = COPIES * 4 * math.prod(grid.shape), free_memory()
+    if free is not None and needed > free:
+        raise NerfError(
+            f"A volume of {'x'.join(map(str, grid.shape))} voxels needs {needed / 1e9:.1f} GB of memory and "
+            f"{free / 1e9:.1f} GB are free; choose a lower resolution."
+        )
     density = np.empty(grid.shape, np.float32)
     filled = 0
     for slab in density_slabs(method, grid, progress, should_stop):

@@ -17,6 +17,7 @@ from .density_grid import POINTS_AT_ONCE, Grid, density_slabs
 from .points import choose_threshold, random_rays
 
 MAX_FACES = 20_000_000
+"""Of a mesh that may be asked for, and of one that is made before it is decimated: some 2 GB while it is worked on."""
 ISLAND_SHARE = 0.02
 """Pieces with less than this share of the largest piece's area are islands."""
 EMPTY = 1 / 30
@@ -203,7 +204,7 @@ def _surface(slabs, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     level = 0.0
     vertices: list[np.ndarray] = []
     faces: list[np.ndarray] = []
-    total, plane, seam, seam_index = 0, -1, np.empty(0, np.int64), np.empty(0, np.int64)
+    total, count, plane, seam, seam_index = 0, 0, -1, np.empty(0, np.int64), np.empty(0, np.int64)
     before: np.ndarray | None = None
     for slab in _ringed(slabs):
         # Density is the exponential of what the network gives: its logarithm is straighter between two voxels.
@@ -233,6 +234,11 @@ def _surface(slabs, threshold: float) -> tuple[np.ndarray, np.ndarray]:
         # The ring's first voxel is -1 on every axis.
         vertices.append(local[new].astype(np.float64) + (first, -1.0, -1.0))
         faces.append(index[triangles])
+        count += len(triangles)
+        if count > MAX_FACES:
+            raise NerfError(
+                f"The surface has more than {MAX_FACES} triangles; choose a lower resolution, or another threshold."
+            )
     if not vertices:
         return np.empty((0, 3)), np.empty((0, 3), np.int64)
     return np.concatenate(vertices), np.concatenate(faces)

@@ -67,7 +67,7 @@ def write_npz(path: str | Path, density: np.ndarray, origin: np.ndarray, spacing
 
 def _fill(path: Path, density: np.ndarray, origin: np.ndarray, spacing: float, name: str) -> None:
     top, lower, leaves = _tree(density)
-    grid = struct.pack("<I", _ZIP)
+    grid = bytearray(struct.pack("<I", _ZIP))  # which grows in place
     shown = [int(n) - 1 for n in density.shape]
     grid += _metadata(
         [

@@ -115,6 +115,15 @@ def test_what_cannot_be_done_is_said():
         extract(Ball(), should_stop=lambda: True)
 
 
+def test_what_does_not_fit_into_the_memory_is_not_begun(monkeypatch):
+    monkeypatch.setattr(mesh, "MAX_FACES", 1000)
+    with pytest.raises(NerfError, match="more than 1000 triangles; choose a lower resolution"):
+        extract(Ball())
+    monkeypatch.setattr(density_grid, "free_memory", lambda: 1_000_000_000)
+    with pytest.raises(NerfError, match="1024x854x768 voxels needs 13.4 GB of memory and 1.0 GB are free"):
+        density_volume(Ball(), BOUNDS, 1024)
+
+
 def test_a_grid_is_as_fine_as_asked_and_centred_on_the_box():
     grid = Grid.over(BOUNDS, 24)
     assert grid.spacing == pytest.approx(0.1) and grid.shape == (24, 20, 18)
