@@ -17,13 +17,12 @@ import numpy as np
 
 from .camera import Camera
 from .errors import DataError, NerfError
-from .files import write_json
+from .files import MARK, write_json
 from .frames import FrameSpec, check_model, load_json, pose
 from .transforms import TOOLKIT_KEY, DatasetFacts, FrameRecord, dataset_document
 
 MOST_CAMERAS = 100_000
 DEFAULT_FPS = 24.0
-MARK = "made by NeRF Toolkit"  # by which the writer knows its own files again
 Format = Literal["nerfstudio", "transforms"]
 FORMATS = ("nerfstudio", "transforms")
 _PANORAMAS = ("equirectangular",)

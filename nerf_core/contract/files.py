@@ -12,6 +12,8 @@ from typing import Any
 
 from .errors import NerfError
 
+MARK = "made by NeRF Toolkit"
+"""In the first bytes of files that are ours to write over (`export.ownership`)."""
 REPLACE_SECONDS = 2.0  # on Windows, while another process (a virus scanner, a reader of ours) has the file open
 
 

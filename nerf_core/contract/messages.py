@@ -116,8 +116,8 @@ def encode(message: Message) -> bytes:
 
 def _too_much(size: int, most: int) -> str:
     return (
-        f"That is too much to be sent between Blender and the core at once: {size / 1e6:,.0f} MB, and {most / 1e6:,.0f} "
-        "MB are the most; ask for less."
+        f"That is too much to be sent between Blender and the core at once: {size / 1e6:,.0f} MB, and "
+        f"{most / 1e6:,.0f} MB are the most; ask for less."
     )
 
 

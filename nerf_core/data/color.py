@@ -26,6 +26,13 @@ def unpremultiply(rgba: np.ndarray) -> np.ndarray:
     return np.concatenate([np.where(alpha > 0, rgba[..., :3] / np.maximum(alpha, 1e-8), 0.0), alpha], axis=-1)
 
 
+def decode_premultiplied(rgba: np.ndarray) -> np.ndarray:
+    """Premultiplied sRGB-encoded (..., 4) as premultiplied scene-linear float32: straight colour is what is decoded."""
+    straight = unpremultiply(rgba)
+    straight[..., :3] = srgb_decode(straight[..., :3])
+    return premultiply(straight).astype(np.float32)
+
+
 def over(rgba: np.ndarray, background: np.ndarray | tuple[float, float, float]) -> np.ndarray:
     """Premultiplied (..., 4) float RGBA composited over a (3,) background colour of the same space: (..., 3)."""
     return rgba[..., :3] + (1.0 - rgba[..., 3:]) * np.asarray(background, dtype=rgba.dtype)

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from ..contract.errors import NerfError
+from ..contract.files import MARK
 
-MARK = "made by NeRF Toolkit"
 _HEAD = 1 << 23  # marks lie before pixels and points; before them a video has its index, some 20 bytes a picture
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data.color import premultiply, srgb_decode, unpremultiply
+from ..data.color import decode_premultiplied
 from .layers import Layer, Rays
 
 SLABS = 16
@@ -60,14 +60,7 @@ class Along:
         """(R, 4) premultiplied; scene-linear where asked: each layer's own straight colour is decoded."""
         if not linear:
             return np.concatenate([self.color.sum(axis=0), self.alpha[:, None]], axis=-1)
-        return decoded(np.concatenate([self.color, self.weight[..., None]], axis=-1)).sum(axis=0)
-
-
-def decoded(rgba: np.ndarray) -> np.ndarray:
-    """Premultiplied sRGB-encoded (..., 4) as premultiplied scene-linear float32: straight colour is what is decoded."""
-    straight = unpremultiply(rgba)
-    straight[..., :3] = srgb_decode(straight[..., :3])
-    return premultiply(straight).astype(np.float32)
+        return decode_premultiplied(np.concatenate([self.color, self.weight[..., None]], axis=-1)).sum(axis=0)
 
 
 def look_along(layers: Sequence[Layer], rays: Rays, slabs: int = SLABS) -> Along:

@@ -9,7 +9,7 @@ import numpy as np
 from ..contract.camera import Camera
 from ..contract.errors import Cancelled
 from ..contract.transforms import ColorSpace
-from ..data.color import premultiply, srgb_decode, unpremultiply
+from ..data.color import decode_premultiplied
 from ..methods.base import Method
 
 FIRST_CHUNK = 8192
@@ -121,8 +121,6 @@ def render_frame(
         if on_progress is not None:
             on_progress(rows.stop / total)
     if color_space == "linear":
-        straight = unpremultiply(rgba)
-        straight[:, :3] = srgb_decode(straight[:, :3])
-        rgba = premultiply(straight).astype(np.float32)
+        rgba = decode_premultiplied(rgba)
     shape = (camera.height, camera.width)
     return Frame(rgba.reshape(*shape, 4), depth.reshape(shape), samples, time.perf_counter() - started)

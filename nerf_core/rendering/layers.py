@@ -12,6 +12,8 @@ from ..methods.base import Method
 
 FLAT = 1e-12
 """Determinant, relative to the lengths of its columns, below which a matrix has no inverse worth using."""
+EVEN = 2e-6
+"""How far from a similarity a matrix may be and count as one: Blender's are of float32, good to some 1e-7."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Layer:
     @cached_property
     def is_flat(self) -> bool:
         """Whether the layer or one of its crops has no extent, so that nothing can be seen."""
-        return any(_is_flat(matrix) for matrix in (self.matrix, *self.crops))
+        return any(is_flat(matrix) for matrix in (self.matrix, *self.crops))
 
     @cached_property
     def to_run(self) -> np.ndarray:
@@ -89,7 +91,7 @@ class Layer:
         scale = float(np.linalg.norm(linear[:, 0]))
         if self.is_flat or np.linalg.det(linear) < 0.0:
             return None
-        is_even = np.abs(linear.T @ linear - scale * scale * np.eye(3)).max() < 1e-9 * scale * scale
+        is_even = np.abs(linear.T @ linear - scale * scale * np.eye(3)).max() < EVEN * scale * scale
         return scale if is_even else None
 
     def camera_in_run(self, camera: Camera) -> Camera:
@@ -172,7 +174,8 @@ def turned(linear: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     return np.einsum("ij,rj->ri", linear, vectors)
 
 
-def _is_flat(matrix: np.ndarray) -> bool:
+def is_flat(matrix: np.ndarray) -> bool:
+    """Whether an affine (4, 4) matrix has no inverse worth using: nothing is seen of what is scaled to nothing."""
     linear = matrix[:3, :3]
     lengths = np.linalg.norm(linear, axis=0)
     if not lengths.min() > 0.0:

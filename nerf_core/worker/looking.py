@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,10 +12,11 @@ from ..contract.errors import Cancelled
 from ..contract.messages import CANCELLED, Message, failure
 from ..methods.base import Method, Trace
 from ..rendering.frame import Frame
-from ..rendering.layers import Layer
+from ..rendering.layers import Layer, is_flat
 from ..rendering.picture import render_picture
 from ..rendering.placed_trace import into_training, out_of_training
 from . import geometry
+from .geometry import Reply, Watch
 from .params import MAX_POINTS, ParamError, Params
 from .render_params import WantedLayer, WantedPicture, affine, wanted_picture
 from .videos import VideoJob
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from ..training.load import LoadedRun
     from .session import Session
 
-Reply = tuple[dict[str, Any], dict[str, np.ndarray]]
 PROGRESS_SECONDS = 0.25
 TRACED_AT_ONCE = 512  # rays: what a cancelled trace has to wait for
 #: What is served first: a trace is quick, points take seconds, a video lets all others go between its frames.
@@ -133,20 +133,27 @@ class Looking:
         if self._running is not None and meant(self._running):
             self._running.cancelled = True
 
-    def _watch(self, entry: Waiting, run: str, doing: str, **more: object) -> tuple[Callable, Callable]:
+    def _watch(self, entry: Waiting, run: str, doing: str, **more: object) -> Watch:
         """What long work asks (whether to stop) and tells (its progress, now and then)."""
+
+        def tell(done: float) -> None:
+            self.session.tell(entry.kind, run, done, 1.0, f"{doing}, {done:.0%}", **more)
+
+        return self._watched(entry, tell)
+
+    def _watched(self, entry: Waiting | None, tell: Callable[[float], None]) -> Watch:
+        """The same, with another way to tell."""
         told = time.perf_counter()
 
         def should_stop() -> bool:
             self.session.receive()
-            return entry.cancelled or self.session.leaving.is_set()
+            return (entry is not None and entry.cancelled) or self.session.leaving.is_set()
 
         def on_progress(done: float) -> None:
             nonlocal told
-            now = time.perf_counter()
-            if now - told >= PROGRESS_SECONDS:
-                told = now
-                self.session.tell(entry.kind, run, done, 1.0, f"{doing}, {done:.0%}", **more)
+            if time.perf_counter() - told >= PROGRESS_SECONDS:
+                told = time.perf_counter()
+                tell(done)
 
         return should_stop, on_progress
 
@@ -171,21 +178,8 @@ class Looking:
 
     def picture(self, params: Params, on_progress: Callable[[float], None]) -> Frame:
         """A frame of the video whose turn it is, sRGB-encoded whatever the runs' own colour spaces are."""
-        entry = self._running
-        told = time.perf_counter()
-
-        def should_stop() -> bool:
-            self.session.receive()
-            return (entry is not None and entry.cancelled) or self.session.leaving.is_set()
-
-        def now_and_then(done: float) -> None:
-            nonlocal told
-            if time.perf_counter() - told >= PROGRESS_SECONDS:
-                told = time.perf_counter()
-                on_progress(done)
-
         wanted = wanted_picture(params)
-        return _frame(wanted, self._find(wanted), should_stop, now_and_then, encoded=True)
+        return _frame(wanted, self._find(wanted), *self._watched(self._running, on_progress), encoded=True)
 
     def _video(self, entry: Waiting) -> Reply | None:
         if entry.video is None:
@@ -228,7 +222,7 @@ class Looking:
         loaded = self.session.find(run)
         place = entry.params.values.get("matrix")
         matrix = np.eye(4) if place is None else affine(place, "matrix", "trace")
-        if np.linalg.det(matrix) == 0.0:
+        if is_flat(matrix):
             raise ParamError("'trace' wants 'matrix' to be invertible: nothing is seen of what is scaled to nothing.")
         outer = camera.rays(pixels)
         *inner, stretch = into_training(matrix, *outer) if place is not None else (*outer, np.ones(len(pixels)))

@@ -90,6 +90,16 @@ def test_a_moved_layer_is_a_camera_moved_the_other_way(trained, kind, scale, cro
     np.testing.assert_allclose(frame.depth, scale * expected.depth, atol=0.02 * scale)
 
 
+def test_what_blender_turned_and_scaled_evenly_counts_as_even(trained):
+    """Its matrices are of float32; the quick way must be open to them, and not to what is stretched."""
+    rest = np.diag([1.3, 0.7, 0.9, 1.0])
+    world = (similarity(angle=2.1, scale=3.7).astype(np.float32) @ rest.astype(np.float32)).astype(np.float64)
+    layer = Layer(trained, matrix=world @ np.linalg.inv(rest.astype(np.float32)))
+    assert layer.scale == pytest.approx(3.7, rel=1e-5)
+    for matrix in (np.diag([1.0, 1.0, 1.00001, 1.0]), np.diag([-1.0, 1.0, 1.0, 1.0]), np.diag([1.0, 1.0, 0.0, 1.0])):
+        assert Layer(trained, matrix=matrix).scale is None
+
+
 def test_a_stretched_layer_keeps_its_outline():
     """Twice as long along x: an ellipsoid, whose silhouette from above is known."""
     matrix = np.diag([2.0, 1.0, 1.0, 1.0])
