@@ -168,8 +168,8 @@ def _read(path: Path) -> np.ndarray:
     except OSError as error:
         raise DataError(f"Cannot read the depth map '{path}': {error.strerror or error}; check the file.") from error
     if magic[:4] == exr.MAGIC:
-        _, stored = exr.read_sizes(path)
-        _check_size(path, *stored)
+        for size in exr.read_sizes(path):  # what is shown is made, too, however little of it is stored
+            _check_size(path, *size)
         return exr.read_depth(path)
     return _read_npy(path) if magic == b"\x93NUMPY" else _read_png(path)
 
@@ -181,7 +181,7 @@ def _read_npy(path: Path) -> np.ndarray:
         raise DataError(f"The depth map '{path}' is truncated or broken ({error}); replace the file.") from error
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
-    if array.ndim != 2 or not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+    if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise DataError(f"The depth map '{path}' is no array of height x width numbers; save it as one.")
     _check_size(path, array.shape[1], array.shape[0])
     return np.array(array)

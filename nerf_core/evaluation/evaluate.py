@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,12 @@ def evaluate_run(
         raise DataError(f"The run '{run_dir}' {told}; name the data set (--data).")
     factor = int(run.settings.get("downscale", 1)) if downscale is None else downscale
     placement = Placement.from_dict(run.settings.get("placement"))
-    dataset = load_dataset(path, factor, splits=(split,), should_stop=should_stop, placement=placement, depth=(split,))
+    load = partial(load_dataset, path, factor, splits=(split,), should_stop=should_stop, placement=placement)
+    try:
+        dataset = load(depth=(split,))
+    except DataError:
+        if run.method.takes_depth(run.settings.get("settings"), run.device):
+            raise
+        dataset = load()  # a run that was trained without depth is measured without, where it is not usable
     views = spread(dataset.splits[split], count)
     return evaluate_views(run.method, views, run.background, split, progress, should_stop, on_view)

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import OpenEXR
 import pytest
 from PIL import Image
 
@@ -170,6 +171,15 @@ def test_an_array_that_claims_too_much_is_not_read(write):
     header += b" " * (118 - len(header) - 1) + b"\n"
     (folder / "depth.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
     with pytest.raises(DataError, match=r"depth\.npy"):
+        load_dataset(folder, depth=("train",))
+
+
+def test_an_exr_that_claims_a_large_window_around_few_pixels_is_not_read(write):
+    folder = write.only(random_depth(), **OURS)
+    header = {"displayWindow": ((0, 0), (199_999, 199_999)), "dataWindow": ((0, 0), (SIZE - 1, SIZE - 1))}
+    with OpenEXR.File(header, {"V": random_depth()}) as file:
+        file.write(str(folder / "depth.exr"))
+    with pytest.raises(DataError, match=r"depth\.exr' claims more than"):
         load_dataset(folder, depth=("train",))
 
 

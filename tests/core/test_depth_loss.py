@@ -290,6 +290,9 @@ def test_depth_that_is_not_wanted_is_not_read(nerf, tmp_path):
     nerf("train", data, "--run", tmp_path / "off", *tiny, "--setting", "depth_loss=0")
     refused = nerf("train", data, "--run", tmp_path / "on", *tiny, code=2).stderr
     assert "train_000" in refused and ".exr'" in refused and "Traceback" not in refused
+    # Nor does what is not usable stand in the way of measuring the colours.
+    found = evaluate_run(tmp_path / "off", device="cpu")
+    assert len(found.views) == 1 and found.psnr > 0 and found.depth_error is None
 
 
 def test_depth_errors_of_what_is_known():
