@@ -20,9 +20,13 @@ PACKAGES = (
     ("imageio", "imageio", "videos"),
     ("imageio-ffmpeg", "imageio_ffmpeg", "videos"),
     ("scikit-image", "skimage", "SSIM, meshes"),
+    ("scipy", "scipy", "meshes"),
     ("fast-simplification", "fast_simplification", "decimated meshes"),
+    ("pycolmap", "pycolmap", "COLMAP models"),
     ("tqdm", "tqdm", "progress bars"),
 )
+OPTIONAL = ("pycolmap",)
+"""What everything else works without: its absence is told, and the rest is ready."""
 
 BACKENDS = {
     "cpu": "fused kernels (numba)",
@@ -39,8 +43,8 @@ def examine() -> dict[str, Any]:
     -------
     dict
         Plain JSON: `nerf_core`, `python`, `executable`, `platform`, `cpus`, `packages` (list of ``{"name", "version",
-        "ok", "problem"}``), `devices` (list of ``{"kind", "name", "backend"}``, the last being who computes the fast
-        method there), `device` (what 'auto' takes), `hints` (what to do, in sentences), `ready`.
+        "ok", "optional", "problem"}``), `devices` (list of ``{"kind", "name", "backend"}``, the last being who computes
+        the fast method there), `device` (what 'auto' takes), `hints` (what to do, in sentences), `ready`.
     """
     packages = [_package(*package) for package in PACKAGES]
     broken = {package["name"] for package in packages if not package["ok"]}
@@ -63,7 +67,7 @@ def examine() -> dict[str, Any]:
         "devices": devices,
         "device": device,
         "hints": hints,
-        "ready": not broken and device is not None,
+        "ready": not broken.difference(OPTIONAL) and device is not None,
     }
 
 
@@ -89,6 +93,7 @@ def report_lines(report: dict[str, Any]) -> list[str]:
 
 def _package(name: str, module: str, purpose: str) -> dict[str, Any]:
     found: dict[str, Any] = {"name": name, "for": purpose, "version": None, "ok": False, "problem": None}
+    found["optional"] = name in OPTIONAL
     try:
         found["version"] = metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -23,7 +23,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     parser = argparse.ArgumentParser(
         prog="nerf",
-        description="Train neural radiance fields from posed images, measure them, render new views and points.",
+        description="Train neural radiance fields from posed images, measure them, render new views, "
+        "and write points, meshes and volumes.",
     )
     parser.add_argument("--version", action="version", version=f"nerf {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

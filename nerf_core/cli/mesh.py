@@ -14,7 +14,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_dir", metavar="DIR", help="run folder")
     parser.add_argument("--out", metavar="FILE", required=True, help="ends in .ply, .obj or .glb")
     parser.add_argument(
-        "--resolution", type=int, default=192, metavar="N", help="voxels along the box's longest side (default 192)"
+        "--resolution",
+        type=int,
+        default=192,
+        metavar="N",
+        help="voxels along the box's longest side, 8 to 1024 (default 192)",
     )
     parser.add_argument(
         "--threshold", type=float, metavar="D", help="the surface's density per scene unit (default: chosen)"

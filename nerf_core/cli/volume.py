@@ -17,7 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", metavar="FILE", required=True, help="ends in .vdb, or in .npz (density, origin, spacing)"
     )
     parser.add_argument(
-        "--resolution", type=int, default=128, metavar="N", help="voxels along the box's longest side (default 128)"
+        "--resolution",
+        type=int,
+        default=128,
+        metavar="N",
+        help="voxels along the box's longest side, 8 to 1024 (default 128)",
     )
     add_overwrite(parser)
     add_device(parser)

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nerf_core import doctor
+from nerf_core.cli import COMMANDS
 from nerf_core.contract.camera import Camera, look_at
 from nerf_core.export.camera_paths import write_cameras
 
@@ -39,7 +41,7 @@ def refused(done):
 
 def test_help_names_every_command_and_the_entry_point_is_the_module(nerf):
     out = nerf("--help").stdout
-    for command in ("train", "evaluate", "render", "points", "doctor", "warm-up", "serve"):
+    for command in COMMANDS:
         assert re.search(rf"^ +{command} ", out, re.MULTILINE)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["project"]["scripts"]["nerf"] == "nerf_core.cli:main"
@@ -243,6 +245,21 @@ def test_doctor(nerf):
     assert {p["name"] for p in found["packages"] if p["ok"]} >= {"torch", "numba", "numpy", "safetensors"}
     text = nerf("doctor").stdout
     assert text.splitlines()[-1] == "Ready." and "torch" in text
+
+
+def test_doctor_is_content_without_what_only_colmap_needs(monkeypatch):
+    packages = doctor.PACKAGES
+
+    def lacks(*names):
+        kept = [(f"{name}-gone" if name in names else name, *rest) for name, *rest in packages]
+        monkeypatch.setattr(doctor, "PACKAGES", kept)
+        monkeypatch.setattr(doctor, "OPTIONAL", ("pycolmap-gone",))
+        return doctor.examine()
+
+    found = lacks("pycolmap")
+    assert found["ready"]
+    assert any("pycolmap-gone is not installed (needed for COLMAP models)" in hint for hint in found["hints"])
+    assert not lacks("fast-simplification")["ready"]
 
 
 def without_packages(*arguments):
