@@ -175,12 +175,25 @@ def test_a_crash_names_its_signal(start):
     assert "crashed (SIGSEGV)" in process.end_sentence and "core.log" in process.end_sentence
 
 
+def test_what_is_more_than_a_message_is_no_call(start, jobs, monkeypatch):
+    process = start()
+    drain_until(process, lambda: process.ready)
+    monkeypatch.setattr(jobs.messages, "MAX_LINE", 1000)
+    for ask in (process.request, lambda method, params: process.request_direct(method, params, print)):
+        with pytest.raises(jobs.messages.ProtocolError, match="ask for less"):
+            ask("double", {"value": "x" * 2000, "count": 1})
+    assert not process.busy
+    call = process.request("double", {"value": 4, "count": 1})
+    drain_until(process, lambda: call.done)
+    assert call.error is None
+
+
 @pytest.mark.parametrize(
     ("manner", "expected"),
     [
         ("crash", r"did not start .*exit code 1.* No module named 'torch'"),
         ("babble", "does not answer as a NeRF core"),
-        ("future", "speaks protocol 99, this add-on speaks 1; set the core up again"),
+        ("future", "speaks protocol 99, this add-on speaks 2; set the core up again"),
     ],
 )
 def test_what_is_no_core_is_refused_and_ended(start, manner, expected):
