@@ -101,6 +101,27 @@ class NERF_PT_engine_passes(_Panel, bpy.types.Panel):
         row.prop(settings, "depth", text="Depth Is")
 
 
+class NERF_PT_engine(bpy.types.Panel):
+    """The way to the engine, beside the NeRF object."""
+
+    bl_label = "Render Engine"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "NeRF"
+    bl_parent_id = "NERF_PT_object"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the button that chooses the engine, then what it is for."""
+        column = self.layout.column(align=True)
+        if context.engine != ID:
+            column.operator("nerf.use_engine", icon="SCENE")
+            return
+        column.operator("render.render", text="Render Image", icon="RENDER_STILL").use_viewport = True
+        column.prop_enum(
+            context.space_data.shading, "type", "RENDERED", text="Show in Viewport", icon="SHADING_RENDERED"
+        )
+
+
 def _split(layout: bpy.types.UILayout) -> bpy.types.UILayout:
     layout.use_property_split = True
     layout.use_property_decorate = False
@@ -125,6 +146,7 @@ def _subclasses(kind: type) -> Iterator[type]:
 
 
 CLASSES = (
+    NERF_PT_engine,
     NERF_PT_engine_sampling,
     NERF_PT_engine_motion_blur,
     NERF_PT_engine_film,
