@@ -1,4 +1,4 @@
-"""Keep the paths of NeRF objects right when the .blend is saved: for the first time, elsewhere, as a copy."""
+"""Keep paths of NeRF objects and scenes right when the .blend is saved: for the first time, elsewhere, as a copy."""
 
 import os
 from pathlib import Path
@@ -8,8 +8,11 @@ from bpy.app.handlers import persistent
 
 from . import find
 
-# What objects held before a save, to be put back when the open file stays where it was: of a copy, or when it failed.
-_before: list[tuple[bpy.types.Object, str, str]] = []
+# What was held before a save, to be put back when the open file stays where it was: of a copy, or when it failed.
+_before: list[tuple[bpy.types.PropertyGroup, str, str]] = []
+# Of a scene, below `scene.nerf`. A folder that captures are to go to means one beside the .blend, wherever that is.
+_OURS = (("", "run_folder"), ("capture", "last_run"), ("video", "last"))
+_CHOSEN = (("training", "data"),)
 
 
 def path_beside(place: Path, blend: Path) -> str:
@@ -33,9 +36,23 @@ def _save_pre(filepath: str, *_: object) -> None:
         place = known.root if known is not None else find.stored_place(item)
         if place is None:
             continue
-        nerf = item.nerf
-        _before.append((item, nerf.run_folder, nerf.last_place))
-        _set(item, path_beside(place, blend), str(place) if known is not None else nerf.last_place)
+        _change(item.nerf, "run_folder", path_beside(place, blend))
+        if known is not None:
+            _change(item.nerf, "last_place", str(place))
+    for scene in bpy.data.scenes:
+        if scene.library is None:
+            _keep_scene(scene, blend)
+
+
+def _keep_scene(scene: bpy.types.Scene, blend: Path) -> None:
+    for owner, name in (*_OURS, *_CHOSEN):
+        group = getattr(scene.nerf, owner) if owner else scene.nerf
+        text = getattr(group, name).strip()
+        # What we made while the file had no place becomes relative; what a person typed in full stays so.
+        follows = bool(bpy.data.filepath) if text.startswith("//") else (owner, name) in _OURS and not bpy.data.filepath
+        place = Path(os.path.abspath(bpy.path.abspath(text))) if text and follows else None
+        if place is not None and place.exists():
+            _change(group, name, path_beside(place, blend))
 
 
 @persistent
@@ -52,17 +69,17 @@ def _save_failed(*_: object) -> None:
 
 
 def _put_back() -> None:
-    for item, folder, place in _before:
-        _set(item, folder, place)
+    for group, name, value in _before:
+        setattr(group, name, value)
     _before.clear()
 
 
-def _set(item: bpy.types.Object, folder: str, place: str) -> None:
+def _change(group: bpy.types.PropertyGroup, name: str, value: str) -> None:
     # Not when it is the same: setting a property has Blender evaluate the object again.
-    if item.nerf.run_folder != folder:
-        item.nerf.run_folder = folder
-    if item.nerf.last_place != place:
-        item.nerf.last_place = place
+    before = getattr(group, name)
+    if before != value:
+        _before.append((group, name, before))
+        setattr(group, name, value)
 
 
 @persistent

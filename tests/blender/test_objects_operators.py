@@ -121,6 +121,25 @@ def test_saving_elsewhere_or_a_copy_keeps_the_path_right(addon_module, item, run
     assert layers(addon_module)[0]["run"] == str(run.root)
 
 
+def test_the_scene_keeps_its_run_and_data_set_wherever_it_is_saved(addon_module, run, tmp_path):
+    scene, project = bpy.context.scene, run.root.parents[1]
+    (project / "写真").mkdir()
+    scene.nerf.run_folder = str(run.root)
+    scene.nerf.training.data = str(project / "写真")  # in full, as a person may want it
+    bpy.ops.wm.save_as_mainfile(filepath=str(project / "scene.blend"))
+    assert scene.nerf.run_folder == "//nerf/vase" and scene.nerf.training.data == str(project / "写真")
+    scene.nerf.training.data, scene.nerf.capture.folder = "//写真", "//captures"
+    (tmp_path / "other").mkdir()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "other" / "copy.blend"), copy=True)
+    assert scene.nerf.run_folder == "//nerf/vase" and scene.nerf.training.data == "//写真"
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "other" / "moved.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "other" / "moved.blend"))
+    nerf = bpy.context.scene.nerf
+    assert nerf.run_folder == "//../project/nerf/vase" and nerf.training.data == "//../project/写真"
+    assert nerf.capture.folder == "//captures"  # beside the .blend, wherever that is
+    assert addon_module("jobs.runs").trained_run(bpy.context.scene).root == run.root
+
+
 def test_a_renamed_run_is_found_by_its_id_and_remembered(addon_module, item, run, tmp_path):
     blend = run.root.parents[1] / "scene.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(blend))
