@@ -4,7 +4,8 @@ Blender binds its own depth buffer while an engine draws a viewport, and tests g
 what is in it.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +80,20 @@ class Textures:
 
 _shaders: dict[str, Any] = {}
 _batch: Any = None
+
+
+@contextlib.contextmanager
+def into(part: tuple[int, int, int, int] | None) -> Iterator[None]:
+    """Have what is drawn fill a part of the region (left, low, width, height in pixels), or all of it."""
+    if part is None:
+        yield
+        return
+    whole = gpu.state.viewport_get()
+    gpu.state.viewport_set(whole[0] + part[0], whole[1] + part[1], *part[2:])
+    try:
+        yield
+    finally:
+        gpu.state.viewport_set(*whole)
 
 
 def draw(

@@ -35,7 +35,7 @@ class NERF_RE_engine(bpy.types.RenderEngine):
 
     def view_update(self, context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> None:
         """Take up what changed in the scene."""
-        self._viewport().scene_changed(depsgraph)
+        self._viewport().scene_changed(depsgraph, context.space_data)
 
     def view_draw(self, context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> None:
         """Draw a viewport in Rendered mode."""

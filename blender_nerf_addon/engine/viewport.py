@@ -25,7 +25,7 @@ from ..vendor.nerf_core.contract.messages import Message
 from . import drawing, refining
 from .background import world_color
 from .refining import Speed
-from .view_camera import view_camera
+from .view_camera import Part, border_part, part_of, view_camera
 
 WAITING_INTERVAL = 0.008  # between two looks at whether a picture has arrived
 TRAINING_INTERVAL = 0.3  # between two looks at whether a training has ended
@@ -44,6 +44,7 @@ class Wanted:
 
     camera: Camera
     layers: list[dict[str, Any]]
+    part: Part | None = None  # of the region; all of it
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class View:
         self._tag = f"view-{next(_numbers)}"
         self._lock = threading.Lock()
         self._layers: list[dict[str, Any]] | None = None
+        self._local = (False, False)
         self._trouble = ""  # of the scene
         self._failure = ""  # of the last picture that was asked for
         self.wanted: Wanted | None = None
@@ -106,28 +108,32 @@ class View:
 
     # What Blender calls.
 
-    def scene_changed(self, depsgraph: bpy.types.Depsgraph) -> None:
-        """Read the NeRFs of the scene anew."""
+    def scene_changed(self, depsgraph: bpy.types.Depsgraph, space: bpy.types.SpaceView3D | None) -> None:
+        """Read the NeRFs anew that a viewport shows of the scene."""
+        self._local = _local(space)
         try:
-            self._layers = scene_layers(depsgraph, viewport=True)
+            self._layers = scene_layers(depsgraph, viewport=True, space=space)
             self._trouble = "" if self._layers else NO_NERF
         except NerfError as error:
             self._layers, self._trouble = [], str(error)
 
     def draw(self, engine: bpy.types.RenderEngine, context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> None:
         """Draw what there is, and see to it that what is missing will come."""
-        if self._layers is None:
-            self.scene_changed(depsgraph)
+        if self._layers is None or self._local != _local(context.space_data):
+            self.scene_changed(depsgraph, context.space_data)
         region, view = context.region, context.region_data
         if self._layers:
-            self._want(view_camera(region.width, region.height, view.window_matrix, view.view_matrix))
+            camera = view_camera(region.width, region.height, view.window_matrix, view.view_matrix)
+            part = border_part(context, depsgraph)
+            self._want(camera if part is None else part_of(camera, part), part)
         else:
             self._forget()
         self._upload()
         if self._textures is not None:
             # An orthographic camera stands in front of its view's own place, or behind.
             begins = float(-np.array(view.view_matrix)[2] @ np.append(self.shown.wanted.camera.position, 1.0))
-            drawing.draw(self._textures, world_color(depsgraph.scene), view.window_matrix, begins)
+            with drawing.into(self.shown.wanted.part):
+                drawing.draw(self._textures, world_color(depsgraph.scene), view.window_matrix, begins)
         engine.update_stats("", self._trouble or self._failure)
 
     # What the timer calls.
@@ -172,12 +178,12 @@ class View:
 
     # Inside.
 
-    def _want(self, camera: Camera) -> None:
+    def _want(self, camera: Camera, part: Part | None) -> None:
         old = self.wanted
-        same = old is not None and old.layers == self._layers and _same_view(old.camera, camera)
+        same = old is not None and old.layers == self._layers and _same_view(old.camera, camera) and old.part == part
         if same:
             return
-        self.wanted = Wanted(camera, list(self._layers or ()))
+        self.wanted = Wanted(camera, list(self._layers or ()), part)
         flight = self._flight
         # A coarse picture of a moment ago will be here sooner than any other: what moves must not wait for its rest.
         if flight is not None and flight.divisor >= refining.first_divisor(camera, _speed):
@@ -266,6 +272,11 @@ class View:
 def views() -> list[View]:
     """All viewports in Rendered mode."""
     return list(_views)
+
+
+def _local(space: bpy.types.SpaceView3D | None) -> tuple[bool, bool]:
+    """Whether a viewport shows a choice of objects of its own: such a change is none of the scene."""
+    return (False, False) if space is None else (space.local_view is not None, space.use_local_collections)
 
 
 def _same_view(one: Camera, other: Camera) -> bool:

@@ -15,7 +15,12 @@ FLAT = 1e-9  # of its longest axis: a box with a shorter one holds nothing
 Layer = dict[str, Any]
 
 
-def scene_layers(depsgraph: bpy.types.Depsgraph, viewport: bool = False, run_id: str | None = None) -> list[Layer]:
+def scene_layers(
+    depsgraph: bpy.types.Depsgraph,
+    viewport: bool = False,
+    run_id: str | None = None,
+    space: bpy.types.SpaceView3D | None = None,
+) -> list[Layer]:
     """The visible NeRF objects of an evaluated scene, in the scene's order.
 
     Parents, constraints, drivers, animation, hidden collections and collection instances count as Blender evaluated
@@ -29,6 +34,8 @@ def scene_layers(depsgraph: bpy.types.Depsgraph, viewport: bool = False, run_id:
         Whether the viewport's visibility counts, or that of renders.
     run_id : str, optional
         Only the objects of one run.
+    space : SpaceView3D, optional
+        Only what this viewport shows, with its local view and local collections.
 
     Returns
     -------
@@ -42,7 +49,7 @@ def scene_layers(depsgraph: bpy.types.Depsgraph, viewport: bool = False, run_id:
         Naming the object whose run is not found.
     """
     layers = []
-    for item, world, own in _visible(depsgraph, viewport):
+    for item, world, own in _visible(depsgraph, viewport, space):
         if run_id not in (None, item.nerf.run_id):
             continue
         crops = [world] if item.nerf.use_box else []
@@ -64,7 +71,7 @@ def nerf_to_world(item: bpy.types.Object) -> np.ndarray:
 
 
 def _visible(
-    depsgraph: bpy.types.Depsgraph, viewport: bool
+    depsgraph: bpy.types.Depsgraph, viewport: bool, space: bpy.types.SpaceView3D | None
 ) -> Iterator[tuple[bpy.types.Object, np.ndarray, np.ndarray]]:
     """Evaluated NeRF objects with where they are seen, and where they stand: elsewhere when they are instanced."""
     # What is evaluated for the viewport knows nothing of what is hidden in renders.
@@ -78,6 +85,8 @@ def _visible(
             continue
         owner = instance.parent if instance.is_instance else item
         if rendered is not None and (owner.original not in rendered or item.hide_render):
+            continue
+        if space is not None and not owner.original.visible_in_viewport_get(space):
             continue
         world = _array(instance.matrix_world)
         if instance.is_instance:  # whose object is lent, with the instance's matrix

@@ -76,6 +76,56 @@ def empties(space, view, result):
     space.overlay.show_overlays = False
 
 
+def borders(scene, space, view, result):
+    """The viewport with a render border: of a free view, and of the camera, which the scene's own is."""
+    region = hands.view_region("WINDOW")
+    for owner, name in ((space, "render_border"), (scene.render, "border")):
+        for end, x, y in (("min", 0.45, 0.4), ("max", 0.7, 0.75)):
+            setattr(owner, f"{name}_{end}_x", x)
+            setattr(owner, f"{name}_{end}_y", y)
+    space.use_render_border = True
+    yield 0.5
+    yield from look("8-border", view, result)
+    result["8-border"]["part"] = list(view.wanted.part)
+    space.use_render_border = False
+    scene.render.use_border = True
+    space.region_3d.view_perspective = "CAMERA"
+    yield 0.5
+    yield from look("9-camera-border", view, result)
+    result["9-camera-border"]["part"] = list(view.wanted.part)
+    from bpy_extras.view3d_utils import location_3d_to_region_2d
+
+    corners = [scene.camera.matrix_world @ corner for corner in scene.camera.data.view_frame(scene=scene)]
+    seen = [location_3d_to_region_2d(region, space.region_3d, corner) for corner in corners]
+    low, high = ([pick(corner[i] for corner in seen) for i in (0, 1)] for pick in (min, max))
+    result["frame"] = [*low, *high]
+    scene.render.use_border = False
+    space.region_3d.view_perspective = "PERSP"
+
+
+def local_view(scene, nerf, view, result):
+    """The viewport in the local view of an empty, and of the NeRF."""
+    window, area, _ = hands.view_area()
+
+    def toggle():
+        with bpy.context.temp_override(window=window, area=area, region=hands.view_region("WINDOW")):
+            bpy.ops.view3d.localview(frame_selected=False)
+
+    empty = bpy.data.objects.new("Alone", None)
+    scene.collection.objects.link(empty)
+    for item in (empty, nerf):
+        for each in scene.objects:
+            each.select_set(each == item)
+        toggle()
+        yield 1.0
+        result.setdefault("local", []).append(view.wanted is not None)
+        toggle()
+        yield 0.5
+    yield 0.5
+    result["local"].append(view.wanted is not None)
+    bpy.data.objects.remove(empty)
+
+
 def rendering():
     return bpy.app.is_job_running("RENDER")
 
@@ -114,6 +164,8 @@ def script():
     yield from hands.screenshot(FOLDER / "7-hidden.png")
     result["hidden"] = {"drawn": view.shown is not None}
     nerf.hide_viewport = False
+    yield from borders(scene, space, view, result)
+    yield from local_view(scene, nerf, view, result)
 
     # F12: on a thread of Blender's own, while the window lives on.
     scene.render.resolution_x, scene.render.resolution_y, scene.render.resolution_percentage = 200, 120, 100

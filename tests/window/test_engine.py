@@ -66,6 +66,30 @@ def test_what_is_inside_the_nerf_is_hidden_by_it(engine_session):
     assert (np.abs(in_front[middle] - without[middle]).max(axis=-1) > 20.0).sum() > 30
 
 
+@pytest.mark.parametrize("name", ["8-border", "9-camera-border"])
+def test_a_render_border_leaves_its_part(engine_session, name):
+    picture, facts = seen(engine_session, name)
+    left, low, width, height = facts["part"]
+    region_width, region_height = facts["size"]
+    border, frame = np.array([0.45, 0.4, 0.7, 0.75]), np.array([0.0, 0.0, region_width, region_height])
+    if name == "9-camera-border":
+        frame = np.array(engine_session.result["frame"])
+    size = np.tile(frame[2:] - frame[:2], 2)
+    wanted = np.tile(frame[:2], 2) + border * size
+    assert np.abs(np.array([left, low, left + width, low + height]) - wanted).max() <= 1.0
+    expected = encoded(np.load(engine_session.folder / f"{name}.npy"))
+    top = region_height - low - height
+    part = picture[top : top + height, left : left + width]
+    assert part.shape == expected.shape
+    inner = (slice(4, -4), slice(4, -4))  # Blender's line lies on its edge
+    assert np.quantile(np.abs(part[inner] - expected[inner]).max(axis=-1), 0.99) <= 2.0
+    assert (expected.max(axis=-1) > 60).mean() > 0.02
+
+
+def test_local_view_shows_what_is_in_it(engine_session):
+    assert engine_session.result["local"] == [False, True, True]
+
+
 def test_a_hidden_nerf_is_gone(engine_session):
     assert not engine_session.result["hidden"]["drawn"]
 
