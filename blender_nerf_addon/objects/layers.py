@@ -86,7 +86,7 @@ def _visible(
         owner = instance.parent if instance.is_instance else item
         if rendered is not None and (owner.original not in rendered or item.hide_render):
             continue
-        if space is not None and not owner.original.visible_in_viewport_get(space):
+        if space is not None and not owner.visible_in_viewport_get(space):
             continue
         world = _array(instance.matrix_world)
         if instance.is_instance:  # whose object is lent, with the instance's matrix
