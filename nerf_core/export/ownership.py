@@ -29,5 +29,8 @@ def check_writable(path: str | Path, overwrite: bool = False) -> Path:
     if path.is_dir():
         raise NerfError(f"'{path}' is a folder; name a file.")
     if path.exists() and not overwrite and not is_ours(path):
-        raise NerfError(f"'{path}' exists and was not made by NeRF Toolkit; choose another name or pass --overwrite.")
+        raise NerfError(
+            f"'{path}' exists and was not made by NeRF Toolkit; move it away or choose another name (on the command "
+            "line, --overwrite writes over it)."
+        )
     return path

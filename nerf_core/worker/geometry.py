@@ -43,16 +43,16 @@ def mesh(loaded: "LoadedRun", params: Params, watch: Watch) -> Reply:
 def volume(loaded: "LoadedRun", params: Params, watch: Watch) -> Reply:
     """Answer `volume`: with the array, or with the file that it was written to where `out` names one."""
     from ..export.density_grid import Grid, density_volume
-    from ..export.ownership import is_ours
+    from ..export.ownership import check_writable
     from ..export.vdb import without_haze, write_vdb
 
     should_stop, on_progress = watch
     resolution, out = params.count("resolution", 1 << 20), params.optional_text("out")
     if out is not None and Path(out).suffix.lower() != ".vdb":
         raise NerfError(f"A volume is written as OpenVDB: '{out}' must end in .vdb.")
-    if out is not None and Path(out).exists() and not is_ours(Path(out)):
-        raise NerfError(f"'{out}' exists and was not made by NeRF Toolkit; move it away.")
-    if out is None:
+    if out is not None:
+        check_writable(out)
+    else:
         _check_size(4 * int(np.prod(Grid.over(loaded.bounds, resolution).shape)), "volume")
     grid, density = density_volume(loaded.method, loaded.bounds, resolution, on_progress, should_stop)
     result = {"origin": grid.origin.tolist(), "spacing": grid.spacing, "shape": list(grid.shape)}

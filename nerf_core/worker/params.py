@@ -120,7 +120,7 @@ class Params:
         """(R, 2) float64 pixel coordinates."""
         try:
             pixels = np.array(self.values.get("pixels"), dtype=np.float64)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise self._fail("pixels", "a list of [x, y]") from error
         if pixels.ndim != 2 or pixels.shape[1] != 2 or not np.isfinite(pixels).all():
             raise self._fail("pixels", "a list of [x, y]")

@@ -162,7 +162,7 @@ def _background(params: Params) -> tuple[float, float, float] | None:
         return None
     try:
         red, green, blue = (float(channel) for channel in value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ParamError(f"'video' wants 'background' as [r, g, b] or null, and got {value!r:.80}.") from None
     if not all(0.0 <= channel <= 1.0 for channel in (red, green, blue)):
         raise ParamError(f"'video' wants a 'background' of 0 to 1, and got {value!r:.80}.")
