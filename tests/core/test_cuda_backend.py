@@ -105,12 +105,14 @@ def test_the_fused_step_is_the_references(kernel_device, generator, settings, ha
         assert stats.depth_loss is None and expected_stats.depth_loss is None
     # A sample within rounding of a threshold or a cell's wall may fall on either side of it.
     assert abs(stats.trained - expected_stats.trained) <= (4 if half else 2)
+    # In half precision a hidden unit may fall on the other side of its ReLU: of 37 rays, one sample's part shows.
+    loose = 2.5 if half else 1.0
     for name in backend.layout.shapes:
         first, wanted = mine[f"adam/first/{name}"], expected[f"adam/first/{name}"]
         assert np.abs(wanted).max() > 0
-        assert np.linalg.norm(first - wanted) < 2 * tolerance * np.linalg.norm(wanted), name
+        assert np.linalg.norm(first - wanted) < 2 * loose * tolerance * np.linalg.norm(wanted), name
         second, wanted = mine[f"adam/second/{name}"], expected[f"adam/second/{name}"]
-        assert np.linalg.norm(second - wanted) < 4 * tolerance * np.linalg.norm(wanted), name
+        assert np.linalg.norm(second - wanted) < 4 * loose * tolerance * np.linalg.norm(wanted), name
         # Adam's step is the rate wherever the gradient is clear of rounding.
         moved = mine[f"params/{name}"] - before["arrays"][f"params/{name}"]
         wanted = expected[f"params/{name}"] - before["arrays"][f"params/{name}"]
