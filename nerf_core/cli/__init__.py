@@ -59,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # such as a path that is too long: whatever no nearer place has a better sentence for
         print(f"nerf: {error_sentence(error)}", file=sys.stderr)
         return USER_ERROR
+    except MemoryError:
+        print("nerf: there is not enough memory for that; ask for less, or close other programs.", file=sys.stderr)
+        return USER_ERROR
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith(__package__.partition(".")[0]):
             raise

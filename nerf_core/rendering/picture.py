@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..contract.errors import Cancelled
+from ..contract.camera import Camera
+from ..contract.errors import Cancelled, NerfError
+from ..data.memory import free_memory
 from .along import look_along
 from .exposure import Exposure, Shot
 from .frame import Chunks, Frame, render_frame
@@ -16,6 +18,8 @@ from .view import View
 
 ShouldStop = Callable[[], bool]
 OnProgress = Callable[[float], None]
+LARGE = 16_000_000  # pixels, from which the memory is asked
+BYTES_A_PIXEL = 48  # rgba, depth, normal, and a copy of the colours
 
 
 def render_picture(
@@ -41,12 +45,26 @@ def render_picture(
 
     Raises
     ------
+    NerfError
+        When the picture does not fit into the memory.
     Cancelled
         When `should_stop` said so.
     """
+    _check_memory(view.camera)
     if len(layers) == 1 and view.is_plain and not layers[0].crops and layers[0].scale is not None:
         return _whole(layers[0], view, should_stop, on_progress)
     return _Picture(layers, view, should_stop, on_progress, shutter_layers).render()
+
+
+def _check_memory(camera: Camera) -> None:
+    """A sentence before rendering beats a process killed in the middle of it."""
+    pixels = camera.width * camera.height
+    free = free_memory() if pixels > LARGE else None
+    if free is not None and BYTES_A_PIXEL * pixels > free:
+        raise NerfError(
+            f"A picture of {camera.width}x{camera.height} pixels needs {BYTES_A_PIXEL * pixels / 1e9:.1f} GB of memory "
+            f"and {free / 1e9:.1f} GB are free; render a smaller one."
+        )
 
 
 def _whole(layer: Layer, view: View, should_stop: ShouldStop | None, on_progress: OnProgress | None) -> Frame:

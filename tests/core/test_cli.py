@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from nerf_core import doctor
-from nerf_core.cli import COMMANDS
+from nerf_core.cli import COMMANDS, main
 from nerf_core.contract.camera import Camera, look_at
 from nerf_core.export.camera_paths import write_cameras
 
@@ -260,6 +260,16 @@ def test_doctor_is_content_without_what_only_colmap_needs(monkeypatch):
     assert found["ready"]
     assert any("pycolmap-gone is not installed (needed for COLMAP models)" in hint for hint in found["hints"])
     assert not lacks("fast-simplification")["ready"]
+
+
+def test_too_little_memory_is_a_sentence(monkeypatch, capsys):
+    def hungry():
+        raise MemoryError
+
+    monkeypatch.setattr(doctor, "examine", hungry)
+    assert main(["doctor"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("nerf: there is not enough memory") and told.count("\n") == 1
 
 
 def without_packages(*arguments):

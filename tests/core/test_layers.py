@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from nerf_core.contract.camera import Camera, look_at
-from nerf_core.contract.errors import Cancelled
+from nerf_core.contract.errors import Cancelled, NerfError
 from nerf_core.data.color import srgb_decode
+from nerf_core.rendering import picture
 from nerf_core.rendering.frame import render_frame
 from nerf_core.rendering.layers import Layer, meet_box
 from nerf_core.rendering.picture import render_picture
@@ -261,6 +262,13 @@ def test_lines_meet_a_box_from_everywhere():
     assert (inside.sum(axis=-1)[meets & (far - near > 0.01)] > 0).all() and (inside.sum(axis=-1)[~meets] <= 1).all()
     long = meets & (far - near > 0.01) & (near > -8) & (far < 8)
     np.testing.assert_allclose(near[long], steps[inside.argmax(axis=-1)][long], atol=5e-3)
+
+
+def test_a_picture_that_does_not_fit_into_the_memory_is_not_begun(monkeypatch):
+    monkeypatch.setattr(picture, "free_memory", lambda: 150_000_000_000)
+    camera = replace(CAMERA, width=65536, height=65536)
+    with pytest.raises(NerfError, match="65536x65536 pixels needs 206.2 GB of memory and 150.0 GB are free"):
+        render_picture([Layer(Balls())], View(camera), should_stop=lambda: True)
 
 
 def test_pictures_can_be_stopped():
