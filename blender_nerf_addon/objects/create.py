@@ -95,6 +95,43 @@ def run_bounds(folder: RunFolder) -> np.ndarray:
     return bounds
 
 
+def hide_overlapped(scene: bpy.types.Scene, item: bpy.types.Object) -> list[str]:
+    """Hide the scene's other NeRFs that a new one would be drawn into: trained at the same place, and left there.
+
+    They are hidden as by hand, in viewports (H) and renders; one that was moved, is keyed or hangs below something
+    stays as it is, for the person has other plans with it.
+
+    Returns
+    -------
+    list of str
+        The names of those that were seen before.
+    """
+    low, high = _rest_box(item)
+    hidden = []
+    for other in nerf_objects(scene):
+        is_left = other.parent is None and other.animation_data is None and not other.constraints
+        if other == item or other.library is not None or not is_left or other.hide_render:
+            continue
+        if not np.allclose(np.array(other.matrix_basis), rest_matrix(other), rtol=1e-5, atol=1e-6):
+            continue
+        other_low, other_high = _rest_box(other)
+        shared = np.clip(np.minimum(high, other_high) - np.maximum(low, other_low), 0.0, None).prod()
+        if shared <= 0.5 * max((high - low).prod(), (other_high - other_low).prod()):
+            continue
+        other.hide_render = True
+        for layer in scene.view_layers:
+            if layer.objects.get(other.name) == other:
+                other.hide_set(True, view_layer=layer)
+        hidden.append(other.name)
+    return hidden
+
+
+def _rest_box(item: bpy.types.Object) -> tuple[np.ndarray, np.ndarray]:
+    rest = rest_matrix(item)
+    half = np.abs(rest.diagonal()[:3])
+    return rest[:3, 3] - half, rest[:3, 3] + half
+
+
 def nerf_objects(scene: bpy.types.Scene, run_id: str | None = None) -> Iterator[bpy.types.Object]:
     """The scene's NeRF objects; with `run_id`, those of one run."""
     for item in scene.objects:

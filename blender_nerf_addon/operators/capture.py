@@ -8,6 +8,7 @@ from bpy.props import BoolProperty
 
 from ..capture import bounds, planner, preview
 from ..capture.driver import CaptureJob
+from ..engine.engine import ID as NERF_ENGINE
 from ..jobs import pump, training
 from ..jobs.environment import find_interpreter
 from ..vendor.nerf_core.contract.errors import NerfError
@@ -135,6 +136,7 @@ class NERF_OT_capture(bpy.types.Operator):
         global _active, _stop_asked
         scene, layer = context.scene, context.view_layer
         try:
+            _check_engine(scene)
             if self.then_train:
                 _check_training()
             plan = planner.make_plan(scene, layer, scene.nerf.capture)
@@ -264,6 +266,21 @@ class NERF_OT_make_bounds(bpy.types.Operator):
         for item in sorted(subject or (), key=lambda item: item.name):
             settings.bounds_subject.add().object = item
         return {"FINISHED"}
+
+
+def _check_engine(scene: bpy.types.Scene) -> None:
+    """Refuse to photograph the NeRF itself.
+
+    Raises
+    ------
+    NerfError
+        When the scene is rendered by our own engine.
+    """
+    if scene.render.engine == NERF_ENGINE:
+        raise NerfError(
+            "The scene's render engine is NeRF Toolkit, which shows NeRFs alone: choose the engine that takes the "
+            "pictures, such as Cycles or EEVEE, then capture."
+        )
 
 
 def _check_training() -> None:

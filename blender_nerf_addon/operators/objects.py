@@ -196,8 +196,13 @@ class NERF_OT_find_run(_Chooser, _OnNerf, bpy.types.Operator):
         return {"FINISHED"}
 
 
-def add_after_training(scene_uid: int, folder: RunFolder) -> bpy.types.Object | None:
+def add_after_training(scene_uid: int, folder: RunFolder) -> list[str]:
     """Add the NeRF of a training that ended, unless the scene has one of that run; an undo step of its own.
+
+    Returns
+    -------
+    list of str
+        The names of older NeRFs that are hidden now, because the new one stands in their place.
 
     Raises
     ------
@@ -206,10 +211,11 @@ def add_after_training(scene_uid: int, folder: RunFolder) -> bpy.types.Object | 
     """
     scene = runs.scene_again(scene_uid)
     if next(create.nerf_objects(scene, folder.identity()), None) is not None:
-        return None
+        return []
     item = create.add_nerf(scene, folder, _shown_collection(scene))
+    hidden = create.hide_overlapped(scene, item)
     bpy.ops.ed.undo_push(message="Add NeRF to Scene")
-    return item
+    return hidden
 
 
 def _shown_collection(scene: bpy.types.Scene) -> bpy.types.Collection:

@@ -206,7 +206,9 @@ def _show_preview(message: Message) -> None:
 def _ended(scene_uid: int, ended: Training) -> None:
     images.keep_preview()
     try:
-        _add_object(scene_uid, RunFolder(ended.run), ended.phase)
+        hidden = _add_object(scene_uid, RunFolder(ended.run), ended.phase)
+        if hidden:
+            ended.text += f". Hidden, because the new NeRF stands in its place: {', '.join(hidden)}"
     except NerfError as error:
         common.show_error(str(error))
     # Without a window whoever waits for the end tells it.
@@ -214,12 +216,13 @@ def _ended(scene_uid: int, ended: Training) -> None:
         common.show_error(ended.text)
 
 
-def _add_object(scene_uid: int, folder: RunFolder, phase: str) -> None:
-    """Add the NeRF of a training that ended well, if the person wants that."""
+def _add_object(scene_uid: int, folder: RunFolder, phase: str) -> list[str]:
+    """Add the NeRF of a training that ended well, if the person wants that; which others are hidden for it."""
     if phase not in ("finished", "stopped") or not folder.checkpoint.is_file():
-        return
-    if runs.scene_again(scene_uid).nerf.training.add_object:
-        objects.add_after_training(scene_uid, folder)
+        return []
+    if not runs.scene_again(scene_uid).nerf.training.add_object:
+        return []
+    return objects.add_after_training(scene_uid, folder)
 
 
 def _outcome(operator: bpy.types.Operator, started: Training) -> set[str]:

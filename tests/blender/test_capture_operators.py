@@ -56,6 +56,12 @@ def test_too_few_cameras_for_the_held_out_views_are_told(scene):
         bpy.ops.nerf.capture()
 
 
+def test_the_nerf_itself_is_not_photographed(scene):
+    scene.render.engine = "NERF_TOOLKIT"
+    with pytest.raises(RuntimeError, match="choose the engine that takes the pictures"):
+        bpy.ops.nerf.capture()
+
+
 def test_an_engine_that_draws_nothing_is_told(scene):
     class Broken(bpy.types.RenderEngine):
         bl_idname = "TEST_BROKEN"

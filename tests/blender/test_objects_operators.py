@@ -300,6 +300,22 @@ def test_undo_and_redo_keep_it_working(addon_module, run):
     assert layer["run"] == str(run.root) and the_nerf().nerf.crop.parent == the_nerf()
 
 
+def test_a_new_nerf_hides_the_one_that_it_replaces_and_no_other(addon_module, item, run, tmp_path):
+    scene = bpy.context.scene
+    smaller = [list(corner) for corner in (BOUNDS[0] * 0.95, BOUNDS[1] * 0.95)]
+    bpy.ops.nerf.add_object(directory=str(write_run(tmp_path / "moved", "b" * 32).root))
+    bpy.context.object.location = (0.1, 0, 0)
+    aside = write_run(tmp_path / "aside", "c" * 32, bounds=[list(corner) for corner in BOUNDS + 1.5])
+    bpy.ops.nerf.add_object(directory=str(aside.root))
+    new = write_run(tmp_path / "new", "d" * 32, bounds=smaller)
+    assert addon_module("operators.objects").add_after_training(scene.session_uid, new) == [item.name]
+    assert item.hide_render and item.hide_get()
+    seen = sorted(os.path.basename(layer["run"]) for layer in layers(addon_module))
+    assert seen == ["aside", "moved", "new"]
+    assert sorted(os.path.basename(layer["run"]) for layer in layers(addon_module, viewport=True)) == seen
+    assert addon_module("operators.objects").add_after_training(scene.session_uid, new) == []
+
+
 @needs_core
 def test_a_training_that_ends_well_adds_its_nerf_once_as_one_undo_step(addon_module, monkeypatch, tmp_path):
     monkeypatch.setenv("NERF_CORE_PYTHON", core_python())
