@@ -89,7 +89,8 @@ class Layer:
         """How many times larger than trained it is, where it is only moved, turned and scaled evenly; else None."""
         linear = self.matrix[:3, :3]
         scale = float(np.linalg.norm(linear[:, 0]))
-        if self.is_flat or np.linalg.det(linear) < 0.0:
+        # Of what is larger or smaller still, an orthographic camera's numbers would not be usable.
+        if self.is_flat or np.linalg.det(linear) < 0.0 or not 1e-6 < scale < 1e6:
             return None
         is_even = np.abs(linear.T @ linear - scale * scale * np.eye(3)).max() < EVEN * scale * scale
         return scale if is_even else None

@@ -166,6 +166,13 @@ def test_fog_in_fog_is_as_thick_as_both():
     assert np.abs(both.rgba[thick, 0] - both.rgba[thick, 2]).max() < 0.05
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("scale", [1e-20, 1e20])
+def test_sizes_beyond_all_measure_are_no_mistake(kind, scale):
+    frame = render_picture([Layer(Balls(), matrix=similarity(scale=scale))], View(KINDS[kind]))
+    assert np.isfinite(frame.rgba).all() and np.isfinite(frame.depth).all()
+
+
 def test_a_layer_without_extent_shows_nothing():
     flat = np.diag([1.0, 1.0, 0.0, 1.0])
     for layer in (Layer(Balls(), matrix=flat), Layer(Balls(), crops=(flat,)), Layer(Balls(), matrix=0.0 * flat)):
