@@ -4,6 +4,7 @@
     python tools/test.py --blender 4.2,4.5,5.0,5.2   core, and these Blender versions, each in its own environment
     python tools/test.py --window                    also a real Blender window (NERF_TEST_BLENDER names the program)
     python tools/test.py --gpu                       also tests/gpu, which run by themselves where torch sees a GPU
+    python tools/test.py --jobs 2                    two of these runs at a time; each one's output comes when it ends
     python tools/test.py -- -k camera -x             what follows is passed to pytest
 
 The environments are made on first use. Each Blender version runs in a process of its own, with a time limit. The
@@ -11,6 +12,7 @@ closing lines of all pytest runs are printed last; the exit code is 0 when nothi
 """
 
 import argparse
+import io
 import os
 import re
 import shutil
@@ -19,8 +21,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import environment
 
@@ -60,18 +65,21 @@ def main() -> int:
     environment.enter(("demo", "test"))
     python = Path(sys.executable)
     chosen, others = _chosen(rest)
-    outcomes = []
+    work: list[Callable[[TextIO], Outcome]] = []  # what can run beside each other
 
-    def run(title: str, interpreter: Path, folder: str) -> None:
+    def plan(title: str, interpreter: Path, folder: str) -> None:
         arguments = [*(chosen[folder] or [f"tests/{folder}"]), *others]
-        outcomes.append(run_pytest(title, interpreter, arguments, options.limit, selective=bool(rest)))
+        work.append(lambda out: run_pytest(title, interpreter, arguments, options.limit, bool(rest), out))
+
+    def known(outcome: Outcome) -> None:
+        work.append(lambda _out: outcome)
 
     # Without named tests everything runs; else only the folders that hold a named one.
     folders = [folder for folder in FOLDERS if chosen[folder] or not any(chosen.values())]
     if "core" in folders:
-        run("core", python, "core")
+        plan("core", python, "core")
     if "gpu" in folders and (options.gpu or chosen["gpu"] or sees_gpu(python)):
-        run("gpu", python, "gpu")
+        plan("gpu", python, "gpu")
     for version in options.blender if "blender" in folders else ():
         own = environment.MAIN_BLENDER[environment.python_version()]
         title = f"Blender {version or own}"
@@ -80,22 +88,46 @@ def main() -> int:
             try:
                 made = environment.blender_environment(version)
             except LookupError as reason:
-                outcomes.append(Outcome(title, f"skipped: {reason}.", failed=False))
+                known(Outcome(title, f"skipped: {reason}.", failed=False))
                 continue
             made.make()
             interpreter = made.python
         if problem := environment.import_problem(interpreter, "bpy"):
-            outcomes.append(Outcome(title, problem, failed=True))
+            known(Outcome(title, problem, failed=True))
             continue
-        run(title, interpreter, "blender")
+        plan(title, interpreter, "blender")
+    outcomes = run_all(work, options.jobs)
     if "window" in folders and (options.window or chosen["window"]):
-        run("window", python, "window")
+        # Alone: a person's hands are imitated there, and what they wait for must not be late.
+        plan("window", python, "window")
+        outcomes += run_all(work[-1:], 1)
 
     print("\nIn short:")
     for outcome in outcomes:
         print(f"{outcome.title}: {outcome.line}")
     print(f"===== {closing_line(outcomes)} =====", flush=True)
     return 1 if any(outcome.failed for outcome in outcomes) else 0
+
+
+def run_all(work: list[Callable[[TextIO], Outcome]], jobs: int) -> list[Outcome]:
+    """Run what `work` holds, at most `jobs` at a time; the outcomes in the order of `work`.
+
+    One at a time writes as it goes; several each write into a buffer of their own, shown when they end.
+    """
+    if jobs == 1:
+        return [each(sys.stdout) for each in work]
+    shown = threading.Lock()
+
+    def buffered(each: Callable[[TextIO], Outcome]) -> Outcome:
+        buffer = io.StringIO()
+        outcome = each(buffer)
+        with shown:
+            sys.stdout.write(buffer.getvalue())
+            sys.stdout.flush()
+        return outcome
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(buffered, work))
 
 
 def sees_gpu(python: Path) -> bool:
@@ -150,6 +182,7 @@ def _parse() -> tuple[argparse.Namespace, list[str]]:
     )
     parser.add_argument("--gpu", action="store_true", help="also run tests/gpu, whether or not torch sees a GPU")
     parser.add_argument("--window", action="store_true", help="also run tests/window (needs NERF_TEST_BLENDER)")
+    parser.add_argument("--jobs", type=int, choices=range(1, 9), default=1, help="runs at a time (default: 1)")
     parser.add_argument("--limit", type=float, default=1500.0, help="seconds that one pytest process may take")
     return parser.parse_known_args()
 
@@ -164,7 +197,9 @@ def _versions(text: str) -> list[str]:
     return versions
 
 
-def run_pytest(title: str, python: Path, arguments: list[str], limit: float, selective: bool = False) -> Outcome:
+def run_pytest(
+    title: str, python: Path, arguments: list[str], limit: float, selective: bool = False, out: TextIO | None = None
+) -> Outcome:
     """Run pytest in a process group of its own, pass its output on, and say how it ended.
 
     Parameters
@@ -179,8 +214,11 @@ def run_pytest(title: str, python: Path, arguments: list[str], limit: float, sel
         Seconds after which the process is ended and counts as failed.
     selective : bool
         Whether it is no failure that no test was selected.
+    out : file, optional
+        Where the output goes; standard output by default.
     """
-    print(f"\n===== {title} =====", flush=True)
+    out = out or sys.stdout
+    print(f"\n===== {title} =====", file=out, flush=True)
     own = environment.ROOT / ".venv"
     core = environment.main_environment(()).python if own.exists() else python
     variables = environment.child_environment(core_python=core)
@@ -198,7 +236,7 @@ def run_pytest(title: str, python: Path, arguments: list[str], limit: float, sel
         start_new_session=os.name != "nt",
     )
     closing: list[str] = []
-    reader = threading.Thread(target=_pass_on, args=(process, closing), daemon=True)
+    reader = threading.Thread(target=_pass_on, args=(process, closing, out), daemon=True)
     reader.start()
     deadline = time.monotonic() + limit
     leave_by: float | None = None
@@ -226,11 +264,11 @@ def run_pytest(title: str, python: Path, arguments: list[str], limit: float, sel
     return Outcome(title, line, failed or (code in (2, 3, 4)))
 
 
-def _pass_on(process: subprocess.Popen, closing: list[str]) -> None:
+def _pass_on(process: subprocess.Popen, closing: list[str], out: TextIO) -> None:
     assert process.stdout is not None
     for line in process.stdout:
-        sys.stdout.write(line)
-        sys.stdout.flush()
+        out.write(line)
+        out.flush()
         if match := CLOSING_LINE.search(re.sub(r"\x1b\[[\d;]*m", "", line)):
             closing.append(match.group(1))
 

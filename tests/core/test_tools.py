@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
 
@@ -104,6 +105,28 @@ def test_environment_names_the_system_library_that_is_missing(tool, tmp_path):
 def test_pytest_s_closing_line_is_found_in_every_form(tool, line, said):
     found = tool("test").CLOSING_LINE.search(line)
     assert (found and found.group(1)) == said
+
+
+def test_runs_beside_each_other_keep_their_output_apart_and_their_order(tool, capsys):
+    runner = tool("test")
+    both = threading.Barrier(2, timeout=60)
+
+    def job(name):
+        def run(out):
+            out.write(f"{name} begins\n")
+            both.wait()  # neither ends before the other has begun
+            out.write(f"{name} ends\n")
+            return runner.Outcome(name, "1 passed in 0.10s", False)
+
+        return run
+
+    outcomes = runner.run_all([job("first"), job("second")], 2)
+    assert [outcome.title for outcome in outcomes] == ["first", "second"]
+    lines = capsys.readouterr().out.splitlines()
+    assert sorted([tuple(lines[:2]), tuple(lines[2:])]) == [
+        ("first begins", "first ends"),
+        ("second begins", "second ends"),
+    ]
 
 
 def test_all_runs_together_give_one_closing_line(tool):
