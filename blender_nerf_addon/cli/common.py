@@ -8,6 +8,7 @@ from typing import Any
 
 import bpy
 
+from ..objects import chosen
 from ..vendor.nerf_core.contract.errors import NerfError
 
 
@@ -29,7 +30,8 @@ def command(commands: Any, name: str, execute: Callable[..., None], text: str) -
 def _with_run(execute: Callable[..., None], options: argparse.Namespace, scene: bpy.types.Scene) -> None:
     """Point the scene at the run, then execute."""
     scene.nerf.run_folder = str(options.run)
-    execute(options, scene)
+    with chosen.scene_run_only():
+        execute(options, scene)
 
 
 def add_save(parser: argparse.ArgumentParser) -> None:

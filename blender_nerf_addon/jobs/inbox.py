@@ -7,13 +7,13 @@ from typing import Any
 from ..vendor.nerf_core.contract.messages import Message
 
 # While Blender renders for minutes nothing is drained: previews of megabytes must not pile up meanwhile.
-_REPLACED = ("preview", "progress")
+_REPLACED = ("preview", "progress", "video.frame")
 
 
 class Inbox:
     """A queue between the reader thread and the main thread.
 
-    Of the notifications `preview` and `progress` only the newest of each run and task waits; all else waits in order.
+    Of the notifications that grow stale only the newest of each run and task waits; all else waits in order.
     """
 
     def __init__(self) -> None:

@@ -4,8 +4,7 @@ import bpy
 
 from ..importers import cameras
 from ..importers.point_display import RESULT_KEY
-from ..jobs import runs
-from ..objects import attach
+from ..objects import attach, chosen
 from . import common
 
 
@@ -20,7 +19,7 @@ class NERF_OT_import_cameras(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs a trained run."""
-        if not runs.has_result(context.scene):
+        if not chosen.has_run(context.scene):
             cls.poll_message_set("Nothing is trained yet")
             return False
         return True
@@ -28,7 +27,7 @@ class NERF_OT_import_cameras(bpy.types.Operator):
     @common.tells_errors
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Read them from the checkpoint."""
-        folder = runs.trained_run(context.scene)
+        folder = chosen.chosen_run(context.scene)
         found = cameras.checkpoint_cameras(folder.checkpoint)
         collection = cameras.import_cameras(context.scene, found)
         nerf = attach.shown_nerf(context.scene, folder)

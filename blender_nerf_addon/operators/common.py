@@ -6,8 +6,9 @@ from typing import Any
 
 import bpy
 
-from ..jobs import pump, runs, tasks
+from ..jobs import pump, tasks
 from ..jobs.calls import CoreError
+from ..objects import chosen
 from ..vendor.nerf_core.contract.errors import NerfError
 
 Execute = Callable[[Any, bpy.types.Context], set[str]]
@@ -74,7 +75,7 @@ def poll_trained(cls: type[bpy.types.Operator], context: bpy.types.Context) -> b
     if tasks.running():
         cls.poll_message_set(f"{tasks.current().title} is under way")
         return False
-    if not runs.has_result(context.scene):
+    if not chosen.has_run(context.scene):
         cls.poll_message_set("Nothing is trained yet")
         return False
     return True

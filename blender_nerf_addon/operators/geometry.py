@@ -8,7 +8,7 @@ from bpy.props import BoolProperty
 
 from ..importers import meshes, point_display, volumes
 from ..jobs import runs, tasks
-from ..objects import attach
+from ..objects import attach, chosen
 from . import common
 
 SHADOW_RESOLUTION = 96
@@ -91,7 +91,7 @@ class NERF_OT_import_volume(_Import, bpy.types.Operator):
 def mesh_step(scene: bpy.types.Scene) -> tasks.Step:
     """The step that asks for a mesh as `scene.nerf.mesh` says and makes its object."""
     settings = scene.nerf.mesh
-    folder, uid = runs.trained_run(scene), scene.session_uid
+    folder, uid = chosen.chosen_run(scene), scene.session_uid
 
     def handle(result: dict[str, Any], prepared: dict[str, Any]) -> bpy.types.Object:
         scene = runs.scene_again(uid)
@@ -117,7 +117,7 @@ def mesh_step(scene: bpy.types.Scene) -> tasks.Step:
 def shadow_step(scene: bpy.types.Scene) -> tasks.Step:
     """The step that asks for a small mesh and makes the object that casts shadows."""
     settings = scene.nerf.mesh
-    folder, uid = runs.trained_run(scene), scene.session_uid
+    folder, uid = chosen.chosen_run(scene), scene.session_uid
 
     def handle(_result: dict[str, Any], prepared: dict[str, Any]) -> bpy.types.Object:
         scene = runs.scene_again(uid)
@@ -139,7 +139,7 @@ def shadow_step(scene: bpy.types.Scene) -> tasks.Step:
 def volume_step(scene: bpy.types.Scene) -> tasks.Step:
     """The step that has the core write the volume as `scene.nerf.volume` says, and makes its object."""
     settings = scene.nerf.volume
-    folder, uid = runs.trained_run(scene), scene.session_uid
+    folder, uid = chosen.chosen_run(scene), scene.session_uid
     steps = (folder.read().get("spent") or {}).get("steps", 0)
     # A name of its own for each state of the training: Blender keeps what it has read of a file by its name.
     out = folder.root / "volumes" / f"density-{settings.resolution}-{steps}.vdb"

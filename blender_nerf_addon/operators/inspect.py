@@ -8,7 +8,7 @@ from bpy.props import BoolProperty
 
 from ..importers import samples
 from ..jobs import runs, tasks
-from ..objects import attach, layers
+from ..objects import attach, chosen, layers
 from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
 from . import common
@@ -51,7 +51,7 @@ class NERF_OT_inspect_samples(bpy.types.Operator):
 def inspect_step(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> tasks.Step:
     """The step that traces what `scene.nerf.inspect` says and makes the objects of it."""
     settings = scene.nerf.inspect
-    folder = runs.trained_run(scene)
+    folder = chosen.chosen_run(scene)
     camera = camera_at(scene, layer, scene.camera)
     pixels = chosen_pixels(settings, camera)
     uid = scene.session_uid

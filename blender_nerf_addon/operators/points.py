@@ -7,7 +7,7 @@ from bpy.props import BoolProperty
 
 from ..importers import points
 from ..jobs import runs, tasks
-from ..objects import attach
+from ..objects import attach, chosen
 from . import common
 
 
@@ -43,7 +43,7 @@ class NERF_OT_import_points(bpy.types.Operator):
 def points_step(scene: bpy.types.Scene) -> tasks.Step:
     """The step that asks for points as `scene.nerf.points` says and makes their object."""
     settings = scene.nerf.points
-    folder = runs.trained_run(scene)
+    folder = chosen.chosen_run(scene)
     threshold = None if settings.automatic else settings.threshold
     uid, radius = scene.session_uid, settings.size
 

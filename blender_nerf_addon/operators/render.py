@@ -14,7 +14,7 @@ from ..capture.rig_views import scene_cameras
 from ..capture.scene_guard import SceneGuard
 from ..importers import encode, images
 from ..jobs import runs, tasks
-from ..objects import find
+from ..objects import chosen, find
 from ..objects.layers import scene_layers
 from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
@@ -45,7 +45,7 @@ class NERF_OT_render_view(bpy.types.Operator):
         task = tasks.current()
         if outcome == {"FINISHED"} and not task.running and task.results:
             self.report(
-                {"INFO"}, f"Rendered {len(task.results)} view(s) into '{runs.run_folder(context.scene).renders}'"
+                {"INFO"}, f"Rendered {len(task.results)} view(s) into '{Path(task.results[0].filepath).parent}'"
             )
         return outcome
 
@@ -76,7 +76,7 @@ def render_steps(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> list[Any
     NerfError
         When nothing is trained or there is no camera.
     """
-    folder = runs.trained_run(scene)
+    folder = chosen.chosen_run(scene)
     space = runs.color_space(folder)
     taken: set[str] = set()
     steps = []

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import bpy
 
-from ..jobs import runs
+from ..objects import chosen
 
 
 class _Geometry:
@@ -17,7 +17,7 @@ class _Geometry:
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs a trained run."""
-        return runs.has_result(context.scene)
+        return chosen.has_run(context.scene)
 
 
 class NERF_PT_mesh(_Geometry, bpy.types.Panel):

@@ -6,6 +6,7 @@ import bpy
 
 from ..jobs import core, managed, runs, tasks, training
 from ..jobs.training import Training
+from ..objects import chosen
 from ..videos import subject
 from . import core_box
 
@@ -128,10 +129,14 @@ class NERF_PT_results(_Sidebar, bpy.types.Panel):
             core_box.labels(layout, task.text, "ERROR", characters(context))
         elif not subject.is_there(context.scene):
             layout.label(text="Nothing is trained yet", icon="INFO")
-        if runs.has_result(context.scene):
+        if chosen.has_run(context.scene):
+            item = chosen.chosen_nerf(context.scene)
+            if item is not None:
+                layout.label(text=f"Of {item.name}", icon="EMPTY_AXIS")
             row = layout.row(align=True)
             row.operator("nerf.import_cameras", text="Training Cameras", icon="OUTLINER_OB_CAMERA")
-            row.operator("nerf.open_place", text="", icon="FILE_FOLDER").place = "RUN"
+            if item is None:
+                row.operator("nerf.open_place", text="", icon="FILE_FOLDER").place = "RUN"
 
 
 class _Result(_Sidebar):
@@ -141,7 +146,7 @@ class _Result(_Sidebar):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs a trained run."""
-        return runs.has_result(context.scene)
+        return chosen.has_run(context.scene)
 
 
 class NERF_PT_render(_Result, bpy.types.Panel):

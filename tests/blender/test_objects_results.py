@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mathutils import Euler, Matrix, Vector
 
-from .object_runs import layers
+from .object_runs import layers, write_run
 from .small_run import CENTER, RADIUS, core_python, look_from, needs_core, small_camera, trained_run
 from .test_importers_images import pixels
 from .test_importers_points import attribute, positions
@@ -46,6 +46,24 @@ def trained_from_world(addon_module, points):
 
 def transform(item, location=(4, 3, 2), turn=(0.5, -0.4, 1.2), scale=(2.0, 0.7, 1.4)):
     item.location, item.rotation_euler, item.scale = location, turn, scale
+
+
+def test_results_are_of_the_selected_nerf_where_the_scene_has_another_run_or_none(addon_module, nerf, run, tmp_path):
+    scene, settings = bpy.context.scene, bpy.context.scene.nerf.points
+    chosen = addon_module("objects.chosen")
+    settings.count = 200
+    for elsewhere in (tmp_path / "nothing", write_run(tmp_path / "other", "f" * 32).root):
+        scene.nerf.run_folder = str(elsewhere)
+        nerf.select_set(True)
+        assert chosen.chosen_nerf(scene) == nerf and bpy.ops.nerf.import_points.poll()
+        assert bpy.ops.nerf.import_points() == {"FINISHED"}
+        assert settings.object.parent == nerf and len(settings.object.data.vertices) == 200
+        bpy.data.objects.remove(settings.object)
+        with chosen.scene_run_only():  # somebody named it
+            assert chosen.has_run(scene) == (elsewhere.name == "other")
+        nerf.select_set(False)
+        assert chosen.chosen_nerf(scene) == (nerf if elsewhere.name == "nothing" else None)
+        assert chosen.chosen_run(scene).root == (run if elsewhere.name == "nothing" else elsewhere)
 
 
 def test_points_coincide_with_the_nerf_and_go_along(addon_module, nerf):
