@@ -32,7 +32,7 @@ class Stage:
     def __init__(self, folder: Path, run: Path) -> None:
         self.bpy, self.folder, self.run = bpy, folder, run
         self.crop: list[int] = []
-        self._part = "area"
+        self._part, self._height = "area", (0.0, 1.0)
 
     @property
     def scene(self) -> Any:
@@ -202,9 +202,12 @@ class Stage:
             if area.type == "PROPERTIES":
                 area.spaces.active.context = tab
 
-    def part(self, name: str) -> None:
-        """Which part of the screen is meant: 'area' (the viewport), 'view', 'sidebar', 'properties' or 'window'."""
-        self._part = name
+    def part(self, name: str, height: tuple[float, float] = (0.0, 1.0)) -> None:
+        """Which part of the screen is meant: 'area' (the viewport), 'view', 'sidebar', 'window' or another editor's.
+
+        `height` is what is kept of it, from its lower edge (0) to its upper one (1).
+        """
+        self._part, self._height = name, height
 
     def shoot(self) -> Pauses:
         """Take the photograph and say which part is meant."""
@@ -228,4 +231,5 @@ class Stage:
             elif self._part != "area":
                 part = next(a for a in window.screen.areas if a.type == self._part.upper())
             left, low = window.x + part.x, window.y + part.y
-        return [int(left), int(low), int(part.width), int(part.height)]
+        begin, end = self._height
+        return [int(left), int(low + begin * part.height), int(part.width), int((end - begin) * part.height)]
