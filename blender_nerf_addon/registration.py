@@ -1,5 +1,6 @@
 """The ordered list of modules that register something, with roll-back when one of them fails."""
 
+import contextlib
 from types import ModuleType
 
 import bpy
@@ -98,14 +99,21 @@ def register() -> None:
             _register_module(module)
             _registered.append(module)
     except Exception:
-        unregister()
+        with contextlib.suppress(Exception):  # what went wrong first is what is told
+            unregister()
         raise
 
 
 def unregister() -> None:
-    """Unregister in reverse order what is registered."""
+    """Unregister in reverse order what is registered; one module's failure is raised after all others are gone."""
+    failure: Exception | None = None
     while _registered:
-        _unregister_module(_registered.pop())
+        try:
+            _unregister_module(_registered.pop())
+        except Exception as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
 
 
 def _register_module(module: ModuleType) -> None:
@@ -123,7 +131,9 @@ def _register_module(module: ModuleType) -> None:
 
 
 def _unregister_module(module: ModuleType) -> None:
-    if hasattr(module, "unregister"):
-        module.unregister()
-    for cls in reversed(getattr(module, "CLASSES", ())):
-        bpy.utils.unregister_class(cls)
+    try:
+        if hasattr(module, "unregister"):
+            module.unregister()
+    finally:
+        for cls in reversed(getattr(module, "CLASSES", ())):
+            bpy.utils.unregister_class(cls)

@@ -126,6 +126,24 @@ def local_view(scene, nerf, view, result):
     bpy.data.objects.remove(empty)
 
 
+def trained_on(scene, view, result):
+    """The viewport while what it shows is trained on, and after that."""
+    training = addon("jobs.training")
+    scene.nerf.run_folder = str(RUN)
+    scene.nerf.training.budget, scene.nerf.training.seconds, scene.nerf.training.preview = "SECONDS", 12.0, False
+    yield from look("10-before", view, result)
+    with bpy.context.temp_override(window=bpy.context.window_manager.windows[0]):
+        bpy.ops.nerf.train(more=True)
+    pictures = []
+    while training.under_way():
+        if view.shown is not None and (not pictures or pictures[-1] is not view.shown):
+            pictures.append(view.shown)
+        yield 0.05
+    result["training"] = {"phase": training.current().phase, "pictures": len(pictures)}
+    yield 0.5
+    yield from look("11-after", view, result)
+
+
 def rendering():
     return bpy.app.is_job_running("RENDER")
 
@@ -166,6 +184,7 @@ def script():
     nerf.hide_viewport = False
     yield from borders(scene, space, view, result)
     yield from local_view(scene, nerf, view, result)
+    yield from trained_on(scene, view, result)
 
     # F12: on a thread of Blender's own, while the window lives on.
     scene.render.resolution_x, scene.render.resolution_y, scene.render.resolution_percentage = 200, 120, 100

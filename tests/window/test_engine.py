@@ -90,6 +90,16 @@ def test_local_view_shows_what_is_in_it(engine_session):
     assert engine_session.result["local"] == [False, True, True]
 
 
+def test_the_viewport_follows_a_training(engine_session):
+    told = engine_session.result["training"]
+    assert told["phase"] == "finished" and told["pictures"] >= 3
+    before, after = (np.load(engine_session.folder / f"{name}.npy") for name in ("10-before", "11-after"))
+    assert np.abs(after - before).max() > 0.02
+    picture, _ = seen(engine_session, "11-after")
+    inner = tuple(slice(int(0.2 * side), int(0.8 * side)) for side in picture.shape[:2])
+    assert np.quantile(np.abs(picture[inner] - encoded(after)[inner]).max(axis=-1), 0.99) <= 2.0
+
+
 def test_a_hidden_nerf_is_gone(engine_session):
     assert not engine_session.result["hidden"]["drawn"]
 
