@@ -60,6 +60,8 @@ def wanted_passes(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> list[tu
 def _render(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph) -> None:
     scene, layer = depsgraph.scene, depsgraph.view_layer
     engine.update_stats("", "Asking the NeRF core")
+    if scene.render.use_multiview:
+        engine.report({"WARNING"}, "NeRF Toolkit renders no stereoscopy: all views show what the camera sees")
     passes = wanted_passes(scene, layer)
     asked = ["normal"] if any(name == "Normal" for name, *_ in passes) else []
     item = engine.camera_override or scene.camera

@@ -299,6 +299,20 @@ def test_motion_blur_and_depth_of_field(core_modules, scene, nerf, tmp_path):
     assert soft(unsharp) > 1.3 * soft(sharp)
 
 
+def test_stereoscopy_gives_one_picture_for_both_eyes(core_modules, scene, tmp_path):
+    scene.render.use_multiview = True
+    path = tmp_path / "eyes.exr"
+    multilayer(scene, path)
+    scene.render.image_settings.views_format = "MULTIVIEW"
+    assert bpy.ops.render.render(write_still=True) == {"FINISHED"}
+    with pytest.importorskip("OpenEXR").File(str(path), separate_channels=True) as file:
+        channels = {name: np.array(each.pixels) for part in file.parts for name, each in part.channels.items()}
+    expected = core_modules.expected()["rgba"]
+    for eye in ("left", "right"):
+        seen = [channels[f"ViewLayer.Combined.{eye}.{letter}"] for letter in "RGBA"]
+        np.testing.assert_allclose(np.stack(seen, axis=-1), expected, atol=TOLERANCE)
+
+
 def test_what_is_missing_is_told(scene, nerf, run):
     scene.collection.objects.unlink(nerf)
     with pytest.raises(RuntimeError, match="no NeRF"):
