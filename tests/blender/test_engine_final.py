@@ -1,5 +1,9 @@
 """F12 with the engine NeRF Toolkit: its pixels are the core's own, wherever the camera, the border and the NeRF are."""
 
+import os
+import signal
+import threading
+
 import bpy
 import numpy as np
 import pytest
@@ -325,3 +329,24 @@ def test_what_is_missing_is_told(scene, nerf, run):
         scene.camera.data.cycles.panorama_type = "MIRRORBALL"
     with pytest.raises(RuntimeError, match="panorama"):
         bpy.ops.render.render()
+
+
+def test_a_core_that_dies_and_a_run_that_goes_are_told_and_the_next_render_works(core_modules, scene, run, tmp_path):
+    assert rendered(scene, tmp_path)["rgba"][..., 3].max() > 0.5
+    scene.render.resolution_x = scene.render.resolution_y = 1200
+    scene.nerf_engine.samples = 64
+    process = core_modules.core.running()
+    killer = threading.Timer(1.5, lambda: os.kill(process.pid, signal.SIGKILL))
+    killer.start()
+    with pytest.raises(RuntimeError, match="NeRF core was killed"):
+        bpy.ops.render.render()
+    killer.join()
+    scene.render.resolution_x, scene.render.resolution_y, scene.nerf_engine.samples = 40, 30, 1
+    moved = run.rename(run.with_name("moved"))
+    (moved / "run.json").rename(moved / "hidden.json")
+    with pytest.raises(RuntimeError, match="is gone"):
+        bpy.ops.render.render()
+    (moved / "hidden.json").rename(moved / "run.json")
+    moved.rename(run)
+    agree("again", rendered(scene, tmp_path)["rgba"], core_modules.expected()["rgba"])
+    assert core_modules.core.running().pid != process.pid
