@@ -7,6 +7,8 @@ import bpy
 import numpy as np
 
 from ..capture.bounds import rendered_objects
+from ..vendor.nerf_core.contract.errors import NerfError
+from ..vendor.nerf_core.contract.messages import MAX_LAYERS
 from . import find
 from .create import rest_matrix
 
@@ -46,7 +48,7 @@ def scene_layers(
     Raises
     ------
     NerfError
-        Naming the object whose run is not found.
+        Naming the object whose run is not found; or when more are shown than the core takes.
     """
     layers = []
     for item, world, own in _visible(depsgraph, viewport, space):
@@ -62,6 +64,8 @@ def scene_layers(
         matrix = world @ np.linalg.inv(rest_matrix(item))
         matrix[3] = (0.0, 0.0, 0.0, 1.0)
         layers.append({"run": str(run.root), "matrix": matrix.tolist(), "crops": [each.tolist() for each in crops]})
+    if len(layers) > MAX_LAYERS:
+        raise NerfError(f"{len(layers)} NeRFs are shown at once; at most {MAX_LAYERS} can be rendered: hide some.")
     return layers
 
 

@@ -21,6 +21,7 @@ MAX_LINE = 64 * 1024 * 1024
 MAX_ARRAY_BYTES = 2 * 1024**3
 MAX_ARRAYS = 64
 MAX_DIMENSIONS = 8
+MAX_LAYERS = 16  # of a picture, and crops of a layer
 
 # JSON-RPC's own codes, and ours from -32000 down.
 PARSE_ERROR = -32700

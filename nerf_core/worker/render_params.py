@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..contract.camera import Camera
+from ..contract.messages import MAX_LAYERS
 from ..rendering.view import Lens, View
 from .params import ParamError, Params
 
-MAX_LAYERS = 16
 MAX_SAMPLES = 1 << 16
 MAX_POSES = 1 << 12
 PASSES = ("normal",)

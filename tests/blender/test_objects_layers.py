@@ -163,6 +163,16 @@ def test_what_is_hidden_is_left_out(addon_module, item, parented):
     assert seen() == (0, 0)
 
 
+def test_too_many_at_once_are_told(addon_module, item):
+    for _ in range(15):
+        bpy.context.scene.collection.objects.link(item.copy())
+    assert len(layers(addon_module)) == 16
+    bpy.context.scene.collection.objects.link(item.copy())
+    for viewport in (True, False):
+        with pytest.raises(Exception, match="17 NeRFs are shown at once; at most 16"):
+            layers(addon_module, viewport=viewport)
+
+
 def test_what_is_scaled_to_nothing_shows_nothing(addon_module, item):
     item.scale = (1, 0, 1)
     assert layers(addon_module) == []
