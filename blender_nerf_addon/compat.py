@@ -92,9 +92,9 @@ def use_nodes(material: bpy.types.Material) -> None:
         material.use_nodes = True
 
 
-def uses_nodes(world: bpy.types.World) -> bool:
-    """Whether a world is what its nodes say; from 5.0 on each is, and asking it warns."""
-    return bpy.app.version >= (5, 0, 0) or world.use_nodes
+def uses_nodes(item: bpy.types.World | bpy.types.Material) -> bool:
+    """Whether a world or a material is what its nodes say; from 5.0 on each is, and asking it warns."""
+    return bpy.app.version >= (5, 0, 0) or item.use_nodes
 
 
 def declare_depth_write(info: Any) -> None:

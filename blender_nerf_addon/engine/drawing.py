@@ -1,4 +1,4 @@
-"""A picture on the graphics card: its colours drawn over the whole region, and its depth for what Blender draws after.
+"""A picture on the graphics card: its colours among the meshes over the whole region, and the depth of both.
 
 Blender binds its own depth buffer while an engine draws a viewport, and tests grid, empties, wires and outlines against
 what is in it.
@@ -14,6 +14,7 @@ import numpy as np
 from gpu_extras.batch import batch_for_shader
 
 from .. import compat
+from .meshes import NOTHING
 
 _VERTEX = """
 void main()
@@ -22,24 +23,63 @@ void main()
   gl_Position = vec4(pos, 0.0, 1.0);
 }
 """
-# What is behind is put there while drawing: when the world changes nothing need be rendered anew.
+# How deep a picture's pixel lies, as in Blender's depth buffer; 2 where it is transparent. Between texels the
+# transparent ones do not count: they have no distance.
+# projection: the view's window matrix in its rows and columns 2,2 and 2,3 and 3,2; then where the camera stands.
+_DEEP = """
+float deep()
+{
+  ivec2 size = textureSize(distances, 0);
+  vec2 at = place * vec2(size) - 0.5;
+  vec2 part = fract(at);
+  float sum = 0.0;
+  float weights = 0.0;
+  for (int i = 0; i < 4; i++) {
+    ivec2 off = ivec2(i % 2, i / 2);
+    ivec2 texel = clamp(ivec2(floor(at)) + off, ivec2(0), size - 1);
+    vec2 near = mix(1.0 - part, part, vec2(off));
+    float weight = near.x * near.y * texelFetch(picture, texel, 0).a;
+    sum += weight * texelFetch(distances, texel, 0).r;
+    weights += weight;
+  }
+  if (weights <= 0.0) {
+    return 2.0;
+  }
+  float z = -(sum / weights + projection.w);
+  float w = projection.z == 0.0 ? 1.0 : -z;
+  return clamp(0.5 + 0.5 * (projection.x * z + projection.y) / w, 0.0, 1.0);
+}
+
+vec4 mesh()
+{
+  return texelFetch(meshes, min(ivec2(gl_FragCoord.xy), textureSize(meshes, 0) - 1), 0);  // of the whole region
+}
+"""
+# What is behind is put there while drawing: when the world or a mesh changes nothing need be rendered anew.
 _COLOR = """
 void main()
 {
   vec4 seen = texture(picture, place);
-  color = vec4(seen.rgb + (1.0 - seen.a) * world.a * world.rgb, mix(seen.a, 1.0, world.a));
+  vec4 solid = mesh();
+  vec4 behind = solid.a > 1.0 ? vec4(world.a * world.rgb, world.a) : vec4(solid.rgb, 1.0);
+  if (solid.a < deep()) {
+    seen = vec4(0.0);
+  }
+  color = seen + (1.0 - seen.a) * behind;
 }
 """
-# projection: the view's window matrix in its rows and columns 2,2 and 2,3 and 3,2; then where the camera stands.
+# Blender's own depth of a mesh, which it has to the last bit, goes before ours.
 _DEPTH = """
 void main()
 {
-  if (texture(picture, place).a < 0.5) {
+  float depth = mesh().a + 2.5e-7;
+  if (texture(picture, place).a >= 0.5) {
+    depth = min(depth, deep());
+  }
+  if (depth > 1.0) {
     discard;
   }
-  float z = -(texture(distances, place).r + projection.w);
-  float w = projection.z == 0.0 ? 1.0 : -z;
-  gl_FragDepth = clamp(0.5 + 0.5 * (projection.x * z + projection.y) / w, 0.0, 1.0);
+  gl_FragDepth = depth;
   color = vec4(0.0);
 }
 """
@@ -79,6 +119,7 @@ class Textures:
 
 
 _shaders: dict[str, Any] = {}
+_nothing: list[tuple[Textures, Any]] = []
 _batch: Any = None
 
 
@@ -97,14 +138,20 @@ def into(part: tuple[int, int, int, int] | None) -> Iterator[None]:
 
 
 def draw(
-    textures: Textures, world: tuple[float, float, float] | None, window: Sequence[Sequence[float]], begins: float
+    textures: Textures | None,
+    meshes: Any | None,
+    world: tuple[float, float, float] | None,
+    window: Sequence[Sequence[float]],
+    begins: float,
 ) -> None:
     """Draw a picture over the region.
 
     Parameters
     ----------
-    textures : Textures
-        Colours are scene-linear and premultiplied, depths are along the viewing axis.
+    textures : Textures or None
+        Colours are scene-linear and premultiplied, depths are along the viewing axis. None is a transparent picture.
+    meshes : GPUTexture or None
+        What `meshes.Meshes.picture` gave.
     world : (r, g, b) or None
         What is behind.
     window : (4, 4) matrix
@@ -112,24 +159,20 @@ def draw(
     begins : float
         Where the depths count from: the camera's distance in front of the view's own place.
     """
+    textures, meshes = textures or _blank()[0], meshes or _blank()[1]
     gpu.state.blend_set("NONE")
     gpu.state.depth_mask_set(False)
     gpu.state.depth_test_set("NONE")
-    shader = _shader("color")
-    shader.bind()
-    shader.uniform_sampler("picture", textures.rgba)
+    projection = (window[2][2], window[2][3], window[3][2], begins)
+    shader = _bound("color", textures, meshes, projection)
     shader.uniform_float("world", (*world, 1.0) if world is not None else (0.0, 0.0, 0.0, 0.0))
     _corners(shader).draw(shader)
 
     gpu.state.color_mask_set(False, False, False, False)
     gpu.state.depth_mask_set(True)
-    gpu.state.depth_test_set("LESS_EQUAL")  # a mesh in front stays in front
+    gpu.state.depth_test_set("LESS_EQUAL")  # what is in front stays in front
     try:
-        shader = _shader("depth")
-        shader.bind()
-        shader.uniform_sampler("picture", textures.rgba)
-        shader.uniform_sampler("distances", textures.depth)
-        shader.uniform_float("projection", (window[2][2], window[2][3], window[3][2], begins))
+        shader = _bound("depth", textures, meshes, projection)
         _corners(shader).draw(shader)
     finally:
         gpu.state.color_mask_set(True, True, True, True)
@@ -141,11 +184,31 @@ def forget() -> None:
     """Let go of what lies on the graphics card."""
     global _batch
     _shaders.clear()
+    _nothing.clear()
     _batch = None
 
 
 def _buffer(values: np.ndarray) -> Any:
     return gpu.types.Buffer("FLOAT", values.size, np.ascontiguousarray(values, dtype=np.float32).ravel())
+
+
+def _blank() -> tuple[Textures, Any]:
+    """A transparent picture, and a picture of no mesh."""
+    if not _nothing:
+        pixel = np.zeros((1, 1, 4), dtype=np.float32)
+        no_mesh = gpu.types.GPUTexture((1, 1), format="RGBA32F", data=_buffer(pixel + (0.0, 0.0, 0.0, NOTHING)))
+        _nothing.append((Textures.of(Pixels.of(pixel, pixel[..., 0])), no_mesh))
+    return _nothing[0]
+
+
+def _bound(kind: str, textures: Textures, meshes: Any, projection: tuple[float, float, float, float]) -> Any:
+    shader = _shader(kind)
+    shader.bind()
+    shader.uniform_sampler("picture", textures.rgba)
+    shader.uniform_sampler("distances", textures.depth)
+    shader.uniform_sampler("meshes", meshes)
+    shader.uniform_float("projection", projection)
+    return shader
 
 
 def _shader(kind: str) -> Any:
@@ -155,16 +218,16 @@ def _shader(kind: str) -> Any:
         between.smooth("VEC2", "place")
         info.vertex_in(0, "VEC2", "pos")
         info.vertex_out(between)
-        info.sampler(0, "FLOAT_2D", "picture")
+        for slot, name in enumerate(("picture", "distances", "meshes")):
+            info.sampler(slot, "FLOAT_2D", name)
+        info.push_constant("VEC4", "projection")
         if kind == "depth":
-            info.sampler(1, "FLOAT_2D", "distances")
-            info.push_constant("VEC4", "projection")
             compat.declare_depth_write(info)
         else:
             info.push_constant("VEC4", "world")
         info.fragment_out(0, "VEC4", "color")
         info.vertex_source(_VERTEX)
-        info.fragment_source(_DEPTH if kind == "depth" else _COLOR)
+        info.fragment_source(_DEEP + (_DEPTH if kind == "depth" else _COLOR))
         _shaders[kind] = gpu.shader.create_from_info(info)
     return _shaders[kind]
 

@@ -4,6 +4,13 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, PointerProperty
 
 
+def _redraw(_group: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
+    for window in context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                area.tag_redraw()
+
+
 class NERF_PG_engine(bpy.types.PropertyGroup):
     """How the engine "NeRF Toolkit" renders."""
 
@@ -45,6 +52,12 @@ class NERF_PG_engine(bpy.types.PropertyGroup):
     )
     viewport_training: BoolProperty(
         name="Follow Training", description="Show the viewport's NeRF as its training goes on", default=True
+    )
+    show_meshes: BoolProperty(
+        name="Show Meshes",
+        description="Show the scene's meshes among the NeRFs in the viewport, simply shaded; F12 renders NeRFs only",
+        default=True,
+        update=_redraw,
     )
 
 

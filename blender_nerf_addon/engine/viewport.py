@@ -22,7 +22,7 @@ from ..objects.layers import scene_layers
 from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.messages import Message
-from . import drawing, refining
+from . import drawing, meshes, refining
 from .background import world_color
 from .refining import Speed
 from .view_camera import Part, border_part, part_of, view_camera
@@ -92,6 +92,7 @@ class View:
         self._arrived: Picture | None = None
         self._done: tuple[Wanted, int] | None = None  # the newest picture that has arrived
         self._textures: drawing.Textures | None = None
+        self._meshes = meshes.Meshes()
         self._stale = False  # trained on since
         self._refreshed = 0.0
         self._training = False  # what is shown is being trained
@@ -109,7 +110,8 @@ class View:
     # What Blender calls.
 
     def scene_changed(self, depsgraph: bpy.types.Depsgraph, space: bpy.types.SpaceView3D | None) -> None:
-        """Read the NeRFs anew that a viewport shows of the scene."""
+        """Read the NeRFs anew that a viewport shows of the scene, and its meshes when next they are drawn."""
+        self._meshes.changed(depsgraph)
         self._local = _local(space)
         try:
             self._layers = scene_layers(depsgraph, viewport=True, space=space)
@@ -122,18 +124,25 @@ class View:
         if self._layers is None or self._local != _local(context.space_data):
             self.scene_changed(depsgraph, context.space_data)
         region, view = context.region, context.region_data
+        part = border_part(context, depsgraph)
         if self._layers:
             camera = view_camera(region.width, region.height, view.window_matrix, view.view_matrix)
-            part = border_part(context, depsgraph)
             self._want(camera if part is None else part_of(camera, part), part)
         else:
             self._forget()
         self._upload()
+        solid = None
+        if depsgraph.scene.nerf_engine.show_meshes:
+            solid = self._meshes.picture((region.width, region.height), context.space_data, view, depsgraph)
+            if not self._meshes.complete:
+                engine.tag_redraw()
+        begins = 0.0
         if self._textures is not None:
             # An orthographic camera stands in front of its view's own place, or behind.
             begins = float(-np.array(view.view_matrix)[2] @ np.append(self.shown.wanted.camera.position, 1.0))
-            with drawing.into(self.shown.wanted.part):
-                drawing.draw(self._textures, world_color(depsgraph.scene), view.window_matrix, begins)
+        if self._textures is not None or solid is not None:
+            with drawing.into(part if self.shown is None else self.shown.wanted.part):
+                drawing.draw(self._textures, solid, world_color(depsgraph.scene), view.window_matrix, begins)
         engine.update_stats("", self._trouble or self._failure)
 
     # What the timer calls.
@@ -329,3 +338,4 @@ def unregister() -> None:
         bpy.app.timers.unregister(_tick)
     _views.clear()
     drawing.forget()
+    meshes.forget()

@@ -50,6 +50,7 @@ class NERF_PT_engine_sampling(_RenderPanel, bpy.types.Panel):
         layout.prop(settings, "blur_samples")
         layout.prop(settings, "seed")
         layout.prop(settings, "viewport_training")
+        layout.prop(settings, "show_meshes")
 
 
 class NERF_PT_engine_motion_blur(_RenderPanel, bpy.types.Panel):

@@ -46,6 +46,7 @@ def look(name, view, result):
         "screen": [window.width, window.height],
         "center": projected(region),
     }
+    return region
 
 
 def projected(region):
@@ -144,6 +145,34 @@ def trained_on(scene, view, result):
     yield from look("11-after", view, result)
 
 
+def bar(space, view, result):
+    """The viewport with a blue bar through the ball, that comes out of it in front; then without the bar."""
+    from bpy_extras.view3d_utils import location_3d_to_region_2d
+
+    right, toward = (space.region_3d.view_rotation @ Vector(axis) for axis in ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0)))
+    ends = [right * -1.5 + toward * 1.6, right * 1.5 - toward * 0.8]
+    bpy.ops.mesh.primitive_cube_add(size=1.0, location=(ends[0] + ends[1]) / 2)
+    item = bpy.context.object
+    item.rotation_mode, item.rotation_quaternion = "QUATERNION", (ends[1] - ends[0]).to_track_quat("X", "Z")
+    item.scale = ((ends[1] - ends[0]).length, 0.1, 0.1)
+    item.color = (0.0, 0.1, 1.0, 1.0)
+    item.select_set(False)
+    space.overlay.show_overlays = True  # Blender draws its own depth of meshes then
+    yield 0.5
+    region = yield from look("12-bar", view, result)
+    places = {"in_front": 0.3, "behind": 0.64, "beside": 0.9}
+    for name, part in places.items():
+        place = location_3d_to_region_2d(region, space.region_3d, ends[0].lerp(ends[1], part))
+        result["12-bar"][name] = [place.x, region.height - place.y]
+    space.overlay.show_overlays = False
+    yield 0.5
+    yield from look("13-bar-alone", view, result)
+    bpy.context.scene.nerf_engine.show_meshes = False
+    yield 0.5
+    yield from look("14-no-bar", view, result)
+    bpy.data.objects.remove(item)
+
+
 def rendering():
     return bpy.app.is_job_running("RENDER")
 
@@ -185,6 +214,7 @@ def script():
     yield from borders(scene, space, view, result)
     yield from local_view(scene, nerf, view, result)
     yield from trained_on(scene, view, result)
+    yield from bar(space, view, result)
 
     # F12: on a thread of Blender's own, while the window lives on.
     scene.render.resolution_x, scene.render.resolution_y, scene.render.resolution_percentage = 200, 120, 100

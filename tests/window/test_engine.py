@@ -14,6 +14,7 @@ from .conftest import ROOT, perform
 
 pytestmark = pytest.mark.timeout(900)
 VIEWS = ("1-perspective", "2-orthographic", "3-camera")
+PLACES = ("in_front", "behind", "beside")
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,28 @@ def test_the_viewport_follows_a_training(engine_session):
     picture, _ = seen(engine_session, "11-after")
     inner = tuple(slice(int(0.2 * side), int(0.8 * side)) for side in picture.shape[:2])
     assert np.quantile(np.abs(picture[inner] - encoded(after)[inner]).max(axis=-1), 0.99) <= 2.0
+
+
+@pytest.mark.parametrize("name", ["12-bar", "13-bar-alone"])
+def test_a_mesh_and_the_nerf_hide_each_other(engine_session, name):
+    picture, _ = seen(engine_session, name)
+    expected = encoded(np.load(engine_session.folder / f"{name}.npy"))
+    spots = {place: tuple(int(at) for at in engine_session.result["12-bar"][place]) for place in PLACES}
+    for place in ("in_front", "beside"):
+        x, y = spots[place]
+        red, green, blue = picture[y - 2 : y + 3, x - 2 : x + 3].mean(axis=(0, 1))
+        assert red < 5.0 and 30.0 < green < 100.0 and blue > 140.0
+    x, y = spots["behind"]
+    near = (slice(y - 8, y + 9), slice(x - 8, x + 9))
+    assert np.abs(picture[near] - expected[near]).max() <= 10.0  # it is not quite opaque
+    assert expected[near][..., 0].min() > 60.0
+
+
+def test_meshes_are_not_shown_where_that_is_off(engine_session):
+    picture, _ = seen(engine_session, "14-no-bar")
+    expected = encoded(np.load(engine_session.folder / "14-no-bar.npy"))
+    inner = tuple(slice(int(0.2 * side), int(0.8 * side)) for side in picture.shape[:2])
+    assert np.quantile(np.abs(picture[inner] - expected[inner]), 0.999) <= 2.0
 
 
 def test_a_hidden_nerf_is_gone(engine_session):
