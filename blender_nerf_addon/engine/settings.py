@@ -56,7 +56,7 @@ class NERF_PG_engine(bpy.types.PropertyGroup):
     show_meshes: BoolProperty(
         name="Show Meshes",
         description="Show the scene's meshes among the NeRFs in the viewport, simply shaded; F12 renders NeRFs only",
-        default=True,
+        default=False,  # what a NeRF was trained on stands in its place
         update=_redraw,
     )
 

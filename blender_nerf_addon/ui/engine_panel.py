@@ -121,6 +121,7 @@ class NERF_PT_engine(bpy.types.Panel):
         column.prop_enum(
             context.space_data.shading, "type", "RENDERED", text="Show in Viewport", icon="SHADING_RENDERED"
         )
+        column.prop(context.scene.nerf_engine, "show_meshes", toggle=True, icon="MESH_CUBE")
 
 
 def _split(layout: bpy.types.UILayout) -> bpy.types.UILayout:

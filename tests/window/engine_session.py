@@ -158,6 +158,7 @@ def bar(space, view, result):
     item.color = (0.0, 0.1, 1.0, 1.0)
     item.select_set(False)
     space.overlay.show_overlays = True  # Blender draws its own depth of meshes then
+    bpy.context.scene.nerf_engine.show_meshes = True
     yield 0.5
     region = yield from look("12-bar", view, result)
     places = {"in_front": 0.3, "behind": 0.64, "beside": 0.9}

@@ -60,6 +60,8 @@ def test_the_viewport_shows_the_core_s_pixels(engine_session, name):
 
 
 def test_what_is_inside_the_nerf_is_hidden_by_it(engine_session):
+    if engine_session.result["version"].startswith("5."):
+        pytest.skip("Blender 5.2 forgets another engine's depth before it draws empties")
     without, inside, in_front = (seen(engine_session, name)[0] for name in ("4-far", "5-inside", "6-in-front"))
     x, y = (int(at) for at in engine_session.result["4-far"]["center"])
     middle = (slice(y - 60, y + 60), slice(x - 60, x + 60))  # of the ball
