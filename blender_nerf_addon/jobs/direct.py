@@ -6,6 +6,7 @@ picture should not wait for a timer while its pixels can be converted.
 
 import queue
 import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from .process import CoreProcess
 
 POLL_SECONDS = 0.05  # between two looks at whether to stop
+HELLO_SECONDS = 180.0  # torch's first import from a cold disk under a virus scanner takes a minute and more
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,12 @@ class DirectCalls:
     ----------
     answered : bool
         Whether anything was ever answered.
+    heard : bool
+        Whether the process has ever said anything.
     """
 
     def __init__(self, log: Path) -> None:
-        self.answered = False
+        self.answered = self.heard = False
         self._log = log
         self._lock = threading.Lock()
         self._waiting: dict[int, tuple[str, Deliver]] = {}
@@ -70,6 +74,7 @@ class DirectCalls:
 
     def take(self, message: messages.Message) -> bool:
         """Deliver a message that answers one of these requests; whether it does."""
+        self.heard = True
         if message.is_notification or message.method is not None or message.id is None:
             return False
         with self._lock:
@@ -122,8 +127,9 @@ def ask(
     Cancelled
         When `should_stop` said so.
     CoreError
-        When it failed.
+        When it failed, or a core that has just been started says nothing for `HELLO_SECONDS`.
     """
+    began = time.monotonic()
     answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
     process.request_direct(method, {**params, "tag": tag}, answers.put)
     while True:
@@ -133,10 +139,17 @@ def ask(
             if should_stop():
                 process.request_direct("render.cancel", {"tag": tag}, lambda _answer: None)
                 raise Cancelled(f"the {method} was stopped") from None
+            if not process.heard and time.monotonic() - began > HELLO_SECONDS:
+                raise CoreError(silence(process.log)) from None
             continue
         if answer.error is not None:
             raise answer.error
         return answer.result, answer.arrays
+
+
+def silence(log: Path) -> str:
+    """What is said of a core that does not even greet."""
+    return f"The NeRF core did not answer within {HELLO_SECONDS:.0f} seconds; its log is '{log}'."
 
 
 def _hand_over(deliver: Deliver, answer: Answer) -> None:

@@ -28,10 +28,9 @@ from ..vendor.nerf_core.contract.errors import ProtocolError
 from ..vendor.nerf_core.contract.messages import Message
 from .calls import ENDED, Call, CoreError, ProgressCallback, ResultCallback, error_of
 from .child import obituary, process_options
-from .direct import Deliver, DirectCalls
+from .direct import HELLO_SECONDS, Deliver, DirectCalls, silence
 from .inbox import Inbox
 
-HELLO_SECONDS = 180.0  # torch's first import from a cold disk under a virus scanner takes a minute and more
 SHUTDOWN_SECONDS = 6.0  # the core writes a checkpoint and leaves within 5 s
 TERMINATE_SECONDS = 2.0
 
@@ -163,6 +162,11 @@ class CoreProcess:
         self._outbox.put(data)
         return call
 
+    @property
+    def heard(self) -> bool:
+        """Whether the process has ever said anything."""
+        return self._direct.heard
+
     def request_direct(self, method: str, params: Mapping[str, Any], deliver: Deliver) -> None:
         """As :meth:`request`, from any thread; `deliver` is called once with a `direct.Answer`, on the reading thread.
 
@@ -199,7 +203,7 @@ class CoreProcess:
             else:
                 self._dispatch(item)
         if self.hello is None and self.alive and time.monotonic() - self._started > HELLO_SECONDS:
-            self._die(f"The NeRF core did not answer within {HELLO_SECONDS:.0f} seconds; its log is '{self.log}'.")
+            self._die(silence(self.log))
             self._start_reaper(grace=0.0)
         return handled
 

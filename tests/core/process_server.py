@@ -14,6 +14,8 @@ def main() -> None:
     manner = sys.argv[1] if len(sys.argv) > 1 else "serve"
     if manner == "crash":
         sys.exit("ModuleNotFoundError: No module named 'torch'")
+    if manner == "mute":
+        time.sleep(60)
     if manner == "babble":
         print("Hello, I am no core.", flush=True)
         time.sleep(60)

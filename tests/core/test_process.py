@@ -32,6 +32,7 @@ def jobs(tmp_path_factory):
         process=importlib.import_module("staged_addon.jobs.process"),
         child=importlib.import_module("staged_addon.jobs.child"),
         calls=importlib.import_module("staged_addon.jobs.calls"),
+        direct=importlib.import_module("staged_addon.jobs.direct"),
         inbox=importlib.import_module("staged_addon.jobs.inbox"),
         messages=importlib.import_module("staged_addon.vendor.nerf_core.contract.messages"),
         folder=folder,
@@ -221,6 +222,17 @@ def test_stop_lets_it_leave_by_itself(start):
     assert process.wait(15) and process._popen.returncode == 0
     drain_until(process, lambda: process.end_sentence)
     assert ends == []  # nobody is told of what was asked for
+
+
+def test_who_waits_for_a_core_that_never_speaks_is_told(start, jobs, monkeypatch):
+    process = start("mute")
+    monkeypatch.setattr(jobs.direct, "HELLO_SECONDS", 0.3)
+    with pytest.raises(jobs.calls.CoreError, match=r"did not answer within 0 seconds; its log is '.*core\.log'"):
+        jobs.direct.ask(process, "render", {}, "tag", lambda: False)
+    # One that has spoken may take its time.
+    slow = start()
+    drain_until(slow, lambda: slow.ready)
+    assert jobs.direct.ask(slow, "sleep", {"seconds": 1.0}, "tag", lambda: False) == ({}, {})
 
 
 @posix
