@@ -1,6 +1,7 @@
 """Render novel views: the active camera, all cameras, or the frame range; as Image datablocks and as files."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,10 +19,13 @@ from ..objects import chosen, find
 from ..objects.layers import scene_layers
 from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
-from . import common
+from ..vendor.nerf_core.contract.run_folder import RunFolder
+from . import common, reading
+
+NO_CAMERA = "There is no camera to render from: add one, and make it the scene's camera."
 
 
-class NERF_OT_render_view(bpy.types.Operator):
+class NERF_OT_render_view(reading.ReadsFrames, bpy.types.Operator):
     """Render the trained NeRF from the scene's cameras."""
 
     bl_idname = "nerf.render_view"
@@ -35,12 +39,32 @@ class NERF_OT_render_view(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs a trained run."""
+        if reading.under_way():
+            cls.poll_message_set("An animation is under way")
+            return False
         return common.poll_trained(cls, context)
 
     @common.tells_errors
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Ask for one picture after the other."""
-        steps = render_steps(context.scene, context.view_layer)
+        return self._start(render_steps(context.scene, context.view_layer))
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        """Read a frame range's cameras a few at a time, so that the window stays alive; Esc cancels."""
+        scene = context.scene
+        if scene.nerf.render.views != "FRAMES" or common.waits(self) or context.window is None:
+            return self.execute(context)
+        return self._read_frames(context)
+
+    @common.tells_errors
+    def _read_frames(self, context: bpy.types.Context) -> set[str]:
+        scene = context.scene
+        folder = chosen.chosen_run(scene)
+        views: list[View] = []
+        frames = _read_views(scene, context.view_layer, find.identity(folder.root), views)
+        return self.read(context, frames, lambda: self._start(_steps(folder, views)), "Novel views")
+
+    def _start(self, steps: list[Any]) -> set[str]:
         outcome = common.begin_task(self, "Render", steps, undo=False)
         task = tasks.current()
         if outcome == {"FINISHED"} and not task.running and task.results:
@@ -77,11 +101,17 @@ def render_steps(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> list[Any
         When nothing is trained or there is no camera.
     """
     folder = chosen.chosen_run(scene)
+    # Every camera is read before the first picture is asked for: meanwhile the person works on, and may change them.
+    return _steps(folder, chosen_views(scene, layer, find.identity(folder.root)))
+
+
+def _steps(folder: RunFolder, views: "list[View]") -> list[Any]:
+    if not views:
+        raise NerfError(NO_CAMERA)
     space = runs.color_space(folder)
     taken: set[str] = set()
     steps = []
-    # Every camera is read before the first picture is asked for: meanwhile the person works on, and may change them.
-    for view in chosen_views(scene, layer, find.identity(folder.root)):
+    for view in views:
         path = _free_path(folder.renders, view.name, view.frame, images.suffix(space), taken)
         what = {"layers": view.layers} if view.layers else {"run": str(folder.root)}
         steps.append(partial(_step, what, space, path, view.camera))
@@ -118,8 +148,10 @@ def chosen_views(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, run_id: str
         When there is no camera, or a NeRF object's run is not found.
     """
     views = scene.nerf.render.views
+    found: list[View] = []
     if views == "FRAMES":
-        found = _views_of_frames(scene, layer, run_id)
+        for _frame in _read_views(scene, layer, run_id, found):
+            pass
     else:
         items = [scene.camera]
         if views == "ALL":
@@ -127,7 +159,7 @@ def chosen_views(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, run_id: str
             items = [item for item in own if item.visible_get(view_layer=layer)]
         found = [_view(scene, layer, item, run_id) for item in items if item is not None]
     if not found:
-        raise NerfError("There is no camera to render from: add one, and make it the scene's camera.")
+        raise NerfError(NO_CAMERA)
     return found
 
 
@@ -172,16 +204,20 @@ def camera_at(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, item: bpy.type
     return camera.resized(max(1, round(camera.width * factor)), max(1, round(camera.height * factor)))
 
 
-def _views_of_frames(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, run_id: str | None) -> list[View]:
-    """Each frame's camera, which markers may switch; the scene is as it was afterwards."""
-    found: list[View] = []
+def _read_views(
+    scene: bpy.types.Scene, layer: bpy.types.ViewLayer, run_id: str | None, found: list[View]
+) -> Iterator[int]:
+    """Add each frame's camera, which markers may switch, to `found`; yields the frame that was read.
+
+    The scene is as it was when the iterator ends or is closed.
+    """
     with SceneGuard(scene):
         for frame in range(scene.frame_start, scene.frame_end + 1, scene.frame_step):
             scene.frame_set(frame)
             if scene.camera is None:
                 raise NerfError(f"The scene has no camera at frame {frame}: make one the scene's camera.")
             found.append(_view(scene, layer, scene.camera, run_id, frame))
-    return found
+            yield frame
 
 
 def _free_path(folder: Path, name: str, frame: int | None, suffix: str, taken: set[str]) -> Path:

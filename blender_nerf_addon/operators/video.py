@@ -1,8 +1,6 @@
 """Render a turntable or the scene's animation as a video and pictures, and open what was rendered."""
 
 import os
-import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,17 +9,12 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty
 
 from ..importers import images
-from ..jobs import core, pump, runs, tasks, training
+from ..jobs import core, runs, tasks, training
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.messages import Message
 from ..videos import plan as plans
 from ..videos import subject
-from . import common, live_preview
-
-READ_SECONDS = 0.03  # of the main thread at a time, while an animation's frames are read
-TICK = 0.01
-
-_reading: Iterator[int] | None = None
+from . import common, live_preview, reading
 
 
 class _Renders:
@@ -42,8 +35,8 @@ class _Renders:
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs something trained, and no other task under way."""
-        if _reading is not None or tasks.running():
-            cls.poll_message_set(f"{'The animation' if _reading is not None else tasks.current().title} is under way")
+        if reading.under_way() or tasks.running():
+            cls.poll_message_set(f"{'An animation' if reading.under_way() else tasks.current().title} is under way")
             return False
         if not subject.is_there(context.scene):
             cls.poll_message_set("Nothing is trained yet")
@@ -71,7 +64,7 @@ class NERF_OT_render_turntable(_Renders, bpy.types.Operator):
         return self.start(context, plans.plan_turntable(context.scene, context.view_layer, self.use_objects))
 
 
-class NERF_OT_render_animation(_Renders, bpy.types.Operator):
+class NERF_OT_render_animation(reading.ReadsFrames, _Renders, bpy.types.Operator):
     """Render the scene's frame range through its camera."""
 
     bl_idname = "nerf.render_animation"
@@ -80,9 +73,6 @@ class NERF_OT_render_animation(_Renders, bpy.types.Operator):
         "Render the NeRF over the scene's frame range through its camera, as a video or pictures, into the run's "
         "folder 'renders'"
     )
-
-    _timer = None
-    _plan: plans.Plan | None = None
 
     @common.tells_errors
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -94,48 +84,11 @@ class NERF_OT_render_animation(_Renders, bpy.types.Operator):
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
         """Read the frames a few at a time, so that the window stays alive; Esc cancels."""
-        global _reading
         if common.waits(self) or context.window is None:
             return self.execute(context)
-        self._plan = plans.animation(context.scene)
-        _reading = plans.read_animation(context.scene, context.view_layer, self._plan, self.use_objects)
-        pump.before_leaving(_stop_reading)
-        self._timer = context.window_manager.event_timer_add(TICK, window=context.window)
-        context.window_manager.modal_handler_add(self)
-        return {"RUNNING_MODAL"}
-
-    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Read some frames more. Nothing else is let through: the scene must not change under the reading."""
-        if _reading is None or event.type == "ESC":
-            self.cancel(context)
-            return {"CANCELLED"}
-        if event.type != "TIMER":
-            return {"RUNNING_MODAL"}
-        return self._read_on(context)
-
-    def cancel(self, context: bpy.types.Context) -> None:
-        """Leave the scene as it was."""
-        _stop_reading()
-        if self._timer is not None:
-            context.window_manager.event_timer_remove(self._timer)
-            self._timer = None
-            context.workspace.status_text_set(None)
-
-    @common.tells_errors
-    def _read_on(self, context: bpy.types.Context) -> set[str]:
-        until = time.monotonic() + READ_SECONDS
-        try:
-            while time.monotonic() < until:
-                frame = next(_reading, None)
-                if frame is None:
-                    self.cancel(context)
-                    return self.start(context, self._plan)
-        except BaseException:
-            self.cancel(context)
-            raise
-        last = context.scene.frame_end
-        context.workspace.status_text_set(f"NeRF animation: reading frame {frame} of {last}  (Esc: cancel)")
-        return {"RUNNING_MODAL"}
+        plan = plans.animation(context.scene)
+        frames = plans.read_animation(context.scene, context.view_layer, plan, self.use_objects)
+        return self.read(context, frames, lambda: self.start(context, plan), "NeRF animation")
 
 
 class NERF_OT_open_video(bpy.types.Operator):
@@ -205,16 +158,9 @@ def _listen(message: Message) -> None:
     live_preview.show_once(image, tasks.current())
 
 
-def _stop_reading() -> None:
-    global _reading
-    reading, _reading = _reading, None
-    if reading is not None:
-        reading.close()
-
-
 CLASSES = (NERF_OT_render_turntable, NERF_OT_render_animation, NERF_OT_open_video)
 
 
 def unregister() -> None:
     """Let go of the scene."""
-    _stop_reading()
+    reading.stop()
