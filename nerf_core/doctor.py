@@ -79,9 +79,10 @@ def report_lines(report: dict[str, Any]) -> list[str]:
         f"{report['platform']}, {report['cpus']} CPU cores",
         "",
     ]
+    width = max(len(package["name"]) for package in report["packages"])
     for package in report["packages"]:
         state = package["version"] if package["ok"] else package["problem"]
-        lines.append(f"  {'ok' if package['ok'] else '--'}  {package['name']:15} {state}")
+        lines.append(f"  {'ok' if package['ok'] else '--'}  {package['name']:{width}}  {state}")
     lines.append("")
     for device in report["devices"]:
         chosen = "  <- auto takes this one" if device == report["devices"][0] else ""
