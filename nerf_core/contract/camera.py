@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .errors import DataError
+from .json_data import shown
 from .lens import Distortion, distort, undistort
 
 Kind = Literal["perspective", "orthographic", "panoramic"]
@@ -60,7 +61,7 @@ class Camera:
         if not np.isfinite(c2w).all():
             raise DataError("a camera-to-world matrix holds NaN or infinity")
         if self.kind not in KINDS:
-            raise DataError(f"camera kind '{self.kind}' is not one of {', '.join(KINDS)}")
+            raise DataError(f"camera kind '{shown(str(self.kind))}' is not one of {', '.join(KINDS)}")
         if not (1 <= self.width <= MAX_SIDE and 1 <= self.height <= MAX_SIDE):
             raise DataError(f"an image size of {self.width}x{self.height} is outside 1 to {MAX_SIDE} pixels")
         # NaN is within no limits. Within these, squares and sixth powers of the lens model stay finite.

@@ -110,3 +110,9 @@ def test_any_values_make_a_camera_or_an_error(change):
         Camera.from_dict({**CAMERAS["distorted"].to_dict(), **change})
     except NerfError as error:
         assert str(error)
+
+
+def test_a_strange_kind_is_told_on_one_line():
+    data = {**Camera(4, 4, 1.0, 1.0, 2.0, 2.0).to_dict(), "kind": "round\n\x1b[31m"}
+    with pytest.raises(DataError, match=r"camera kind 'round\\n\\x1b\[31m' is not one of"):
+        Camera.from_dict(data)

@@ -222,14 +222,16 @@ def test_points_and_traces_can_be_cancelled(core, trained, kind):
     asked = {
         "points": {"count": 5_000_000, "threshold": None},
         "trace": {
-            "camera": tiny_scene.camera(1, 7, 240).to_dict(),
-            "pixels": [[x, y] for x in range(240) for y in range(240)],
+            "camera": tiny_scene.camera(1, 7, 256).to_dict(),
+            "pixels": [[x, y] for x in range(256) for y in range(256)],
         },
     }[kind]
     seen = len(core.notes)
     running = core.send(kind, run=str(trained), tag="task", **asked)
     core.wait_note("progress", lambda note: note.params["task"] == kind, after=seen)
-    behind = core.send(kind, run=str(trained), tag="task", **asked)
+    # One that is read in no time, so that the first is still at work when it is cancelled.
+    small = {"points": asked, "trace": {**asked, "pixels": [[1, 1]]}}[kind]
+    behind = core.send(kind, run=str(trained), tag="task", **small)
     # A picture replaces the pictures of its tag, and nothing else: the points go on until they are cancelled.
     picture = core.send("render", run=str(trained), camera=CAMERA, tag="task")
     other = core.send("trace", run=str(trained), camera=CAMERA, pixels=[[10, 10]], tag="other")
