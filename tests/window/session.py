@@ -52,13 +52,16 @@ def view_pixels(path):
     return part
 
 
-def open_all_panels():
-    """Unfold the panels that start folded: Blender has no way to ask where a folded panel's header is."""
+def open_panels():
+    """Unfold what is clicked in and starts folded: Blender has no way to ask where a folded panel's header is.
+
+    The others stay folded: a button far down is found late, and a training does not wait for its Stop.
+    """
     for kind in list(bpy.types.Panel.__subclasses__()) + [
         kind for base in bpy.types.Panel.__subclasses__() for kind in base.__subclasses__()
     ]:
         name = getattr(kind, "bl_idname", kind.__name__)
-        if name.startswith("NERF_PT_") and "DEFAULT_CLOSED" in getattr(kind, "bl_options", ()):
+        if name in ("NERF_PT_points", "NERF_PT_inspect") and "DEFAULT_CLOSED" in getattr(kind, "bl_options", ()):
             bpy.utils.unregister_class(kind)
             kind.bl_options = set()
             bpy.utils.register_class(kind)
@@ -86,7 +89,7 @@ def script():
     scene = bpy.context.scene
     result["enabled"] = MODULE in bpy.context.preferences.addons
     result["objects_before"] = sorted(item.name for item in bpy.data.objects)
-    open_all_panels()
+    open_panels()
     yield from hands.open_sidebar()
     result["tab"] = hands.view_area()[2].active_panel_category
     yield from hands.screenshot(FOLDER / "1-sidebar.png")
@@ -140,7 +143,8 @@ def script():
     result["training"] = {"phase": training.current().phase, "val_psnr": training.current().val_psnr}
     preview = pixels(bpy.data.images["NeRF Preview"])
     result["preview"] = {"size": list(preview.shape[:2]), "covered": float((preview[..., 3] > 0.5).mean())}
-    result["objects_after_capture"] = sorted(item.name for item in bpy.data.objects)
+    result["objects_after_capture"] = sorted(item.name for item in bpy.data.objects if not item.nerf.is_nerf)
+    result["nerfs"] = [list(item.nerf.rest) for item in bpy.data.objects if item.nerf.is_nerf]
     result["views"] = len(list((FOLDER / "run" / "dataset").glob("*/*.png")))
 
     # A novel view, beside Cycles' own picture from the same camera.

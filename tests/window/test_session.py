@@ -47,6 +47,11 @@ def test_training_stops_continues_and_goes_on_for_more(session):
 
 def test_scene_holds_what_it_held(session):
     assert session.result["objects_after_capture"] == session.result["objects_before"]
+    # And the NeRF beside, with its box about the cube, which reaches from -1 to 1.
+    assert len(session.result["nerfs"]) == 1
+    rest = np.reshape(session.result["nerfs"][0], (4, 4))
+    assert (np.diag(rest)[:3] >= 1.0).all() and (np.diag(rest)[:3] < 1.2).all()
+    np.testing.assert_allclose(rest[:3, 3], 0.0, atol=1e-3)
 
 
 def test_live_preview_shows_the_cube(session):
