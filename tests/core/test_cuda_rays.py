@@ -293,7 +293,8 @@ def test_composite_and_its_gradients(kernel_device, generator, thresholds, depth
     # In float32 a weight can vanish, or fail to, that float64 tells from 0.
     sure = clear.copy()
     sure[order] &= weight.numpy() > 1e-6
-    assert (seen == chosen)[sure].all() and clear.mean() > 0.5
+    assert (seen == chosen)[sure].all()
+    assert len(np.unique(p.ray[clear])) > 0.5 * len(np.unique(p.ray))  # by rays: one may hold most of the samples
     assert thresholds == (0.0, 0.0) or 0 < number < 0.9 * len(p.t)
     assert int(made.state_i[5]) == 0
 
