@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-MARK = b"made by NeRF Toolkit"  # the core writes the same into its pictures
+from ..vendor.nerf_core.contract.files import MARK
+
+_MARK = MARK.encode("ascii")
 _HEAD = 4096  # bytes; the mark lies before the pixels
 _LEVEL = 4  # of zlib: half the time of 6 for a few percent more bytes
 _EXR_ROWS = 16  # of a ZIP block
@@ -57,7 +59,7 @@ def exr_channels(channels: Mapping[str, np.ndarray]) -> bytes:
         (b"pixelAspectRatio", b"float", struct.pack("<f", 1.0)),
         (b"screenWindowCenter", b"v2f", struct.pack("<2f", 0.0, 0.0)),
         (b"screenWindowWidth", b"float", struct.pack("<f", 1.0)),
-        (b"software", b"string", MARK),
+        (b"software", b"string", _MARK),
     )
     head = struct.pack("<2I", 20000630, 2)
     head += b"".join(
@@ -87,7 +89,7 @@ def is_ours(path: Path) -> bool:
     """Whether an existing picture carries our mark."""
     try:
         with open(path, "rb") as stream:
-            return MARK in stream.read(_HEAD)
+            return _MARK in stream.read(_HEAD)
     except OSError:
         return False
 
@@ -97,7 +99,7 @@ def _png_file(head: bytes, rows: np.ndarray) -> bytes:
     chunks = (
         (b"IHDR", head),
         (b"sRGB", b"\0"),
-        (b"tEXt", b"Software\0" + MARK),
+        (b"tEXt", b"Software\0" + _MARK),
         (b"IDAT", zlib.compress(rows.data, _LEVEL)),
         (b"IEND", b""),
     )

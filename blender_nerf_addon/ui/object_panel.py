@@ -7,7 +7,7 @@ from ..objects import facts, find, layers
 from ..operators.objects import active_nerf
 from ..vendor.nerf_core.contract.errors import NerfError
 from . import core_box
-from .panels import characters, clock
+from .panels import characters, clock, draw_rows
 
 
 class NERF_PT_object(bpy.types.Panel):
@@ -88,12 +88,7 @@ def _draw_facts(layout: bpy.types.UILayout, known: dict) -> None:
         rows.append(("Steps", f"{known['steps']:,}"))
     if "psnr" in known:
         rows.append(("Held-Out PSNR", f"{known['psnr']:.2f} dB"))
-    split = layout.split(factor=0.5)
-    names, values = split.column(align=True), split.column(align=True)
-    names.alignment = "RIGHT"
-    for name, value in rows:
-        names.label(text=name)
-        values.label(text=value)
+    draw_rows(layout, rows)
 
 
 def _draw_add(menu: bpy.types.Menu, _context: bpy.types.Context) -> None:

@@ -243,6 +243,11 @@ def _draw_numbers(layout: bpy.types.UILayout, current: Training, quality: bool =
         rows.append(("Held-Out PSNR", f"{current.val_psnr:.2f} dB"))
     elif current.psnr is not None:
         rows.append(("Training PSNR", f"{current.psnr:.2f} dB"))
+    draw_rows(layout, rows)
+
+
+def draw_rows(layout: bpy.types.UILayout, rows: list[tuple[str, str]]) -> None:
+    """Names to the left of the middle, their values to the right of it."""
     split = layout.split(factor=0.5)
     names, values = split.column(align=True), split.column(align=True)
     names.alignment = "RIGHT"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...vendor.nerf_core.contract.files import write_bytes
+from ...vendor.nerf_core.contract.files import MARK, write_bytes
 from .cloud import Cloud
 
 _ROW = np.dtype(
@@ -19,8 +19,5 @@ def write_ply(path: str | Path, cloud: Cloud) -> None:
         rows[place], rows[normal], rows[color] = cloud.position[:, i], cloud.normal[:, i], cloud.color[:, i]
     kinds = {"<f4": "float", "|u1": "uchar"}
     properties = "".join(f"property {kinds[_ROW[name].str]} {name}\n" for name in _ROW.names or ())
-    head = (
-        f"ply\nformat binary_little_endian 1.0\ncomment made by NeRF Toolkit\nelement vertex {len(rows)}\n"
-        f"{properties}end_header\n"
-    )
+    head = f"ply\nformat binary_little_endian 1.0\ncomment {MARK}\nelement vertex {len(rows)}\n{properties}end_header\n"
     write_bytes(path, head.encode("ascii") + rows.tobytes())
