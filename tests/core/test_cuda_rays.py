@@ -281,7 +281,8 @@ def test_composite_and_its_gradients(kernel_device, generator, thresholds, depth
     for actual, gradient in ((made.d_log, log_density.grad), (made.d_logit, logit.grad)):
         expected = np.zeros(gradient.shape)
         expected[order] = loss_scale * gradient.numpy()
-        np.testing.assert_allclose(actual.numpy()[clear], expected[clear], rtol=2e-4, atol=2e-5)
+        # What float32 leaves of terms as large as the loss scale, where they cancel.
+        np.testing.assert_allclose(actual.numpy()[clear], expected[clear], rtol=2e-4, atol=1e-6 * loss_scale)
         assert np.abs(expected).max() > 0.1
     chosen = np.zeros(len(p.t), bool)
     chosen[order] = result.selected.numpy()
