@@ -24,8 +24,10 @@ PACKAGES = (
     ("fast-simplification", "fast_simplification", "decimated meshes"),
     ("pycolmap", "pycolmap", "COLMAP models"),
     ("tqdm", "tqdm", "progress bars"),
+    ("matplotlib", "matplotlib", "plots"),
+    ("Jinja2", "jinja2", "reports"),
 )
-OPTIONAL = ("pycolmap",)
+OPTIONAL = ("pycolmap", "matplotlib", "Jinja2")
 """What everything else works without: its absence is told, and the rest is ready."""
 
 BACKENDS = {

@@ -11,6 +11,7 @@ import bpy
 
 from .calls import CoreError
 from .runs import ROOT_PACKAGE, preferences
+from .setup import requirements
 
 VENDOR = Path(__file__).resolve().parents[1] / "vendor"
 VARIABLE = "NERF_CORE_PYTHON"
@@ -45,8 +46,9 @@ def setup_state_file() -> Path:
 
 
 def fingerprint() -> str:
-    """Of the versions that the managed environment is made with."""
-    return hashlib.sha256((VENDOR / "constraints.txt").read_bytes()).hexdigest()
+    """Of the packages, and their versions, that the managed environment is made with."""
+    wanted = "\n".join(requirements(VENDOR)).encode()
+    return hashlib.sha256((VENDOR / "constraints.txt").read_bytes() + wanted).hexdigest()
 
 
 def managed_state() -> str:
