@@ -64,7 +64,7 @@ def add_files(parser: argparse.ArgumentParser) -> None:
     for name, text in (("mp4", "a video"), ("png", "a folder of transparent pictures"), ("both", "both")):
         files.add_argument(f"--{name}", dest="format", action="store_const", const=name.upper(), help=text)
     parser.add_argument("--background", type=color, metavar="#RRGGBB", help="behind the NeRF in a video")
-    parser.add_argument("--samples", type=count, metavar="N", help="rays a pixel")
+    parser.add_argument("--rays", dest="samples", type=count, metavar="N", help="rays a pixel")
 
 
 def color(text: str) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..contract.errors import NerfError
+from ..contract.samplers import SAMPLERS, SamplerChoice
 
 DEVICES = ("auto", "cpu", "cuda", "mps")  # as in methods.registry, which is heavy to import
 
@@ -22,6 +23,23 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", choices=DEVICES, default="auto", help="where to compute (default: a GPU if there is one)"
     )
+
+
+def add_sampler(parser: argparse.ArgumentParser, default: str = "the one that the run was trained with") -> None:
+    """`--sampler` and `--samples`."""
+    parser.add_argument("--sampler", choices=SAMPLERS, help=f"what places the samples along rays (default: {default})")
+    parser.add_argument(
+        "--samples", type=int, metavar="N", help="evaluations of the field a ray, at most (default: the sampler's own)"
+    )
+
+
+def read_sampler(arguments: argparse.Namespace) -> SamplerChoice | None:
+    """What was asked for; None leaves it to the run."""
+    if arguments.sampler is None:
+        if arguments.samples is not None:
+            raise NerfError("--samples is a sampler's: name the sampler with --sampler.")
+        return None
+    return SamplerChoice(arguments.sampler, arguments.samples)
 
 
 def add_overwrite(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from .common import add_device, add_json, add_overwrite, progress_bar, say
+from .common import add_device, add_json, add_overwrite, add_sampler, progress_bar, read_sampler, say
 
 HELP = "PSNR and SSIM of a run on held-out views"
 
@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--downscale", type=int, metavar="N", help="shrink the images (default: as in training)")
     parser.add_argument("--views", type=int, metavar="N", help="only N views, evenly spread (default: all)")
     parser.add_argument("--pictures", metavar="FOLDER", help="write truth | NeRF | error pictures there")
+    add_sampler(parser)
     add_overwrite(parser)
     add_device(parser)
     add_json(parser)
@@ -51,6 +52,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             arguments.views,
             progress=progress,
             on_view=on_view,
+            sampler=read_sampler(arguments),
         )
     width = max(4, *(len(view.name) for view in evaluation.views))
     deep = evaluation.depth_error is not None

@@ -6,28 +6,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contract.errors import NerfError
+from .common import add_sampler, read_sampler
 
 if TYPE_CHECKING:
     import numpy as np
 
     from ..contract.camera import Camera
+    from ..contract.samplers import SamplerChoice
     from ..methods.base import Method
     from ..rendering.frame import Frame
     from ..rendering.layers import Layer
     from ..rendering.view import View
 
-BLURRED_SAMPLES = 32
+BLURRED_RAYS = 32
 """Rays a pixel with a lens, where nobody asks for a number."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options."""
     parser.add_argument(
-        "--samples",
+        "--rays",
         type=int,
         metavar="N",
-        help=f"rays a pixel, for smooth edges (default 1, with a lens {BLURRED_SAMPLES})",
+        help=f"rays a pixel, for smooth edges (default 1, with a lens {BLURRED_RAYS})",
     )
+    add_sampler(parser)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the samples' places (default 0)")
     parser.add_argument("--aperture", type=float, metavar="R", help="radius of a lens, in world units; needs --focus")
     parser.add_argument("--focus", type=float, metavar="D", help="distance that the lens is focused on")
@@ -63,7 +66,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 class RenderOptions:
     """The options, checked."""
 
-    samples: int
+    rays: int
+    sampler: "SamplerChoice | None"
     seed: int
     lens: tuple[float, float, int] | None
     crop: "np.ndarray | None"
@@ -76,9 +80,9 @@ class RenderOptions:
         """Check what was given; `NerfError` says what does not fit."""
         import numpy as np  # `nerf --help` and `nerf doctor` work without it
 
-        samples, aperture, focus = arguments.samples, arguments.aperture, arguments.focus
-        if samples is not None and not 1 <= samples <= 1 << 16:
-            raise NerfError(f"--samples must be from 1 to {1 << 16}, not {samples}.")
+        rays, aperture, focus = arguments.rays, arguments.aperture, arguments.focus
+        if rays is not None and not 1 <= rays <= 1 << 16:
+            raise NerfError(f"--rays must be from 1 to {1 << 16}, not {rays}.")
         if (aperture is None) != (focus is None):
             raise NerfError("A lens needs both --aperture and --focus.")
         lens = None
@@ -87,8 +91,8 @@ class RenderOptions:
                 raise NerfError("--aperture and --focus must be lengths above 0.")
             if not 0 <= arguments.blades <= 64:
                 raise NerfError(f"--blades must be from 0 to 64, not {arguments.blades}.")
-            if samples == 1:
-                raise NerfError("A lens blurs nothing with one sample; ask for more --samples.")
+            if rays == 1:
+                raise NerfError("A lens blurs nothing with one ray a pixel; ask for more --rays.")
             lens = (aperture, focus, arguments.blades)
         crop = None
         if arguments.crop is not None:
@@ -104,7 +108,8 @@ class RenderOptions:
         if arguments.color == "linear" and arguments.background:
             raise NerfError("Linear pictures keep their transparency; leave out --background.")
         return cls(
-            samples or (BLURRED_SAMPLES if lens else 1),
+            rays or (BLURRED_RAYS if lens else 1),
+            read_sampler(arguments),
             arguments.seed,
             lens,
             crop,
@@ -120,7 +125,8 @@ class RenderOptions:
         return View(
             camera,
             lens=Lens(*self.lens) if self.lens else None,
-            samples=self.samples,
+            samples=self.rays,
+            sampler=self.sampler,
             seed=self.seed,
             color="linear" if self.linear else "run",
             depth="z" if self.depth == "z" else "distance",

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from ..contract.errors import Cancelled, DataError, NerfError
+from ..contract.samplers import SamplerChoice
 from ..data.color import over, premultiply
 from ..data.dataset import load_dataset
 from ..data.placement import Placement
 from ..data.views import View, Views
 from ..methods.base import Method
+from ..methods.cost import RenderCost, added
 from ..rendering.frame import render_frame
 from ..training.load import load_run
 from .metrics import psnr, ssim
@@ -25,7 +27,7 @@ class ViewResult:
 
     `ssim` is None for pictures under 11 pixels, `seconds` is the time to render. `depth_error` and `depth_error_95` are
     the median and the 95th percentile of how far the rendered depth is from the known one, world units, over the pixels
-    where one is known; None without any.
+    where one is known; None without any. `cost`: evaluations made, where the sampler counts them.
     """
 
     name: str
@@ -34,6 +36,7 @@ class ViewResult:
     seconds: float
     depth_error: float | None = None
     depth_error_95: float | None = None
+    cost: RenderCost | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,14 @@ class Evaluation:
         return float(np.mean(known)) if known else None
 
     @property
+    def cost(self) -> RenderCost | None:
+        """Of all views together."""
+        cost: RenderCost | None = None
+        for view in self.views:
+            cost = added(cost, view.cost)
+        return cost
+
+    @property
     def seconds(self) -> float:
         """Mean seconds to render a view."""
         return float(np.mean([view.seconds for view in self.views]))
@@ -76,8 +87,9 @@ class Evaluation:
         """As plain JSON, the means last."""
         return {
             "split": self.split,
-            "views": [vars(view).copy() for view in self.views],
+            "views": [{**vars(view), "cost": view.cost and view.cost.to_dict()} for view in self.views],
             "seconds": self.seconds,
+            "cost": self.cost and self.cost.to_dict(),
             "depth_error": self.depth_error,
             "depth_error_95": self.depth_error_95,
             "psnr": self.psnr,
@@ -118,6 +130,7 @@ def evaluate_views(
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     on_view: OnView | None = None,
+    sampler: SamplerChoice | None = None,
 ) -> Evaluation:
     """Render every view whole and compare it with the truth over one background.
 
@@ -135,6 +148,8 @@ def evaluate_views(
         Asked between chunks of rays.
     on_view : callable, optional
         Called with (view, truth, image, result) after each view: both (H, W, 3), over the background, 0 to 1.
+    sampler : SamplerChoice, optional
+        By default the one that the method was trained with.
 
     Raises
     ------
@@ -148,11 +163,11 @@ def evaluate_views(
             if progress is not None:
                 progress((before + done) / len(views))
 
-        frame = render_frame(method, view.camera, should_stop=should_stop, on_progress=partly)
+        frame = render_frame(method, view.camera, should_stop=should_stop, on_progress=partly, sampler=sampler)
         truth = truth_image(view, background)
         image = over(frame.rgba, np.asarray(background, dtype=np.float32))
         off = depth_errors(view, frame.depth)
-        result = ViewResult(view.name, psnr(image, truth), ssim(image, truth), frame.seconds, *off)
+        result = ViewResult(view.name, psnr(image, truth), ssim(image, truth), frame.seconds, *off, frame.cost)
         results.append(result)
         if on_view is not None:
             on_view(view, truth, np.clip(image, 0.0, 1.0), result)
@@ -188,6 +203,7 @@ def evaluate_run(
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     on_view: OnView | None = None,
+    sampler: SamplerChoice | None = None,
 ) -> Evaluation:
     """Evaluate a run's checkpoint on a split.
 
@@ -203,7 +219,7 @@ def evaluate_run(
         Of the images; by default the one that the run was trained with.
     count : int, optional
         Evaluate at most so many views, evenly spread; by default all.
-    progress, should_stop, on_view
+    progress, should_stop, on_view, sampler
         See :func:`evaluate_views`.
 
     Raises
@@ -226,4 +242,4 @@ def evaluate_run(
             raise
         dataset = load()  # a run that was trained without depth is measured without, where it is not usable
     views = spread(dataset.splits[split], count)
-    return evaluate_views(run.method, views, run.background, split, progress, should_stop, on_view)
+    return evaluate_views(run.method, views, run.background, split, progress, should_stop, on_view, sampler)

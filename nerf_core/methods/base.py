@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from ..contract.camera import Camera
+from ..contract.samplers import SamplerChoice
 from ..data.views import Views
+from .cost import RenderCost
 
 
 @dataclass(frozen=True)
@@ -93,11 +95,20 @@ class RayColors:
         Expected distance along the unit direction, world units; 0 where nothing was hit (alpha 0).
     samples : int
         Field evaluations made.
+    evaluations : (N,) int32 array or None
+        Full evaluations of each ray, where the sampler counts them.
+    captured : (N,) float32 array or None
+        Share of the weight that the sampler knows of which lies within its samples' reach, 0 to 1.
+    cost : RenderCost or None
+        Of all rays together.
     """
 
     rgba: np.ndarray
     depth: np.ndarray
     samples: int
+    evaluations: np.ndarray | None = None
+    captured: np.ndarray | None = None
+    cost: RenderCost | None = None
 
 
 @dataclass(frozen=True)
@@ -190,21 +201,39 @@ class Method(ABC):
         """One optimisation step over a batch of random training pixels (occupancy is kept up inside)."""
 
     @abstractmethod
-    def render_rays(self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None = None) -> RayColors:
+    def render_rays(
+        self,
+        origins: np.ndarray,
+        directions: np.ndarray,
+        limits: np.ndarray | None = None,
+        sampler: SamplerChoice | None = None,
+    ) -> RayColors:
         """Colour and depth of (N, 3) world rays with unit directions, float32.
 
-        `limits` (N, 2), if given, are the distances from and to which each ray is looked along, world units.
+        `limits` (N, 2), if given, are the distances from and to which each ray is looked along, world units. `sampler`
+        places the samples; by default the one that the field was trained with.
+
+        Raises
+        ------
+        NerfError
+            When the field cannot be sampled so.
         """
 
-    def render_pixels(self, camera: Camera, first: int, count: int) -> RayColors:
+    def render_pixels(self, camera: Camera, first: int, count: int, sampler: SamplerChoice | None = None) -> RayColors:
         """Colour and depth of `count` of a camera's pixels from number `first` on, row by row; rays through centres."""
         y, x = np.divmod(np.arange(first, first + count), camera.width)
         origins, directions = camera.rays(np.stack([x, y], axis=-1) + 0.5)
-        return self.render_rays(origins.astype(np.float32), directions.astype(np.float32))
+        return self.render_rays(origins.astype(np.float32), directions.astype(np.float32), sampler=sampler)
 
     @abstractmethod
-    def trace_rays(self, origins: np.ndarray, directions: np.ndarray) -> Trace:
-        """Every sample along (N, 3) world rays."""
+    def trace_rays(
+        self,
+        origins: np.ndarray,
+        directions: np.ndarray,
+        sampler: SamplerChoice | None = None,
+        true_depth: np.ndarray | None = None,
+    ) -> Trace:
+        """Every sample along (N, 3) world rays; `true_depth` (N,), world units and 0 where unknown, for the oracle."""
 
     @abstractmethod
     def query_density(self, points: np.ndarray) -> np.ndarray:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..contract.errors import CheckpointError
+from ..contract.errors import CheckpointError, NerfError
+from ..contract.samplers import SamplerChoice
 from ..data.views import Views
 from ..fields.mlp2020 import RadianceMLP
 from ..kernels.backend import DEPTH_FADES_TO
@@ -174,8 +175,15 @@ class ClassicMethod(Method):
     # Looking
 
     @torch.no_grad()
-    def render_rays(self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None = None) -> RayColors:
+    def render_rays(
+        self,
+        origins: np.ndarray,
+        directions: np.ndarray,
+        limits: np.ndarray | None = None,
+        sampler: SamplerChoice | None = None,
+    ) -> RayColors:
         """See `Method.render_rays`; the fine network's picture."""
+        self._check_sampler(sampler)
         rgba = np.zeros((len(origins), 4), dtype=np.float32)
         depth = np.zeros(len(origins), dtype=np.float32)
         count = 0
@@ -195,9 +203,20 @@ class ClassicMethod(Method):
             count += len(rows) * (samples.t.shape[1] + self._sampler.cost().full)
         return RayColors(rgba, depth, count)
 
+    def _check_sampler(self, sampler: SamplerChoice | None) -> None:
+        if sampler is not None:
+            raise NerfError(f"The classic method cannot render with the sampler '{sampler}'.")
+
     @torch.no_grad()
-    def trace_rays(self, origins: np.ndarray, directions: np.ndarray) -> Trace:
+    def trace_rays(
+        self,
+        origins: np.ndarray,
+        directions: np.ndarray,
+        sampler: SamplerChoice | None = None,
+        true_depth: np.ndarray | None = None,
+    ) -> Trace:
         """See `Method.trace_rays`: the coarse network at its samples, then the fine one at the union of both."""
+        self._check_sampler(sampler)
         o, d, t_near, t_far = self._to_field(origins, directions)
         rows = (t_far > t_near).nonzero()[:, 0]
         rgba = np.zeros((len(origins), 4), dtype=np.float32)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..contract.camera import Camera
 from ..contract.errors import CheckpointError, NerfError
+from ..contract.samplers import SamplerChoice
 from ..data.views import Views
 from ..fields.hash_grid import BATCH_SIZES, CUDA_BATCH_SIZES, FastLayout, FastSettings
 from ..kernels.backend import FastBackend, check_arrays
@@ -121,26 +122,48 @@ class FastMethod(Method):
         origins = self.normalisation.to_unit(np.asarray(origins, np.float64).reshape(-1, 3))
         return origins.astype(np.float32), np.asarray(directions, np.float32).reshape(-1, 3)
 
-    def render_rays(self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None = None) -> RayColors:
+    def render_rays(
+        self,
+        origins: np.ndarray,
+        directions: np.ndarray,
+        limits: np.ndarray | None = None,
+        sampler: SamplerChoice | None = None,
+    ) -> RayColors:
         """Colour and depth of rays, without jitter; see `Method`."""
+        self._check_sampler(sampler)
         if limits is not None:
             # An end without limit stays one: what comes after it is as far as float32 counts.
             limits = np.clip(np.asarray(limits, np.float64) * self.normalisation.scale, 0.0, 1e30).astype(np.float32)
         rgba, depth, samples = self.field.render(*self._unit_rays(origins, directions), limits)
         return RayColors(rgba, depth / np.float32(self.normalisation.scale), samples)
 
-    def render_pixels(self, camera: Camera, first: int, count: int) -> RayColors:
+    def render_pixels(self, camera: Camera, first: int, count: int, sampler: SamplerChoice | None = None) -> RayColors:
         """Colour and depth of a camera's pixels; see `Method`."""
         field = self.field
-        if not field.renders_pixels:
-            return super().render_pixels(camera, first, count)
+        if not field.renders_pixels or not self._is_native(sampler):
+            return super().render_pixels(camera, first, count, sampler)
         if self._camera is None or self._camera[0] is not camera:  # a table of a lens's directions takes a while
             self._camera = camera, camera_arrays([camera], self.normalisation)
         rgba, depth, samples = field.render_pixels(self._camera[1], first, count)
         return RayColors(rgba, depth / np.float32(self.normalisation.scale), samples)
 
-    def trace_rays(self, origins: np.ndarray, directions: np.ndarray) -> Trace:
+    def _is_native(self, sampler: SamplerChoice | None) -> bool:
+        """Whether the backend's own renderer places these samples."""
+        return sampler is None or (sampler.name == "occupancy" and sampler.samples is None)
+
+    def _check_sampler(self, sampler: SamplerChoice | None) -> None:
+        if not self._is_native(sampler):
+            raise NerfError(f"The fast method cannot render with the sampler '{sampler}'; use occupancy.")
+
+    def trace_rays(
+        self,
+        origins: np.ndarray,
+        directions: np.ndarray,
+        sampler: SamplerChoice | None = None,
+        true_depth: np.ndarray | None = None,
+    ) -> Trace:
         """The samples that rendering these rays uses: up to where a ray has become opaque; see `Method`."""
+        self._check_sampler(sampler)
         field, settings = self.field, self.settings
         origins, directions = self._unit_rays(origins, directions)
         counts, positions, distances, intervals = field.march(origins, directions)

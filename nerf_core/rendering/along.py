@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..contract.samplers import SamplerChoice
 from ..data.color import decode_premultiplied
+from ..methods.cost import RenderCost, added
 from .layers import Layer, Rays
 
 SLABS = 16
@@ -32,12 +34,18 @@ class Along:
         Distance of what is seen, world units, times `weight`.
     samples : int
         Field evaluations made.
+    sampler : SamplerChoice or None
+        What places them.
+    cost : RenderCost or None
+        Of all rays and layers: a ray that several layers show counts in each.
     """
 
     color: np.ndarray
     weight: np.ndarray
     distance: np.ndarray
     samples: int = 0
+    sampler: SamplerChoice | None = None
+    cost: RenderCost | None = None
 
     @property
     def alpha(self) -> np.ndarray:
@@ -63,7 +71,7 @@ class Along:
         return decode_premultiplied(np.concatenate([self.color, self.weight[..., None]], axis=-1)).sum(axis=0)
 
 
-def look_along(layers: Sequence[Layer], rays: Rays, slabs: int = SLABS) -> Along:
+def look_along(layers: Sequence[Layer], rays: Rays, slabs: int = SLABS, sampler: SamplerChoice | None = None) -> Along:
     """What rays see of layers.
 
     Parameters
@@ -73,10 +81,12 @@ def look_along(layers: Sequence[Layer], rays: Rays, slabs: int = SLABS) -> Along
         World space.
     slabs : int
         Into which shared pieces are cut.
+    sampler : SamplerChoice, optional
     """
     count = len(rays)
     shape = (len(layers), count)
-    found = Along(np.zeros((*shape, 3), np.float32), np.zeros(shape, np.float32), np.zeros(shape, np.float32))
+    color, weight, distance = (np.zeros(each, np.float32) for each in ((*shape, 3), shape, shape))
+    found = Along(color, weight, distance, sampler=sampler)
     ranges = [layer.range_of(rays) for layer in layers]
     near, far = (np.array([part[:, side] for part in ranges]).reshape(shape) for side in (0, 1))
     meets = near < far
@@ -111,9 +121,10 @@ def _add(
     """Put what some rays see of one layer between limits behind what they have seen; `passing` is changed."""
     if not len(rows):
         return
-    seen = layers[index].render(Rays(rays.origins[rows], rays.directions[rows], limits[rows]))
+    seen = layers[index].render(Rays(rays.origins[rows], rays.directions[rows], limits[rows]), found.sampler)
     _blend(found, index, rows, seen.rgba, seen.depth, passing)
     found.samples += seen.samples
+    found.cost = added(found.cost, seen.cost)
 
 
 def _blend(
@@ -166,10 +177,11 @@ def _parts(
         here = np.flatnonzero(inside[index, rows])
         if len(here):
             where = rows[here]
-            seen = layer.render(Rays(rays.origins[where], rays.directions[where], limits[here]))
+            seen = layer.render(Rays(rays.origins[where], rays.directions[where], limits[here]), found.sampler)
             rgba[index, here] = seen.rgba
             depth[index, here] = np.where(seen.rgba[:, 3] > 0, seen.depth, np.inf)
             found.samples += seen.samples
+            found.cost = added(found.cost, seen.cost)
     return rgba, depth
 
 

@@ -8,9 +8,11 @@ import numpy as np
 
 from ..contract.camera import Camera
 from ..contract.errors import Cancelled
+from ..contract.samplers import SamplerChoice
 from ..contract.transforms import ColorSpace
 from ..data.color import decode_premultiplied
 from ..methods.base import Method
+from ..methods.cost import RenderCost, added
 
 FIRST_CHUNK = 8192
 SMALLEST_CHUNK, LARGEST_CHUNK = 64, 1 << 18
@@ -32,6 +34,8 @@ class Frame:
     seconds : float
     normal : (height, width, 3) float32 array or None
         Unit normals in the world, 0 where nothing was hit; where they were asked for.
+    cost : RenderCost or None
+        Of all rays, where the sampler counts them.
     """
 
     rgba: np.ndarray
@@ -39,6 +43,7 @@ class Frame:
     samples: int
     seconds: float
     normal: np.ndarray | None = None
+    cost: RenderCost | None = None
 
 
 class Chunks:
@@ -87,6 +92,7 @@ def render_frame(
     should_stop: Callable[[], bool] | None = None,
     on_progress: Callable[[float], None] | None = None,
     color_space: ColorSpace = "srgb",
+    sampler: SamplerChoice | None = None,
 ) -> Frame:
     """Render all pixels of a camera.
 
@@ -103,6 +109,8 @@ def render_frame(
         Told the fraction that is done after every chunk.
     color_space : {'srgb', 'linear'}
         Of the run: methods always learn sRGB, and 'linear' (EXR data sets) is decoded to here.
+    sampler : SamplerChoice, optional
+        By default the one that the method was trained with.
 
     Raises
     ------
@@ -114,13 +122,16 @@ def render_frame(
     rgba = np.empty((total, 4), dtype=np.float32)
     depth = np.empty(total, dtype=np.float32)
     samples = 0
+    cost: RenderCost | None = None
     for rows in Chunks(total, should_stop, chunk):
-        colors = method.render_pixels(camera, rows.start, rows.stop - rows.start)
+        colors = method.render_pixels(camera, rows.start, rows.stop - rows.start, sampler)
         rgba[rows], depth[rows] = colors.rgba, colors.depth
         samples += colors.samples
+        cost = added(cost, colors.cost)
         if on_progress is not None:
             on_progress(rows.stop / total)
     if color_space == "linear":
         rgba = decode_premultiplied(rgba)
     shape = (camera.height, camera.width)
-    return Frame(rgba.reshape(*shape, 4), depth.reshape(shape), samples, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return Frame(rgba.reshape(*shape, 4), depth.reshape(shape), samples, seconds, cost=cost)

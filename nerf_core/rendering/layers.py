@@ -6,9 +6,11 @@ from functools import cached_property
 import numpy as np
 
 from ..contract.camera import Camera
+from ..contract.samplers import SamplerChoice
 from ..contract.transforms import ColorSpace
 from ..fields.contraction import UNBOUNDED_FAR, UNBOUNDED_NEAR
 from ..methods.base import Method
+from ..methods.cost import RenderCost
 
 FLAT = 1e-12
 """Determinant, relative to the lengths of its columns, below which a matrix has no inverse worth using."""
@@ -46,6 +48,7 @@ class Seen:
     rgba: np.ndarray
     depth: np.ndarray
     samples: int
+    cost: RenderCost | None = None
 
 
 @dataclass(frozen=True)
@@ -127,14 +130,14 @@ class Layer:
             near, far = np.maximum(near, low), np.minimum(far, high)
         return np.stack([near, far], axis=-1)
 
-    def render(self, rays: Rays) -> Seen:
+    def render(self, rays: Rays, sampler: SamplerChoice | None = None) -> Seen:
         """What rays see between their limits."""
         origins, directions = _moved(self.to_run, rays)
         lengths = np.linalg.norm(directions, axis=-1)
         directions = directions / lengths[:, None]
         limits = rays.limits * lengths[:, None]
-        colors = self.method.render_rays(origins.astype(np.float32), directions.astype(np.float32), limits)
-        return Seen(colors.rgba, colors.depth / lengths.astype(np.float32), colors.samples)
+        colors = self.method.render_rays(origins.astype(np.float32), directions.astype(np.float32), limits, sampler)
+        return Seen(colors.rgba, colors.depth / lengths.astype(np.float32), colors.samples, colors.cost)
 
 
 def meet_box(

@@ -9,6 +9,7 @@ import numpy as np
 from ..contract.camera import Camera
 from ..contract.errors import Cancelled, NerfError
 from ..data.memory import free_memory
+from ..methods.cost import RenderCost, added
 from .along import look_along
 from .exposure import Exposure, Shot
 from .frame import Chunks, Frame, render_frame
@@ -71,7 +72,7 @@ def _whole(layer: Layer, view: View, should_stop: ShouldStop | None, on_progress
     """One run that is not cut or bent: its method makes the rays of a camera that is moved the other way."""
     color_space = "linear" if view.color == "linear" else layer.color_space
     camera = layer.camera_in_run(view.camera)
-    frame = render_frame(layer.method, camera, None, should_stop, on_progress, color_space)
+    frame = render_frame(layer.method, camera, None, should_stop, on_progress, color_space, view.sampler)
     if layer.scale != 1.0:
         frame = replace(frame, depth=frame.depth * np.float32(layer.scale))
     if view.depth == "distance" and not view.normals:
@@ -116,6 +117,7 @@ class _Picture:
         self.distance = np.zeros(total, np.float32)
         self.normal = np.zeros((total, 3), np.float32) if view.normals else None
         self.samples = 0
+        self.cost: RenderCost | None = None
 
     def render(self) -> Frame:
         started = time.perf_counter()
@@ -144,6 +146,7 @@ class _Picture:
             self.samples,
             time.perf_counter() - started,
             None if self.normal is None else unit(self.normal).reshape(*shape, 3),
+            self.cost,
         )
 
     def _add(self, shot: Shot, first: int) -> None:
@@ -152,12 +155,13 @@ class _Picture:
             layers = self.shutter_layers[shot.pose]
         if not layers:
             return
-        seen = look_along(layers, shot.rays)
+        seen = look_along(layers, shot.rays, sampler=self.view.sampler)
         where = shot.rows + first
         self.rgba[where] += seen.rgba(self.linear)
         distance = seen.distance.sum(axis=0)
         self.distance[where] += distance * shot.cosine if self.view.depth == "z" else distance
         self.samples += seen.samples
+        self.cost = added(self.cost, seen.cost)
         if self.normal is not None:
             alpha = seen.alpha
             self.normal[where] += alpha[:, None] * _normals_of(layers, shot, *seen.foremost(), alpha)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..contract.camera import Camera
+from ..contract.samplers import SamplerChoice
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class View:
         Whether they are wanted.
     clip : bool
         Whether rays end at the camera's `clip_start` and `clip_end`.
+    sampler : SamplerChoice or None
+        What places the samples along rays; None: what each run was trained with.
     """
 
     camera: Camera
@@ -66,6 +69,7 @@ class View:
     depth: Literal["distance", "z"] = "distance"
     normals: bool = False
     clip: bool = False
+    sampler: SamplerChoice | None = None
 
     @property
     def is_plain(self) -> bool:

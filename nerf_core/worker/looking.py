@@ -165,7 +165,8 @@ class Looking:
         arrays = {"rgba": frame.rgba, "depth": frame.depth}
         if frame.normal is not None:
             arrays["normal"] = frame.normal
-        return {"width": width, "height": height, "seconds": frame.seconds, "samples": frame.samples}, arrays
+        result = {"width": width, "height": height, "seconds": frame.seconds, "samples": frame.samples}
+        return {**result, "cost": frame.cost.to_dict() if frame.cost else None}, arrays
 
     def _find(self, wanted: WantedPicture) -> "dict[str, LoadedRun]":
         """Every run of a picture: none of them pushes another out."""

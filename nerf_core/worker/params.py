@@ -8,6 +8,7 @@ import numpy as np
 from ..contract.camera import Camera
 from ..contract.errors import NerfError
 from ..contract.messages import MAX_ARRAY_BYTES
+from ..contract.samplers import SamplerChoice
 
 MAX_PIXELS = MAX_ARRAY_BYTES // 32  # rgba, depth and normal of a frame go into one message
 MAX_TRACED = 65536
@@ -102,6 +103,11 @@ class Params:
         if not isinstance(value, Mapping):
             raise self._fail(key, "an object")
         return value
+
+    def sampler(self, key: str = "sampler") -> SamplerChoice | None:
+        """A sampler and its budget; None where the request leaves it to the run."""
+        value = self.values.get(key)
+        return None if value is None else SamplerChoice.from_dict(value)
 
     def camera(self, key: str = "camera") -> Camera:
         """A camera of a size that one message can carry."""

@@ -89,6 +89,7 @@ def _view(params: Params) -> View:
         params.choice("depth", ("distance", "z")),
         "normal" in passes,
         params.flag("clip"),
+        params.sampler(),
     )
 
 

@@ -61,7 +61,7 @@ def test_passes_and_linear_pictures(nerf, trained_run, cameras, tmp_path):
 def test_a_crop_and_a_lens(nerf, trained_run, cameras, tmp_path):
     low, high = tiny_scene.CENTER - 1.0, tiny_scene.CENTER + (1.0, 1.0, 0.0)
     common = ("--cameras", cameras, "--device", "cpu", "--background", "transparent")
-    nerf("render", trained_run, *common, "--out", tmp_path / "whole", "--samples", 4)
+    nerf("render", trained_run, *common, "--out", tmp_path / "whole", "--rays", 4)
     nerf("render", trained_run, *common, "--out", tmp_path / "half", "--crop", *low, *high)
     nerf("render", trained_run, *common, "--out", tmp_path / "blurred", "--aperture", 0.4, "--focus", 9)
     whole, half, blurred = (
@@ -76,8 +76,8 @@ def test_what_does_not_fit_is_told(nerf, trained_run, tmp_path):
     cases = [
         (["--aperture", "0.1"], "--focus"),
         (["--aperture", "-1", "--focus", "2"], "above 0"),
-        (["--aperture", "0.1", "--focus", "2", "--samples", "1"], "more --samples"),
-        (["--samples", "0"], "--samples must be"),
+        (["--aperture", "0.1", "--focus", "2", "--rays", "1"], "more --rays"),
+        (["--rays", "0"], "--rays must be"),
         (["--crop", "1", "0", "0", "0", "1", "1"], "smallest corner first"),
         (["--color", "linear", "--background", "white"], "leave out --background"),
     ]

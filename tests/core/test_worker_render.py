@@ -78,7 +78,7 @@ def test_everything_at_once_is_what_the_core_renders(core, runs):
         clip=True,
         tag="view",
     )
-    assert set(answer.result) == {"width", "height", "seconds", "samples"} and answer.result["samples"] > 0
+    assert set(answer.result) == {"width", "height", "seconds", "samples", "cost"} and answer.result["samples"] > 0
     assert answer.arrays["normal"].shape == (20, 20, 3) and expected.rgba[..., 3].max() > 0.05
     for name in ("rgba", "depth", "normal"):
         assert answer.arrays[name].dtype == np.float32

@@ -196,7 +196,7 @@ class Peer:
         self.optimiser.step()
 
     @torch.no_grad()
-    def render_rays(self, origins: np.ndarray, directions: np.ndarray) -> RayColors:
+    def render_rays(self, origins: np.ndarray, directions: np.ndarray, sampler: None = None) -> RayColors:
         """World rays to premultiplied rgba and distance; see `Method`."""
         self.field.eval()
         self.estimator.eval()
