@@ -10,7 +10,8 @@ from ..contract.camera import Camera
 from ..contract.errors import Cancelled, NerfError
 from ..contract.files import write_beside
 from ..data.color import to_bytes
-from ..methods.base import Method, Trace
+from ..methods.base import Method
+from ..methods.trace import Trace
 from .ownership import MARK
 
 RAYS_AT_ONCE = 4096

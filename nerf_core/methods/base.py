@@ -18,6 +18,7 @@ from ..contract.camera import Camera
 from ..contract.samplers import SamplerChoice
 from ..data.views import Views
 from .cost import RenderCost
+from .trace import Trace
 
 
 @dataclass(frozen=True)
@@ -109,44 +110,6 @@ class RayColors:
     evaluations: np.ndarray | None = None
     captured: np.ndarray | None = None
     cost: RenderCost | None = None
-
-
-@dataclass(frozen=True)
-class Trace:
-    """Every sample along some rays, for the inspector; S samples in all, sorted by ray, then stage, then t.
-
-    Attributes
-    ----------
-    ray : (S,) int32 array
-        Which ray.
-    t : (S,) float32 array
-        Distance along the unit direction, world units.
-    dt : (S,) float32 array
-        Length of the sample's interval, world units.
-    position : (S, 3) float32 array
-        World space.
-    density : (S,) float32 array
-        Per world unit.
-    color : (S, 3) float32 array
-        Straight, in the training data's colour space.
-    weight, transmittance : (S,) float32 arrays
-        ``weight = transmittance * (1 - exp(-density * dt))``; transmittance BEFORE the sample.
-    stage : (S,) int32 array
-        0 coarse (or the only stage), 1 fine.
-    rgba : (R, 4) float32 array
-        Each ray's final premultiplied colour.
-    """
-
-    ray: np.ndarray
-    t: np.ndarray
-    dt: np.ndarray
-    position: np.ndarray
-    density: np.ndarray
-    color: np.ndarray
-    weight: np.ndarray
-    transmittance: np.ndarray
-    stage: np.ndarray
-    rgba: np.ndarray
 
 
 @dataclass

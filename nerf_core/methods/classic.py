@@ -21,8 +21,10 @@ from ..rendering.volume import Composite, composite, depth_loss
 from ..samplers.base import Evaluation, Sampler, Samples
 from ..samplers.hierarchical import Hierarchical, evaluate
 from ..samplers.stratified import Stratified
-from .base import Method, MethodState, Normalisation, RayColors, StepStats, Trace
+from .base import Method, MethodState, Normalisation, RayColors, StepStats
 from .classic_settings import ClassicSettings
+from .sampler_trace import trace_sampler
+from .trace import Trace
 
 ADAM_MOMENTS = ("exp_avg", "exp_avg_sq")
 DEPTH_REACH = 0.3
@@ -218,42 +220,8 @@ class ClassicMethod(Method):
         """See `Method.trace_rays`: the coarse network at its samples, then the fine one at the union of both."""
         self._check_sampler(sampler)
         o, d, t_near, t_far = self._to_field(origins, directions)
-        rows = (t_far > t_near).nonzero()[:, 0]
-        rgba = np.zeros((len(origins), 4), dtype=np.float32)
-        parts: dict[str, list[Tensor]] = {key: [] for key in TRACE_KEYS}
-        if len(rows):
-            o, d = o[rows], d[rows]
-            for samples, known in self._sampler.trace(o, d, t_near[rows], t_far[rows], self._budget):
-                evaluation = known or evaluate(self._last, samples, o, d)
-                parts["ray"].append(rows[:, None].expand_as(samples.t))
-                parts["t"].append(samples.t / self._length)
-                parts["dt"].append(samples.dt / self._length)
-                parts["density"].append(evaluation.density * self._length)
-                parts["color"].append(evaluation.color)
-                parts["weight"].append(evaluation.weights)
-                parts["transmittance"].append(evaluation.transmittance)
-                parts["stage"].append(torch.full_like(rows[:, None].expand_as(samples.t), samples.stage))
-            seen = composite(evaluation.weights, evaluation.color, samples.t)
-            rgba[rows.cpu().numpy()] = self._rgba(seen)
-        # Stages lie beside each other in a row, each in the order of t: flattened, they are sorted as asked.
-        flat = {
-            key: torch.cat(values, dim=1).flatten(0, 1).cpu().numpy() if values else np.zeros(0, dtype=np.float32)
-            for key, values in parts.items()
-        }
-        ray = flat["ray"].astype(np.int32)
-        t = flat["t"].astype(np.float32)
-        position = np.asarray(origins, np.float32)[ray] + np.asarray(directions, np.float32)[ray] * t[:, None]
-        return Trace(
-            ray=ray,
-            t=t,
-            dt=flat["dt"],
-            position=position.astype(np.float32).reshape(-1, 3),
-            density=flat["density"],
-            color=flat["color"].reshape(-1, 3),
-            weight=flat["weight"],
-            transmittance=flat["transmittance"],
-            stage=flat["stage"].astype(np.int32),
-            rgba=rgba,
+        return trace_sampler(
+            self._sampler, self._last, (o, d, t_near, t_far), self._budget, self._length, origins, directions
         )
 
     @torch.no_grad()
@@ -333,9 +301,6 @@ class ClassicMethod(Method):
     @staticmethod
     def _rgba(seen: Composite) -> np.ndarray:
         return torch.cat([seen.rgb, seen.alpha[:, None]], dim=-1).cpu().numpy()
-
-
-TRACE_KEYS = ("ray", "t", "dt", "density", "color", "weight", "transmittance", "stage")
 
 
 def _networks(settings: ClassicSettings, device: torch.device) -> dict[str, RadianceMLP]:

@@ -13,12 +13,12 @@ from ..data.views import Views
 from ..fields.hash_grid import BATCH_SIZES, CUDA_BATCH_SIZES, FastLayout, FastSettings
 from ..kernels.backend import FastBackend, check_arrays
 from ..kernels.views import ViewArrays, camera_arrays, typical_side, view_arrays
-from .base import Method, MethodState, Normalisation, RayColors, StepStats, Trace
+from .base import Method, MethodState, Normalisation, RayColors, StepStats
+from .fast_trace import trace_occupancy
+from .trace import Trace
 
 DEFAULT_SIDE = 400.0
 """Image size that the table is sized for when no images have been seen."""
-OPAQUE = 100.0
-"""Optical depth that nothing passes."""
 
 
 class FastMethod(Method):
@@ -164,40 +164,7 @@ class FastMethod(Method):
     ) -> Trace:
         """The samples that rendering these rays uses: up to where a ray has become opaque; see `Method`."""
         self._check_sampler(sampler)
-        field, settings = self.field, self.settings
-        origins, directions = self._unit_rays(origins, directions)
-        counts, positions, distances, intervals = field.march(origins, directions)
-        ray = np.repeat(np.arange(len(origins), dtype=np.int32), counts)
-        density = field.query(positions, None)[0]
-        starts = np.cumsum(counts) - counts
-        # Optical depth in front of each sample, in float64: a running sum over all rays, less what came before the ray.
-        # Past OPAQUE it is all the same, and without larger numbers the sum keeps its digits.
-        depth = np.minimum(density.astype(np.float64) * intervals, OPAQUE)
-        before = np.cumsum(depth) - depth
-        transmittance = (
-            np.exp(-(before - before[np.minimum(starts, max(len(depth) - 1, 0))[ray]])) if len(ray) else before
-        )
-        weight = transmittance * -np.expm1(-depth)
-        used = transmittance >= settings.transmittance_threshold
-        seen = used & (weight > settings.weight_threshold)
-        # Colours only of what is used: behind the walls of a room lies much that is not.
-        color = np.zeros((len(ray), 3), np.float32)
-        color[used] = field.query(positions[used], directions[ray[used]])[1]
-        rgba = np.zeros((len(origins), 4), np.float64)
-        np.add.at(rgba, ray[seen], np.concatenate([color[seen], np.ones((int(seen.sum()), 1))], 1) * weight[seen, None])
-        scale = self.normalisation.scale
-        return Trace(
-            ray=ray[used],
-            t=distances[used] / np.float32(scale),
-            dt=intervals[used] / np.float32(scale),
-            position=self.normalisation.to_world(positions[used].astype(np.float64)).astype(np.float32),
-            density=density[used] * np.float32(scale),
-            color=color[used],
-            weight=weight[used].astype(np.float32),
-            transmittance=transmittance[used].astype(np.float32),
-            stage=np.zeros(int(used.sum()), np.int32),
-            rgba=rgba.astype(np.float32),
-        )
+        return trace_occupancy(self.field, self.normalisation, np.asarray(origins), np.asarray(directions))
 
     def query_density(self, points: np.ndarray) -> np.ndarray:
         """Density per world unit; 0 outside the box, unless the scene is unbounded; see `Method`."""

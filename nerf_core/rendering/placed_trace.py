@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..methods.base import Trace
+from ..methods.trace import Trace
 
 
 def into_training(
@@ -34,11 +34,23 @@ def into_training(
 
 def out_of_training(matrix: np.ndarray, stretch: np.ndarray, trace: Trace) -> Trace:
     """A trace of :func:`into_training`'s rays, in the outer world: positions, lengths, and density per its unit."""
-    along = stretch.astype(np.float32)[trace.ray]
+    along = stretch.astype(np.float32)
+    sample, a_bin, skip = along[trace.ray], along[trace.bin_ray], along[trace.skip_ray]
     return replace(
         trace,
         position=(trace.position @ matrix[:3, :3].T + matrix[:3, 3]).astype(np.float32),
-        t=trace.t * along,
-        dt=trace.dt * along,
-        density=trace.density / along,
+        t=trace.t * sample,
+        t0=trace.t0 * sample,
+        t1=trace.t1 * sample,
+        dt=trace.dt * sample,
+        density=trace.density / sample,
+        near=trace.near * along,
+        far=trace.far * along,
+        end=trace.end * along,
+        expected_depth=trace.expected_depth * along,
+        median_depth=trace.median_depth * along,
+        bin_t0=trace.bin_t0 * a_bin,
+        bin_t1=trace.bin_t1 * a_bin,
+        skip_t0=trace.skip_t0 * skip,
+        skip_t1=trace.skip_t1 * skip,
     )

@@ -36,6 +36,22 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Bins:
+    """A piecewise-constant density along R rays, from which samples are drawn.
+
+    Attributes
+    ----------
+    edges : (R, B + 1) tensor
+        Ascending along a row.
+    weights : (R, B) tensor
+        Each bin's share of the probability; need not sum to 1.
+    """
+
+    edges: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True)
 class Samples:
     """Samples along R rays.
 
@@ -51,6 +67,8 @@ class Samples:
         Optical depth of an interval, where the sampler already knows it better than one density would tell.
     stages : sequence of (Samples, Evaluation)
         What was evaluated on the way to these samples, first stage first; empty for a sampler that looks at no field.
+    bins : Bins, optional
+        What placed these samples, for the inspector.
     """
 
     t: Tensor
@@ -59,6 +77,7 @@ class Samples:
     stage: int = COARSE
     optical_depth_hint: Tensor | None = None
     stages: tuple[tuple["Samples", Evaluation], ...] = field(default=())
+    bins: Bins | None = None
 
     @property
     def dt(self) -> Tensor:

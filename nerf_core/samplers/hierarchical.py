@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from ..rendering.volume import render_weights
-from .base import FINE, Cost, Evaluation, FieldFunction, Sampler, Samples
+from .base import FINE, Bins, Cost, Evaluation, FieldFunction, Sampler, Samples
 from .stratified import Stratified, next_t
+
+PDF_FLOOR = 1e-5
+"""A little everywhere: the PDF of an empty ray is even over its bins, that of any other hardly changes."""
 
 
 def sample_pdf(
@@ -35,8 +38,7 @@ def sample_pdf(
     (R, count) tensor
         Ascending when `deterministic`; else in random order.
     """
-    # A little everywhere, relative to the row: the PDF of an empty ray is uniform, that of any other hardly changes.
-    weights = weights + 1e-5
+    weights = weights + PDF_FLOOR
     pdf = weights / weights.sum(dim=-1, keepdim=True)
     cdf = torch.cumsum(pdf, dim=-1)
     cdf = torch.cat([torch.zeros_like(cdf[:, :1]), cdf / cdf[:, -1:]], dim=-1)
@@ -87,7 +89,8 @@ class Hierarchical(Sampler):
             weights = evaluation.weights.detach()[:, 1:-1]
             fine = sample_pdf(middles, weights, budget, not training, self.generator)
             t = torch.sort(torch.cat([coarse.t, fine], dim=-1), dim=-1).values
-        return Samples(t, t, next_t(t, t_far), stage=FINE, stages=((coarse, evaluation),))
+        bins = Bins(middles, weights + PDF_FLOOR)
+        return Samples(t, t, next_t(t, t_far), stage=FINE, stages=((coarse, evaluation),), bins=bins)
 
     def cost(self) -> Cost:
         """The coarse network's evaluations."""

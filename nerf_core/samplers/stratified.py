@@ -6,7 +6,7 @@ Source: Mildenhall et al. 2020, eq. 2; the intervals are those of eq. 3, from a 
 import torch
 from torch import Tensor
 
-from .base import Sampler, Samples
+from .base import Bins, Sampler, Samples
 
 
 class Stratified(Sampler):
@@ -31,8 +31,10 @@ class Stratified(Sampler):
         else:
             offset = torch.full(shape, 0.5, device=t_near.device, dtype=t_near.dtype)
         fraction = (torch.arange(budget, device=t_near.device, dtype=t_near.dtype) + offset) / budget
-        t = t_near[:, None] + (t_far - t_near)[:, None] * fraction
-        return Samples(t, t, next_t(t, t_far))
+        length = (t_far - t_near)[:, None]
+        t = t_near[:, None] + length * fraction
+        edges = torch.linspace(0.0, 1.0, budget + 1, device=t_near.device, dtype=t_near.dtype)
+        return Samples(t, t, next_t(t, t_far), bins=Bins(t_near[:, None] + length * edges, torch.ones_like(t)))
 
 
 def next_t(t: Tensor, t_far: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..contract.errors import Cancelled
 from ..contract.messages import CANCELLED, Message, failure
-from ..methods.base import Method, Trace
+from ..methods.base import Method
+from ..methods.trace import Trace, join
 from ..rendering.frame import Frame
 from ..rendering.layers import Layer, is_flat
 from ..rendering.picture import render_picture
@@ -265,13 +266,11 @@ def _trace_in_parts(
     on_progress: Callable[[float], None],
 ) -> Trace:
     """All rays' samples, some rays at a time: what is sorted by ray stays so when parts are put behind each other."""
-    parts: dict[str, list[np.ndarray]] = {}
-    for start in range(0, len(origins), TRACED_AT_ONCE):
+    parts: list[tuple[int, Trace]] = []
+    for start in range(0, max(len(origins), 1), TRACED_AT_ONCE):
         if should_stop():
             raise Cancelled("the trace was stopped")
         stop = start + TRACED_AT_ONCE
-        found = vars(method.trace_rays(origins[start:stop], directions[start:stop]))
-        for name, array in found.items():
-            parts.setdefault(name, []).append(array + np.int32(start) if name == "ray" else array)
-        on_progress(min(1.0, stop / len(origins)))
-    return Trace(**{name: np.concatenate(arrays) for name, arrays in parts.items()})
+        parts.append((start, method.trace_rays(origins[start:stop], directions[start:stop])))
+        on_progress(min(1.0, stop / max(len(origins), 1)))
+    return join(parts)

@@ -9,8 +9,10 @@ from nerf_core.contract.camera import Camera, look_at
 from nerf_core.contract.errors import Cancelled, NerfError
 from nerf_core.data.views import View, Views
 from nerf_core.export.points import PointCloud, _draw, extract_points, random_rays, write_ply
-from nerf_core.methods.base import Normalisation, Trace
+from nerf_core.methods.base import Normalisation
 from nerf_core.methods.registry import create
+
+from ..trace_arrays import trace_of
 
 SIZE = 0.9
 CENTER = np.array([3.0, -2.0, 1.0])
@@ -98,17 +100,14 @@ def test_what_cannot_be_done_is_said(cube):
 
 def test_draws_follow_the_sharpened_weights_of_the_last_stage():
     rays = 20000
-    trace = Trace(
+    trace = trace_of(
         ray=np.repeat(np.arange(rays, dtype=np.int32), 4),
         t=np.tile(np.arange(4, dtype=np.float32), rays),
-        dt=np.ones(4 * rays, np.float32),
-        position=np.zeros((4 * rays, 3), np.float32),
         density=np.tile(np.array([9.0, 9.0, 1.0, 9.0], np.float32), rays),
-        color=np.zeros((4 * rays, 3), np.float32),
         weight=np.tile(np.array([0.9, 0.3, 0.1, 0.4], np.float32), rays),
         transmittance=np.tile(np.array([1.0, 1.0, 0.7, 0.6], np.float32), rays),
         stage=np.tile(np.array([0, 1, 1, 1], np.int32), rays),
-        rgba=np.zeros((rays, 4), np.float32),
+        rays=rays,
     )
     drawn = _draw(trace, 5.0, np.random.default_rng(0))
     share = np.bincount(drawn % 4, minlength=4) / rays

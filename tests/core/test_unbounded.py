@@ -18,10 +18,11 @@ from nerf_core.kernels.reference import contraction as torch_contraction
 from nerf_core.kernels.reference import field, volume
 from nerf_core.kernels.reference.backend import ReferenceBackend
 from nerf_core.kernels.views import view_arrays
-from nerf_core.methods.base import MethodState, Normalisation, Trace
+from nerf_core.methods.base import MethodState, Normalisation
 from nerf_core.methods.fast import FastMethod
 from nerf_core.samplers.lattice import Lattice
 
+from ..trace_arrays import trace_of
 from . import room_scene
 from .fast_field import SMALL, ball_views, fresh_seed, random_parameters, state_arrays, view_psnr
 from .test_kernels_fused import batch_of, fused_gradients
@@ -293,10 +294,8 @@ def test_points_come_from_the_subjects_box(generator):
             count = len(origins)
             t = np.where(generator.uniform(size=count) < 0.3, self.near, 50.0).astype(np.float32)
             one = np.ones(count, np.float32)
-            return Trace(
-                np.arange(count, dtype=np.int32), t, 0.1 * one, origins + t[:, None] * directions, 100 * one,
-                np.full((count, 3), 0.5, np.float32), one, one, np.zeros(count, np.int32), np.ones((count, 4), "f4"),
-            )  # fmt: skip
+            position = origins + t[:, None] * directions
+            return trace_of(np.arange(count, dtype=np.int32), t, position=position, density=100 * one)
 
     cameras = [room_scene.camera(i, 6, 16) for i in range(6)]
     for near, reach in ((0.2, 1.0), (2.5, 4.0)):
