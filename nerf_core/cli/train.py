@@ -30,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--setting", action="append", default=[], metavar="KEY=VALUE", help="a setting of the method; repeatable"
     )
+    parser.add_argument(
+        "--snapshots", type=int, metavar="N", help="moments of the training to keep and look back at (default 8)"
+    )
     add_placement(parser)
     add_json(parser)
 
@@ -52,6 +55,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         downscale=arguments.downscale,
         settings=parse_settings(arguments.setting),
         placement=_placement(arguments),
+        snapshots=arguments.snapshots,
     )
     with stop_on_interrupt() as interrupted:
         events = _make_events(interrupted)

@@ -5,6 +5,7 @@
     RUN/run.json                 what was asked and with which versions; its "format" marks the folder as ours
     RUN/dataset/                 the captured views (or absent, when run.json points at a data set elsewhere)
     RUN/checkpoint.safetensors   parameters, optimiser state and metadata
+    RUN/snapshots/STEP.safetensors   what the field was at a few moments of its training, to look back at
     RUN/metrics.jsonl            one JSON object a line
     RUN/core.log                 what each training of the run began with, saved, warned of and ended in
     RUN/renders/                 rendered views
@@ -48,6 +49,15 @@ class RunFolder:
     def checkpoint(self) -> Path:
         """`checkpoint.safetensors`."""
         return self.root / "checkpoint.safetensors"
+
+    @property
+    def snapshots(self) -> Path:
+        """The fields of some earlier steps, a file each."""
+        return self.root / "snapshots"
+
+    def snapshot(self, step: int) -> Path:
+        """The snapshot of a step, whether it is there or not."""
+        return self.snapshots / f"{step}.safetensors"
 
     @property
     def metrics(self) -> Path:

@@ -200,6 +200,7 @@ class FastMethod(Method):
         stored = state.settings.get("settings")
         if not isinstance(stored, Mapping):
             raise CheckpointError("The checkpoint does not say what the fast method was built with.")
+        arrays = _with_optimiser(state.arrays)
         # Who computes, and how much at once, is no matter of the field's.
         own = self.settings.with_batch_sizes(cuda=self.backend == "cuda")
         kept: dict[str, Any] = {"backend": own.backend}
@@ -213,12 +214,12 @@ class FastMethod(Method):
         if made is None or made.settings != self.settings:
             # Before anything is made: a few words of metadata can ask for gigabytes that the file does not hold.
             sized = self.settings.sized_for(DEFAULT_SIDE, cuda=self.backend == "cuda")
-            check_arrays(sized, FastLayout.from_settings(sized), state.arrays)
+            check_arrays(sized, FastLayout.from_settings(sized), arrays)
             made = self._make()
             if self._views is not None:
                 made.load_views(*self._views)
-        made.check_arrays(state.arrays)
-        made.load_arrays(state.arrays)
+        made.check_arrays(arrays)
+        made.load_arrays(arrays)
         made.load_counters(state.settings)
         self._made = made
 
@@ -231,6 +232,21 @@ class FastMethod(Method):
     def warm_up(self, should_stop: Callable[[], bool] | None = None) -> None:
         """Compile every kernel (or find it compiled)."""
         self.field.warm_up(should_stop)
+
+
+def _with_optimiser(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """A snapshot holds the field alone: to look at it, Adam's moments may as well be those of its first step."""
+    if any(name.startswith("adam/") for name in arrays):
+        return arrays
+    parameters = [name.removeprefix("params/") for name in arrays if name.startswith("params/")]
+    return {
+        **arrays,
+        **{
+            f"adam/{moment}/{name}": np.zeros(arrays[f"params/{name}"].shape, np.float32)
+            for moment in ("first", "second")
+            for name in parameters
+        },
+    }
 
 
 def _backend_for(device: str) -> str:

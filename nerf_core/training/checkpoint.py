@@ -117,6 +117,23 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     write_bytes(path, save(arrays, metadata=metadata))
 
 
+def read_spent(path: str | Path) -> Spent:
+    """What a checkpoint had trained, without reading its arrays.
+
+    Raises
+    ------
+    CheckpointError
+        As :func:`load_checkpoint` does, where it can be told without the arrays.
+    """
+    path = Path(path)
+    facts, _ = _opened(path, with_arrays=False)
+    try:
+        _want(isinstance(facts, dict) and isinstance(facts["spent"], dict), "it is not an object")
+        return _spent(facts["spent"])
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise CheckpointError(f"The metadata of '{path}' is broken ({_short(error)}); train again.") from error
+
+
 def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint.
 
@@ -128,16 +145,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     if not path.exists():
         raise CheckpointError(f"There is no checkpoint '{path}': the run has not trained long enough to save one.")
-    metadata, arrays = _read(path)
-    if metadata.get("format") != CHECKPOINT_FORMAT:
-        raise CheckpointError(f"'{path}' is not a checkpoint of NeRF Toolkit; choose another run.")
-    if metadata.get("version") != str(CHECKPOINT_VERSION):
-        raise CheckpointError(
-            f"'{path}' is a checkpoint of version {shown(str(metadata.get('version')))}, "
-            f"this NeRF Toolkit reads version {CHECKPOINT_VERSION}; use the version that made it, or train again."
-        )
+    facts, arrays = _opened(path)
     try:
-        facts = parse_json(metadata["facts"])
         checkpoint = _from_facts(facts, arrays)
     except (ValueError, KeyError, TypeError, OverflowError, DataError) as error:
         raise CheckpointError(f"The metadata of '{path}' is broken ({_short(error)}); train again.") from error
@@ -146,7 +155,23 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     return checkpoint
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+def _opened(path: Path, with_arrays: bool = True) -> tuple[Any, dict[str, np.ndarray]]:
+    """The facts in a file's metadata, once it is known to be ours, and its arrays."""
+    metadata, arrays = _read(path, with_arrays)
+    if metadata.get("format") != CHECKPOINT_FORMAT:
+        raise CheckpointError(f"'{path}' is not a checkpoint of NeRF Toolkit; choose another run.")
+    if metadata.get("version") != str(CHECKPOINT_VERSION):
+        raise CheckpointError(
+            f"'{path}' is a checkpoint of version {shown(str(metadata.get('version')))}, "
+            f"this NeRF Toolkit reads version {CHECKPOINT_VERSION}; use the version that made it, or train again."
+        )
+    try:
+        return parse_json(metadata["facts"]), arrays
+    except (ValueError, KeyError, TypeError, OverflowError, DataError) as error:
+        raise CheckpointError(f"The metadata of '{path}' is broken ({_short(error)}); train again.") from error
+
+
+def _read(path: Path, with_arrays: bool) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -154,6 +179,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
             metadata = opened.metadata() or {}
             # Before the arrays: another version may hold types that this one cannot even name.
             ours = metadata.get("format") == CHECKPOINT_FORMAT and metadata.get("version") == str(CHECKPOINT_VERSION)
+            ours = ours and with_arrays
             arrays = {name: opened.get_tensor(name) for name in opened.keys()} if ours else {}  # noqa: SIM118
     except OSError as error:
         raise CheckpointError(f"Cannot read '{path}': {error.strerror or error}.") from error
@@ -175,9 +201,7 @@ def _from_facts(facts: Any, arrays: dict[str, np.ndarray]) -> Checkpoint:
     seed = _count(facts["seed"], "seed", MAX_SEED)
     for key in ("settings", "method_settings", "versions", "spent"):
         _want(isinstance(facts[key], dict), f"'{key}' is not an object")
-    seconds = float(_numbers(facts["spent"]["seconds"], "spent", ()))
-    _want(seconds >= 0, "'spent' is not usable")
-    spent = Spent(seconds, _count(facts["spent"]["steps"], "spent", 2**53))
+    spent = _spent(facts["spent"])
     cameras = [_camera(camera) for camera in facts["cameras"]]
     return Checkpoint(
         method=facts["method"],
@@ -194,6 +218,12 @@ def _from_facts(facts: Any, arrays: dict[str, np.ndarray]) -> Checkpoint:
         spent=spent,
         versions={str(key): str(value) for key, value in facts["versions"].items()},
     )
+
+
+def _spent(values: Mapping[str, Any]) -> Spent:
+    seconds = float(_numbers(values["seconds"], "spent", ()))
+    _want(seconds >= 0, "'spent' is not usable")
+    return Spent(seconds, _count(values["steps"], "spent", 2**53))
 
 
 def _numbers(value: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:

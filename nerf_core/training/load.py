@@ -17,6 +17,7 @@ from ..methods.registry import METHODS, create, method_class, resolve_device
 from ..rendering.frame import Frame, render_frame
 from .budget import Spent
 from .checkpoint import Checkpoint, Scene, load_checkpoint
+from .snapshots import load_snapshot
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,8 @@ class LoadedRun:
         return self.folder.root / data if isinstance(data, str) else None
 
 
-def load_run(run: str | Path, device: str = "auto") -> LoadedRun:
-    """Load a run's checkpoint onto a device.
+def load_run(run: str | Path, device: str = "auto", snapshot: int | None = None) -> LoadedRun:
+    """Load a run's checkpoint, or the snapshot of one of its steps, onto a device.
 
     Raises
     ------
@@ -93,9 +94,10 @@ def load_run(run: str | Path, device: str = "auto") -> LoadedRun:
     """
     folder = RunFolder(Path(run))
     settings = folder.read()
-    checkpoint = load_checkpoint(folder.checkpoint)
+    path = folder.checkpoint if snapshot is None else folder.snapshot(snapshot)
+    checkpoint = load_checkpoint(path) if snapshot is None else load_snapshot(run, snapshot)
     device = resolve_device(device)
-    method = restore_method(checkpoint, folder.checkpoint, device)
+    method = restore_method(checkpoint, path, device)
     return LoadedRun(folder, method, settings, checkpoint.scene, checkpoint.spent, device)
 
 

@@ -25,6 +25,7 @@ from .events import TrainEvents
 from .held_out import HeldOut
 from .load import restore_method
 from .run_log import RunLog
+from .snapshots import DEFAULT, Snapshots, check_count
 from .versions import versions
 
 DEFAULT_METHOD = "fast"
@@ -60,6 +61,8 @@ class TrainRequest:
         Rendered now and then while training.
     preview_seconds : float
         Pause between two previews.
+    snapshots : int, optional
+        How many moments of the training are kept to look back at; by default 8, or the run's own.
     """
 
     run: str | Path
@@ -75,6 +78,7 @@ class TrainRequest:
     placement: Placement | None = None
     preview: Camera | None = None
     preview_seconds: float = 2.0
+    snapshots: int | None = None
 
 
 @dataclass
@@ -89,6 +93,7 @@ class Prepared:
     budget: Budget
     spent: Spent
     continued: bool
+    snapshots: Snapshots
 
 
 def prepare(request: TrainRequest, events: TrainEvents, log: RunLog) -> Prepared:
@@ -102,6 +107,8 @@ def prepare(request: TrainRequest, events: TrainEvents, log: RunLog) -> Prepared
         When `events.should_stop` said so while images were read or kernels compiled.
     """
     asked = asked_budget(request.seconds, request.steps)
+    if request.snapshots is not None:
+        check_count(request.snapshots)
     if request.method is not None:
         check_method(request.method)
     device = resolve_device(request.device)
@@ -146,6 +153,7 @@ def prepare(request: TrainRequest, events: TrainEvents, log: RunLog) -> Prepared
         "data": _portable(data, folder.root),
         "downscale": downscale,
         "placement": placement.to_dict(),
+        "snapshots": check_count(known.get("snapshots", DEFAULT) if request.snapshots is None else request.snapshots),
         "method": name,
         "settings": settings,
         "seed": seed,
@@ -165,7 +173,8 @@ def prepare(request: TrainRequest, events: TrainEvents, log: RunLog) -> Prepared
     events.warming_up()
     method.warm_up(events.should_stop)
     held_out = HeldOut(dataset.splits.get("val"), scene.background, seed)
-    return Prepared(folder, facts, method, scene, held_out, budget, spent, continued=checkpoint is not None)
+    snapshots = Snapshots(folder, facts["snapshots"], budget.progress(spent))
+    return Prepared(folder, facts, method, scene, held_out, budget, spent, checkpoint is not None, snapshots)
 
 
 def _refuse_changes(request: TrainRequest, checkpoint: Checkpoint, folder: RunFolder) -> None:
@@ -253,6 +262,9 @@ def _scene(dataset: Dataset, bounds: np.ndarray) -> Scene:
 
 
 def _sweep(folder: RunFolder) -> None:
-    """Remove the neighbours of checkpoints that a killed process was in the middle of writing."""
-    for left in folder.root.glob(f".{folder.checkpoint.stem}-*{folder.checkpoint.suffix}"):
+    """Remove the neighbours of checkpoints and snapshots that a killed process was in the middle of writing."""
+    for left in (
+        *folder.root.glob(f".{folder.checkpoint.stem}-*{folder.checkpoint.suffix}"),
+        *folder.snapshots.glob(f".*-*{folder.checkpoint.suffix}"),
+    ):
         left.unlink(missing_ok=True)

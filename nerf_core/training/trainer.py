@@ -175,6 +175,9 @@ class Trainer:
             if clock() - told >= PROGRESS_SECONDS:
                 self.events.progress(self._progress(run))
                 told = clock()
+            progress = run.budget.progress(self.spent)
+            if run.snapshots.due(progress):
+                run.snapshots.keep(self._checkpoint(run), progress)
             self.events.between_steps()
             if self.request.preview is not None and clock() >= next_preview:
                 cost = self._preview(run)
@@ -210,8 +213,8 @@ class Trainer:
         self.events.preview(self.spent.steps, frame)
         return time.perf_counter() - begun
 
-    def _save(self, run: Prepared) -> None:
-        checkpoint = Checkpoint(
+    def _checkpoint(self, run: Prepared) -> Checkpoint:
+        return Checkpoint(
             method=run.facts["method"],
             state=run.method.state(),
             scene=run.scene,
@@ -220,7 +223,9 @@ class Trainer:
             spent=self.spent,
             versions=run.facts["versions"],
         )
-        save_checkpoint(run.folder.checkpoint, checkpoint)
+
+    def _save(self, run: Prepared) -> None:
+        save_checkpoint(run.folder.checkpoint, self._checkpoint(run))
         run.facts["spent"] = {"seconds": self.spent.seconds, "steps": self.spent.steps}
         run.folder.write(run.facts)
         self._log.write(f"Saved a checkpoint at step {self.spent.steps}, {self.spent.seconds:.1f} s.")

@@ -172,7 +172,7 @@ class Looking:
     def _find(self, wanted: WantedPicture) -> "dict[str, LoadedRun]":
         """Every run of a picture: none of them pushes another out."""
         self.session.runs.make_room(len(wanted.runs))
-        return {run: self.session.find(run) for run in wanted.runs}
+        return {run: self.session.find(run, wanted.snapshot) for run in wanted.runs}
 
     def load(self, params: Params) -> None:
         """Have the runs of a video's frame at hand, so that rendering it takes no longer than that."""
@@ -221,7 +221,7 @@ class Looking:
 
     def _trace(self, entry: Waiting) -> Reply:
         run, camera, pixels = entry.params.text("run"), entry.params.camera(), entry.params.pixels()
-        loaded = self.session.find(run)
+        loaded = self.session.find(run, entry.params.snapshot())
         place = entry.params.values.get("matrix")
         matrix = np.eye(4) if place is None else affine(place, "matrix", "trace")
         if is_flat(matrix):

@@ -72,6 +72,13 @@ class Params:
             raise self._fail(key, f"a whole number from 1 to {most}")
         return value
 
+    def snapshot(self) -> int | None:
+        """The step of a run's snapshot; None for the run itself."""
+        value = self.optional_integer("snapshot")
+        if value is not None and value < 0:
+            raise self._fail("snapshot", "a step of the run")
+        return value
+
     def number_above(self, key: str, least: float, or_equal: bool = False) -> float:
         """A finite number above `least`, or not below it."""
         value = self.optional_number(key)

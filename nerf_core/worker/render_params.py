@@ -35,11 +35,14 @@ class WantedPicture:
     layers : list of WantedLayer
     shutter_layers : list of lists of WantedLayer
         One for each of `view.shutter`, or none at all.
+    snapshot : int or None
+        The step of the snapshot that is rendered instead of the run itself.
     """
 
     view: View
     layers: list[WantedLayer]
     shutter_layers: list[list[WantedLayer]]
+    snapshot: int | None = None
 
     @property
     def runs(self) -> list[str]:
@@ -69,7 +72,10 @@ def wanted_picture(params: Params) -> WantedPicture:
                 f"{len(view.shutter)}."
             )
         shutter_layers = [_layers(group, f"layers_shutter[{i}]") for i, group in enumerate(groups)]
-    return WantedPicture(view, layers, shutter_layers)
+    snapshot = params.snapshot()
+    if snapshot is not None and params.values.get("layers") is not None:
+        raise ParamError("'render' wants 'snapshot' with 'run', and got it with 'layers'.")
+    return WantedPicture(view, layers, shutter_layers, snapshot)
 
 
 def _view(params: Params) -> View:

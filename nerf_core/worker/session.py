@@ -153,8 +153,10 @@ class Session:
                 self.channel.send(failure(message.id, USER_ERROR, str(error)))
         return True
 
-    def find(self, run: str) -> LoadedRun:
-        """A run to look at: the one in training as it is now, another from its checkpoint."""
+    def find(self, run: str, snapshot: int | None = None) -> LoadedRun:
+        """A run to look at: the one in training as it is now, another from its checkpoint; or a snapshot of either."""
+        if snapshot is not None:
+            return self.runs.get(run, snapshot)
         if self.trainer is not None and self.training_run is not None and same_run(run, self.training_run):
             live = self.trainer.loaded()
             if live is not None:
@@ -268,6 +270,7 @@ def _train_request(params: Params) -> TrainRequest:
         placement=_placement(params.mapping("placement")),
         preview=inner.camera() if preview else None,
         preview_seconds=max(inner.optional_number("every_seconds") or 2.0, 0.05),
+        snapshots=params.optional_integer("snapshots"),
     )
 
 

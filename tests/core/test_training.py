@@ -85,7 +85,7 @@ def test_a_new_run_leaves_everything_it_should(tmp_path, data):
     run, events = tmp_path / "run", Recorder()
     result = train(run, data, events, steps=30, seed=5)
     assert (result.step, result.stopped) == (30, False) and result.seconds > 0
-    files = ["checkpoint.safetensors", "core.log", "metrics.jsonl", "run.json"]
+    files = ["checkpoint.safetensors", "core.log", "metrics.jsonl", "run.json", "snapshots"]
     assert sorted(path.name for path in run.iterdir()) == files
     facts = RunFolder(run).read()
     assert facts["data"] == str(data) and facts["method"] == "classic" and facts["settings"] == SETTINGS

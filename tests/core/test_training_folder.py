@@ -130,7 +130,7 @@ def test_loading_what_is_no_run(tmp_path, data):
 def test_a_run_takes_its_data_set_from_elsewhere_but_no_other_one(tmp_path, data):
     run = tmp_path / "run"
     train(run, data, steps=2)
-    before = {path.name: path.read_bytes() for path in run.iterdir() if path.name != "core.log"}
+    before = contents(run)
     fewer = tiny_scene.write_dataset(tmp_path / "fewer", train=5, size=16)
     posed = shutil.copytree(data, tmp_path / "posed")
     document = json.loads((posed / "transforms_train.json").read_text())
@@ -139,10 +139,14 @@ def test_a_run_takes_its_data_set_from_elsewhere_but_no_other_one(tmp_path, data
     for other in (fewer, posed):
         with pytest.raises(NerfError, match=f"'{other}' is not the one that the run '{run}' was trained on"):
             train(run, other, steps=2)
-    assert {path.name: path.read_bytes() for path in run.iterdir() if path.name != "core.log"} == before
+    assert contents(run) == before
     moved = data.rename(tmp_path / "moved")
     assert train(run, moved, steps=2, downscale=2).step == 4
     assert RunFolder(run).read()["data"] == str(moved)
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "core.log"}
 
 
 def log_lines(run: Path) -> list[str]:
