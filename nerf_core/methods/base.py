@@ -198,6 +198,11 @@ class Method(ABC):
     ) -> Trace:
         """Every sample along (N, 3) world rays; `true_depth` (N,), world units and 0 where unknown, for the oracle."""
 
+    @property
+    def trained_sampler(self) -> SamplerChoice:
+        """What places the samples where nothing else is asked for."""
+        raise NotImplementedError
+
     @abstractmethod
     def query_density(self, points: np.ndarray) -> np.ndarray:
         """(N,) float32 density per world unit at (N, 3) world points; 0 outside the box."""

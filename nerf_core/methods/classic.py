@@ -205,6 +205,11 @@ class ClassicMethod(Method):
             count += len(rows) * (samples.t.shape[1] + self._sampler.cost().full)
         return RayColors(rgba, depth, count)
 
+    @property
+    def trained_sampler(self) -> SamplerChoice:
+        """See `Method.trained_sampler`."""
+        return SamplerChoice("hierarchical" if self.settings.fine_samples else "uniform")
+
     def _check_sampler(self, sampler: SamplerChoice | None) -> None:
         if sampler is not None:
             raise NerfError(f"The classic method cannot render with the sampler '{sampler}'.")

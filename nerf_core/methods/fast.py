@@ -147,6 +147,11 @@ class FastMethod(Method):
         rgba, depth, samples = field.render_pixels(self._camera[1], first, count)
         return RayColors(rgba, depth / np.float32(self.normalisation.scale), samples)
 
+    @property
+    def trained_sampler(self) -> SamplerChoice:
+        """See `Method.trained_sampler`."""
+        return SamplerChoice("occupancy")
+
     def _is_native(self, sampler: SamplerChoice | None) -> bool:
         """Whether the backend's own renderer places these samples."""
         return sampler is None or (sampler.name == "occupancy" and sampler.samples is None)

@@ -176,8 +176,11 @@ def assemble(
     bins = _normalised(bins or Stretches.none(), rays)
     skips = skips or Stretches.none()
 
+    def gathered(name: str) -> np.ndarray:
+        return np.concatenate([np.asarray(getattr(stage, name), np.float64) for stage in stages])[order]
+
     def joined(name: str) -> np.ndarray:
-        return np.concatenate([np.asarray(getattr(stage, name)) for stage in stages])[order].astype(np.float32)
+        return gathered(name).astype(np.float32)
 
     def counted(number: np.ndarray | int) -> np.ndarray:
         return np.where(missed, 0, number).astype(np.int32)
@@ -188,14 +191,14 @@ def assemble(
     order = np.argsort(ray, kind="stable") if len(stages) > 1 else np.arange(len(ray))
     selected = np.concatenate([np.zeros(len(ray) - len(chosen), bool), chosen])[order]
     ray = ray[order].astype(np.int32)
-    t, t0, t1 = joined("t"), joined("t0"), joined("t1")
+    t, t0, t1 = gathered("t"), gathered("t0"), gathered("t1")
     position = np.asarray(origins, np.float64)[ray] + np.asarray(directions, np.float64)[ray] * t[:, None]
     return Trace(
         ray=ray,
-        t=t,
-        t0=t0,
-        t1=t1,
-        dt=t1 - t0,
+        t=t.astype(np.float32),
+        t0=t0.astype(np.float32),
+        t1=t1.astype(np.float32),
+        dt=(t1 - t0).astype(np.float32),
         position=position.astype(np.float32).reshape(-1, 3),
         density=joined("density"),
         color=joined("color").reshape(-1, 3),

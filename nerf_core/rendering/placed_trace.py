@@ -32,6 +32,15 @@ def into_training(
     return origins @ inverse[:3, :3].T + inverse[:3, 3], turned / length[:, None], 1.0 / length
 
 
+def rays_out_of_training(
+    matrix: np.ndarray, origins: np.ndarray, directions: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The other way about: :func:`into_training` with its origins and directions, and the same `stretch`."""
+    turned = directions @ matrix[:3, :3].T
+    length = np.linalg.norm(turned, axis=-1)
+    return origins @ matrix[:3, :3].T + matrix[:3, 3], turned / length[:, None], length
+
+
 def out_of_training(matrix: np.ndarray, stretch: np.ndarray, trace: Trace) -> Trace:
     """A trace of :func:`into_training`'s rays, in the outer world: positions, lengths, and density per its unit."""
     along = stretch.astype(np.float32)

@@ -8,18 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..contract.errors import Cancelled
 from ..contract.messages import CANCELLED, Message, failure
-from ..methods.base import Method
-from ..methods.trace import Trace, join
 from ..rendering.frame import Frame
-from ..rendering.layers import Layer, is_flat
+from ..rendering.layers import Layer
 from ..rendering.picture import render_picture
-from ..rendering.placed_trace import into_training, out_of_training
 from . import geometry
 from .geometry import Reply, Watch
-from .params import MAX_POINTS, ParamError, Params
-from .render_params import WantedLayer, WantedPicture, affine, wanted_picture
+from .params import MAX_POINTS, Params
+from .render_params import WantedLayer, WantedPicture, wanted_picture
+from .tracing import Traces
 from .videos import VideoJob
 
 if TYPE_CHECKING:
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
     from .session import Session
 
 PROGRESS_SECONDS = 0.25
-TRACED_AT_ONCE = 512  # rays: what a cancelled trace has to wait for
 #: What is served first: a trace is quick, points take seconds, a video lets all others go between its frames.
 ORDER = ("trace", "render", "points", "mesh", "volume", "dataset", "video")
 
@@ -70,6 +66,7 @@ class Looking:
         self.session = session
         self.waiting: list[Waiting] = []
         self._running: Waiting | None = None
+        self.traces = Traces()
         self.kinds: dict[str, Callable[[Waiting], Reply | None]] = {
             "render": self._render,
             "points": self._points,
@@ -220,21 +217,9 @@ class Looking:
         return describe(entry.params, *self._watch(entry, entry.params.text("data"), "Reading the data set"))
 
     def _trace(self, entry: Waiting) -> Reply:
-        run, camera, pixels = entry.params.text("run"), entry.params.camera(), entry.params.pixels()
+        run = entry.params.text("run")
         loaded = self.session.find(run, entry.params.snapshot())
-        place = entry.params.values.get("matrix")
-        matrix = np.eye(4) if place is None else affine(place, "matrix", "trace")
-        if is_flat(matrix):
-            raise ParamError("'trace' wants 'matrix' to be invertible: nothing is seen of what is scaled to nothing.")
-        outer = camera.rays(pixels)
-        *inner, stretch = into_training(matrix, *outer) if place is not None else (*outer, np.ones(len(pixels)))
-        origins, directions = (rays.astype(np.float32) for rays in inner)
-        trace = _trace_in_parts(loaded.method, origins, directions, *self._watch(entry, run, "Tracing rays"))
-        if place is not None:
-            trace = out_of_training(matrix, stretch, trace)
-        origins, directions = (rays.astype(np.float32) for rays in outer)
-        arrays = {**vars(trace), "origin": origins, "direction": directions}
-        return {"rays": len(pixels)}, arrays
+        return self.traces.answer(loaded, entry.params, *self._watch(entry, run, "Tracing rays"))
 
 
 def _frame(
@@ -256,21 +241,3 @@ def _frame(
     view = replace(wanted.view, color="run") if encoded else wanted.view
     shutter_layers = [placed(layers) for layers in wanted.shutter_layers]
     return render_picture(placed(wanted.layers), view, should_stop, on_progress, shutter_layers)
-
-
-def _trace_in_parts(
-    method: Method,
-    origins: np.ndarray,
-    directions: np.ndarray,
-    should_stop: Callable[[], bool],
-    on_progress: Callable[[float], None],
-) -> Trace:
-    """All rays' samples, some rays at a time: what is sorted by ray stays so when parts are put behind each other."""
-    parts: list[tuple[int, Trace]] = []
-    for start in range(0, max(len(origins), 1), TRACED_AT_ONCE):
-        if should_stop():
-            raise Cancelled("the trace was stopped")
-        stop = start + TRACED_AT_ONCE
-        parts.append((start, method.trace_rays(origins[start:stop], directions[start:stop])))
-        on_progress(min(1.0, stop / max(len(origins), 1)))
-    return join(parts)

@@ -140,3 +140,24 @@ class Params:
         if len(pixels) > MAX_TRACED:
             raise ParamError(f"{len(pixels)} pixels are too many to trace at once; ask for at most {MAX_TRACED}.")
         return pixels
+
+    def depths(self, rays: int) -> np.ndarray | None:
+        """(R,) float64 true depths, 0 where unknown; None where the request has none."""
+        value = self.values.get("true_depth")
+        if value is None:
+            return None
+        try:
+            depths = np.array(value, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise self._fail("true_depth", "a list of numbers") from error
+        if depths.shape != (rays,) or not np.isfinite(depths).all() or (depths < 0).any():
+            raise self._fail("true_depth", "a list of numbers, one a pixel, 0 where it is not known")
+        return depths
+
+    def view(self) -> tuple[str, int]:
+        """Split and number of a view of the run's data set."""
+        wanted = self.mapping("view")
+        split, index = wanted.get("split"), wanted.get("index")
+        if not isinstance(split, str) or type(index) is not int:
+            raise self._fail("view", "{'split': ..., 'index': ...}")
+        return split, index

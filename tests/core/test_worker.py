@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from nerf_core.contract.camera import look_at
+from nerf_core.contract.camera import Camera, look_at
 from nerf_core.contract.messages import (
     CANCELLED,
     INTERNAL_ERROR,
@@ -18,6 +18,7 @@ from nerf_core.contract.messages import (
     USER_ERROR,
 )
 from nerf_core.contract.run_folder import RunFolder
+from nerf_core.contract.traces import TRACE_ARRAYS
 from nerf_core.training.checkpoint import load_checkpoint
 from nerf_core.training.load import load_run
 
@@ -108,7 +109,8 @@ def test_a_picture_is_that_of_the_checkpoint(core, trained):
 
 def test_a_trace_has_all_arrays(core, trained):
     answer = core.call("trace", run=str(trained), camera=CAMERA, pixels=[[10.5, 10.5], [0.5, 0.5], [11, 9]])
-    assert answer.result == {"rays": 3}
+    assert answer.result["rays"] == 3 and answer.result["seconds"] > 0
+    assert answer.result["sampler"] == {"name": "hierarchical", "samples": None}
     arrays = answer.arrays
     origins, directions = tiny_scene.camera(1, 7, 20).rays(np.array([[10.5, 10.5], [0.5, 0.5], [11, 9]]))
     np.testing.assert_allclose(arrays["origin"], origins, atol=1e-5)
@@ -116,7 +118,32 @@ def test_a_trace_has_all_arrays(core, trained):
     expected = load_run(trained, "cpu").method.trace_rays(origins.astype("f4"), directions.astype("f4"))
     for name, array in vars(expected).items():
         np.testing.assert_allclose(arrays[name], array, atol=1e-4, err_msg=name)
+    assert set(arrays) == {*TRACE_ARRAYS, "origin", "direction", "true_depth"}
     assert arrays["ray"].dtype == np.int32 and set(arrays["stage"]) == {0, 1}
+
+
+def test_a_trace_through_a_view_of_the_data_set(core, trained, data):
+    pixels = [[8.5, 8.5], [0.5, 0.5], [15.9, 3.2]]
+    answer = core.call("trace", run=str(trained), view={"split": "val", "index": 1}, pixels=pixels)
+    camera = tiny_scene.camera(1, 3, 16)
+    assert answer.result["name"].endswith("val/0001")
+    np.testing.assert_allclose(Camera.from_dict(answer.result["camera"]).c2w, camera.c2w, atol=1e-6)
+    truth = tiny_scene.picture(camera)[[8, 0, 3], [8, 0, 15]] / 255.0
+    np.testing.assert_allclose(answer.arrays["truth"], truth, atol=1e-6)
+    assert truth[0, 3] == 1 and truth[1, 3] == 0 and not answer.arrays["true_depth"].any()
+    same = core.call("trace", run=str(trained), camera=camera.to_dict(), pixels=pixels, true_depth=[2.0, 0, 1.5])
+    np.testing.assert_allclose(same.arrays["rgba"], answer.arrays["rgba"], atol=1e-5)
+    np.testing.assert_allclose(same.arrays["true_depth"], [2.0, 0, 1.5])
+    assert "truth" not in same.arrays and "camera" not in same.result
+    # Where the NeRF was moved, the view goes along with it, and so does what it sees.
+    place = np.array([[0, -2.0, 0, 3], [2.0, 0, 0, -4], [0, 0, 2.0, 5], [0, 0, 0, 1]])
+    moved = core.call(
+        "trace", run=str(trained), view={"split": "val", "index": 1}, pixels=pixels, matrix=place.tolist()
+    ).arrays
+    np.testing.assert_allclose(moved["rgba"], answer.arrays["rgba"], atol=1e-4)
+    np.testing.assert_allclose(moved["truth"], truth, atol=1e-6)
+    np.testing.assert_allclose(moved["origin"][0], (place @ [*camera.position, 1])[:3], atol=1e-4)
+    np.testing.assert_allclose(moved["far"], 2.0 * answer.arrays["far"], rtol=1e-4)
 
 
 def test_a_trace_through_a_run_that_was_placed_elsewhere(core, trained):
@@ -270,6 +297,13 @@ def test_wrong_requests_are_told_and_leave_the_session_alone(core, trained, data
         ("points", {"run": run, "count": 0, "threshold": None}, INVALID_PARAMS, "'count'"),
         ("trace", {"run": run, "camera": CAMERA, "pixels": [[1, None]]}, INVALID_PARAMS, "'pixels'"),
         ("trace", {"run": run, "camera": CAMERA, "pixels": []}, INVALID_PARAMS, "'pixels'"),
+        ("trace", {"run": run, "pixels": [[1, 1]]}, INVALID_PARAMS, "'camera'"),
+        ("trace", {"run": run, "pixels": [[1, 1]], "view": {"split": "val"}}, INVALID_PARAMS, "'view'"),
+        ("trace", {"run": run, "pixels": [[1, 1]], "view": {"split": "val", "index": 9}}, USER_ERROR, "no view 9"),
+        ("trace", {"run": run, "pixels": [[1, 1]], "view": {"split": "test", "index": 0}}, USER_ERROR, "no test split"),
+        ("trace", {"run": run, "pixels": [[99, 1]], "view": {"split": "val", "index": 0}}, USER_ERROR, "(99, 1)"),
+        ("trace", {"run": run, "camera": CAMERA, "pixels": [[1, 1]], "true_depth": [1, 2]}, INVALID_PARAMS, "'true_d"),
+        ("trace", {"run": run, "camera": CAMERA, "pixels": [[1, 1]], "sampler": {"name": "x"}}, USER_ERROR, "'x'"),
         ("status", {"run": 7}, INVALID_PARAMS, "'run'"),
         ("train", {"run": str(tmp_path / "r"), "data": str(tmp_path / "d"), "seconds": 1}, USER_ERROR, "no data set"),
         ("train", {"run": str(tmp_path / "r"), "data": str(data), "seconds": 10**400}, INVALID_PARAMS, "'seconds'"),
