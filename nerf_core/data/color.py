@@ -33,6 +33,13 @@ def decode_premultiplied(rgba: np.ndarray) -> np.ndarray:
     return premultiply(straight).astype(np.float32)
 
 
+def encode_premultiplied(rgba: np.ndarray) -> np.ndarray:
+    """Premultiplied scene-linear (..., 4) as premultiplied sRGB-encoded float32; undoes :func:`decode_premultiplied`."""
+    straight = unpremultiply(rgba)
+    straight[..., :3] = srgb_encode(straight[..., :3])
+    return premultiply(straight).astype(np.float32)
+
+
 def over(rgba: np.ndarray, background: np.ndarray | tuple[float, float, float]) -> np.ndarray:
     """Premultiplied (..., 4) float RGBA composited over a (3,) background colour of the same space: (..., 3)."""
     return rgba[..., :3] + (1.0 - rgba[..., 3:]) * np.asarray(background, dtype=rgba.dtype)
