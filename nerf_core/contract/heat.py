@@ -89,6 +89,8 @@ HEAT_MAPS = (
         "colour_error", "Colour Error", "How far the colour is from the reference's, mean of R, G and B", "", "magma"
     ),
 )
+VOXELS = 128
+"""Voxels along the longest side of a run's box, for the captured weight."""
 HEAT_NAMES = tuple(kind.name for kind in HEAT_MAPS)
 ERRORS = ("depth_error", "colour_error")
 """Those that need a reference."""

@@ -34,7 +34,7 @@ def decode_premultiplied(rgba: np.ndarray) -> np.ndarray:
 
 
 def encode_premultiplied(rgba: np.ndarray) -> np.ndarray:
-    """Premultiplied scene-linear (..., 4) as premultiplied sRGB-encoded float32; undoes :func:`decode_premultiplied`."""
+    """Premultiplied scene-linear (..., 4) as premultiplied sRGB-encoded float32."""
     straight = unpremultiply(rgba)
     straight[..., :3] = srgb_encode(straight[..., :3])
     return premultiply(straight).astype(np.float32)

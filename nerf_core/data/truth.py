@@ -120,7 +120,7 @@ class Truths:
 
 
 def window_of(camera: Camera, whole: Camera, place: float) -> tuple[int, int, int] | None:
-    """Which part of another camera's picture a camera sees: its factor, left and top; None where it sees something else.
+    """Which part of another camera's picture a camera sees; None where it sees something else.
 
     Parameters
     ----------

@@ -163,6 +163,14 @@ class Method(ABC):
     def train_step(self, progress: float) -> StepStats:
         """One optimisation step over a batch of random training pixels (occupancy is kept up inside)."""
 
+    def trained_sampler(self) -> SamplerChoice | None:
+        """What places the samples where nothing else is asked for; None where there is one way alone."""
+        return None
+
+    def full_sampling(self) -> SamplerChoice | None:
+        """The sampler that shows most of what the field holds: what others are measured against."""
+        return self.trained_sampler()
+
     @abstractmethod
     def render_rays(
         self,

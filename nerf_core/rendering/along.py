@@ -12,7 +12,7 @@ import numpy as np
 from ..contract.samplers import SamplerChoice
 from ..data.color import decode_premultiplied
 from ..methods.cost import RenderCost, added
-from .layers import Layer, Rays
+from .layers import Layer, Rays, Seen
 
 SLABS = 16
 """Into which a piece of a ray that several layers share is cut; `docs/rendering.md` has the measurement."""
@@ -38,6 +38,8 @@ class Along:
         What places them.
     cost : RenderCost or None
         Of all rays and layers: a ray that several layers show counts in each.
+    evaluations : (R,) int32 array or None
+        Full field evaluations of each ray in all layers; None where a sampler does not count them.
     """
 
     color: np.ndarray
@@ -46,6 +48,7 @@ class Along:
     samples: int = 0
     sampler: SamplerChoice | None = None
     cost: RenderCost | None = None
+    evaluations: np.ndarray | None = None
 
     @property
     def alpha(self) -> np.ndarray:
@@ -86,7 +89,7 @@ def look_along(layers: Sequence[Layer], rays: Rays, slabs: int = SLABS, sampler:
     count = len(rays)
     shape = (len(layers), count)
     color, weight, distance = (np.zeros(each, np.float32) for each in ((*shape, 3), shape, shape))
-    found = Along(color, weight, distance, sampler=sampler)
+    found = Along(color, weight, distance, sampler=sampler, evaluations=np.zeros(count, np.int32))
     ranges = [layer.range_of(rays) for layer in layers]
     near, far = (np.array([part[:, side] for part in ranges]).reshape(shape) for side in (0, 1))
     meets = near < far
@@ -123,8 +126,16 @@ def _add(
         return
     seen = layers[index].render(Rays(rays.origins[rows], rays.directions[rows], limits[rows]), found.sampler)
     _blend(found, index, rows, seen.rgba, seen.depth, passing)
+    _count(found, rows, seen)
+
+
+def _count(found: Along, rows: np.ndarray, seen: Seen) -> None:
     found.samples += seen.samples
     found.cost = added(found.cost, seen.cost)
+    if found.evaluations is None or seen.evaluations is None:
+        found.evaluations = None
+    else:
+        found.evaluations[rows] += seen.evaluations
 
 
 def _blend(
@@ -180,8 +191,7 @@ def _parts(
             seen = layer.render(Rays(rays.origins[where], rays.directions[where], limits[here]), found.sampler)
             rgba[index, here] = seen.rgba
             depth[index, here] = np.where(seen.rgba[:, 3] > 0, seen.depth, np.inf)
-            found.samples += seen.samples
-            found.cost = added(found.cost, seen.cost)
+            _count(found, where, seen)
     return rgba, depth
 
 

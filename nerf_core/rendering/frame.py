@@ -36,6 +36,8 @@ class Frame:
         Unit normals in the world, 0 where nothing was hit; where they were asked for.
     cost : RenderCost or None
         Of all rays, where the sampler counts them.
+    evaluations : (height, width) float32 array or None
+        Full field evaluations of each pixel's rays, mean over them; where the sampler counts them.
     """
 
     rgba: np.ndarray
@@ -44,6 +46,7 @@ class Frame:
     seconds: float
     normal: np.ndarray | None = None
     cost: RenderCost | None = None
+    evaluations: np.ndarray | None = None
 
 
 class Chunks:
@@ -123,15 +126,22 @@ def render_frame(
     depth = np.empty(total, dtype=np.float32)
     samples = 0
     cost: RenderCost | None = None
+    evaluations: np.ndarray | None = np.empty(total, dtype=np.float32)
     for rows in Chunks(total, should_stop, chunk):
         colors = method.render_pixels(camera, rows.start, rows.stop - rows.start, sampler)
         rgba[rows], depth[rows] = colors.rgba, colors.depth
         samples += colors.samples
         cost = added(cost, colors.cost)
+        if evaluations is not None and colors.evaluations is not None:
+            evaluations[rows] = colors.evaluations
+        else:
+            evaluations = None
         if on_progress is not None:
             on_progress(rows.stop / total)
     if color_space == "linear":
         rgba = decode_premultiplied(rgba)
     shape = (camera.height, camera.width)
     seconds = time.perf_counter() - started
-    return Frame(rgba.reshape(*shape, 4), depth.reshape(shape), samples, seconds, cost=cost)
+    if evaluations is not None:
+        evaluations = evaluations.reshape(shape)
+    return Frame(rgba.reshape(*shape, 4), depth.reshape(shape), samples, seconds, None, cost, evaluations)

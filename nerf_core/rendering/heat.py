@@ -6,10 +6,8 @@ Each is a number a pixel:
     Full evaluations of the field (density and colour) made for the pixel's rays, mean over them; those of several
     layers add up. Evaluations of density alone and of proposals are no part of it.
 ``captured_weight``
-    Along the ray, full sampling gives weights w_i at distances t_i, which sum to its alpha. The map is the share of
-    that sum that lies within half a voxel of a sample whose colour the sampler asks for: ``sum(w_i: |t_i - t_s| <=
-    h / 2 for some s) / sum(w_i)``, from 0 to 1, where h is 1 / `VOXELS` of the longest side of the run's box. 1 where there is
-    less to catch than a picture of 8 bits shows. A pixel's rays, and its layers, are summed above and below the line.
+    The share of the ray's weight that lies within half a voxel of a sample, 0 to 1; see `rendering.captured`. 1 where
+    there is less to catch than a picture of 8 bits shows.
 ``depth_error``
     |rendered depth - reference's|, along the ray, world units; 0 where the reference has none: where data knows none,
     or full sampling is less than half opaque. What the picture missed altogether has depth 0.
@@ -26,14 +24,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..contract.errors import Cancelled
-from ..contract.heat import VOXELS
 from ..data.color import encode_premultiplied, over, premultiply
 from ..data.truth import Truth, Truths
 from ..methods.cost import HIT_ALPHA
-from .exposure import Exposure, along_axis
-from .frame import Chunks, Frame
-from .layers import Layer, Rays
+from .captured import captured
+from .exposure import along_axis
+from .frame import Frame
+from .layers import Layer
 from .picture import render_picture
 from .view import View
 
@@ -104,7 +101,7 @@ def render_heat(
     if errors:
         _add_errors(heat, frame, layers, view, wanted, background, truth, should_stop, part(1), shutter_layers)
     if "captured_weight" in wanted:
-        inside, total = _captured(layers, view, should_stop, part(2), shutter_layers)
+        inside, total = captured(layers, view, should_stop, part(2), shutter_layers)
         share = np.where(total > NOTHING, inside / np.maximum(total, 1e-12), 1.0)
         heat.maps["captured_weight"], heat.subject["captured_weight"] = np.minimum(share, 1.0).astype(np.float32), total
     return frame, replace(heat, maps={name: heat.maps[name] for name in wanted})
@@ -210,34 +207,3 @@ def _full_frame(
         return frame
     shutter = [full_layers(group) for group in shutter_layers]
     return render_picture(full_layers(layers), replace(view, normals=False), should_stop, on_progress, shutter)
-
-
-def _captured(
-    layers: Sequence[Layer],
-    view: View,
-    should_stop: ShouldStop | None,
-    on_progress: OnProgress,
-    shutter_layers: Sequence[Sequence[Layer]],
-) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W) weight of full sampling within half a voxel of a sample, and all of it; means over the pixels' rays."""
-    camera, count = view.camera, view.samples
-    total_pixels = camera.width * camera.height
-    inside, total = np.zeros((2, total_pixels))
-    exposure, done = Exposure(view), 0
-    chunks = Chunks(total_pixels, should_stop)
-    for rows in chunks:
-        pixels = np.arange(rows.start, rows.stop)
-        for sample in range(count):
-            if sample and should_stop is not None and should_stop():
-                raise Cancelled("the render was stopped")
-            for shot in exposure.shots(pixels, sample):
-                group = shutter_layers[shot.pose] if shot.pose is not None and shutter_layers else layers
-                for layer in group:
-                    caught, every = captured_along(layer, shot.rays, view.sampler)
-                    inside[rows.start + shot.rows] += caught
-                    total[rows.start + shot.rows] += every
-            done += len(pixels)
-            chunks.lap()
-            on_progress(done / (total_pixels * count))
-    shape = (camera.height, camera.width)
-    return inside.reshape(shape) / count, total.reshape(shape) / count

@@ -49,6 +49,7 @@ class Seen:
     depth: np.ndarray
     samples: int
     cost: RenderCost | None = None
+    evaluations: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,15 @@ class Layer:
         nothing.
     crops : tuple of (4, 4) float64 arrays
         Cubes to the world, affine: each takes [-1, 1]^3 to a box, and only what is inside all boxes is shown.
+    sampler : SamplerChoice or None
+        What places the samples in this layer; None: what the view says.
     """
 
     method: Method
     color_space: ColorSpace = "srgb"
     matrix: np.ndarray = field(default_factory=lambda: np.eye(4))
     crops: tuple[np.ndarray, ...] = ()
+    sampler: SamplerChoice | None = None
 
     @cached_property
     def is_flat(self) -> bool:
@@ -118,7 +122,7 @@ class Layer:
             return np.stack([rays.limits[:, 1], rays.limits[:, 0]], axis=-1)
         near, far = rays.limits[:, 0].copy(), rays.limits[:, 1].copy()
         normalisation = self.method.normalisation
-        origins, directions = _moved(self.to_run, rays)
+        origins, directions = moved(self.to_run, rays)
         if self.method.unbounded:
             lengths = np.linalg.norm(directions, axis=-1) * normalisation.scale
             near, far = np.maximum(near, UNBOUNDED_NEAR / lengths), np.minimum(far, UNBOUNDED_FAR / lengths)
@@ -126,18 +130,20 @@ class Layer:
             low, high = meet_box(origins, directions, *np.asarray(normalisation.bounds))
             near, far = np.maximum(near, low), np.minimum(far, high)
         for to_crop in self._to_crops:
-            low, high = meet_box(*_moved(to_crop, rays), -np.ones(3), np.ones(3))
+            low, high = meet_box(*moved(to_crop, rays), -np.ones(3), np.ones(3))
             near, far = np.maximum(near, low), np.minimum(far, high)
         return np.stack([near, far], axis=-1)
 
     def render(self, rays: Rays, sampler: SamplerChoice | None = None) -> Seen:
         """What rays see between their limits."""
-        origins, directions = _moved(self.to_run, rays)
+        origins, directions = moved(self.to_run, rays)
         lengths = np.linalg.norm(directions, axis=-1)
         directions = directions / lengths[:, None]
         limits = rays.limits * lengths[:, None]
+        sampler = self.sampler or sampler
         colors = self.method.render_rays(origins.astype(np.float32), directions.astype(np.float32), limits, sampler)
-        return Seen(colors.rgba, colors.depth / lengths.astype(np.float32), colors.samples, colors.cost)
+        depth = colors.depth / lengths.astype(np.float32)
+        return Seen(colors.rgba, depth, colors.samples, colors.cost, colors.evaluations)
 
 
 def meet_box(
@@ -164,7 +170,7 @@ def meet_box(
     return np.minimum(first, second).max(axis=-1), np.maximum(first, second).min(axis=-1)
 
 
-def _moved(matrix: np.ndarray, rays: Rays) -> tuple[np.ndarray, np.ndarray]:
+def moved(matrix: np.ndarray, rays: Rays) -> tuple[np.ndarray, np.ndarray]:
     """Origins and directions through an affine matrix; directions keep the length that it gives them."""
     linear = matrix[:3, :3]
     return turned(linear, rays.origins) + matrix[:3, 3], turned(linear, rays.directions)

@@ -72,7 +72,9 @@ def _whole(layer: Layer, view: View, should_stop: ShouldStop | None, on_progress
     """One run that is not cut or bent: its method makes the rays of a camera that is moved the other way."""
     color_space = "linear" if view.color == "linear" else layer.color_space
     camera = layer.camera_in_run(view.camera)
-    frame = render_frame(layer.method, camera, None, should_stop, on_progress, color_space, view.sampler)
+    frame = render_frame(
+        layer.method, camera, None, should_stop, on_progress, color_space, layer.sampler or view.sampler
+    )
     if layer.scale != 1.0:
         frame = replace(frame, depth=frame.depth * np.float32(layer.scale))
     if view.depth == "distance" and not view.normals:
@@ -118,6 +120,7 @@ class _Picture:
         self.normal = np.zeros((total, 3), np.float32) if view.normals else None
         self.samples = 0
         self.cost: RenderCost | None = None
+        self.evaluations: np.ndarray | None = np.zeros(total, np.float32)
 
     def render(self) -> Frame:
         started = time.perf_counter()
@@ -147,6 +150,7 @@ class _Picture:
             time.perf_counter() - started,
             None if self.normal is None else unit(self.normal).reshape(*shape, 3),
             self.cost,
+            None if self.evaluations is None else (self.evaluations / np.float32(count)).reshape(shape),
         )
 
     def _add(self, shot: Shot, first: int) -> None:
@@ -162,6 +166,10 @@ class _Picture:
         self.distance[where] += distance * shot.cosine if self.view.depth == "z" else distance
         self.samples += seen.samples
         self.cost = added(self.cost, seen.cost)
+        if self.evaluations is not None and seen.evaluations is not None:
+            self.evaluations[where] += seen.evaluations
+        else:
+            self.evaluations = None
         if self.normal is not None:
             alpha = seen.alpha
             self.normal[where] += alpha[:, None] * _normals_of(layers, shot, *seen.foremost(), alpha)
