@@ -80,7 +80,7 @@ class HeatKind:
 
 
 HEAT_MAPS = (
-    HeatKind("sample_count", "Sample Count", "Full evaluations of the field a ray", "samples", "viridis"),
+    HeatKind("sample_count", "Sample Count", "Full evaluations of the field a ray", "a ray", "viridis"),
     HeatKind(
         "captured_weight", "Captured Weight", "Share of the weight within half a voxel of a sample", "", "viridis", 1.0
     ),
@@ -125,14 +125,14 @@ def coloured(values: np.ndarray, top: float, colours: Colours, low: float = 0.0)
 def top_value(values: np.ndarray, kind: HeatKind) -> float:
     """The value to give the last colour: a round number that 99.5 % of what is above 0 do not exceed.
 
-    A few outliers at an outline must not leave all else dark. Counts are shown up to the most there is.
+    A few outliers at an outline must not leave all else dark.
     """
     if kind.top is not None:
         return kind.top
     some = values[np.isfinite(values) & (values > 0)]
     if not some.size:
         return 1.0
-    return round_up(float(some.max() if kind.name == "sample_count" else np.quantile(some, 0.995)))
+    return round_up(float(np.quantile(some, 0.995)))
 
 
 def round_up(value: float) -> float:

@@ -93,6 +93,8 @@ def heat_picture(
     if numbers["mean_hit"] is not None:
         parts.append(f"on the subject {number(numbers['mean_hit'])}")
     parts.append(f"from {number(numbers['least'])} to {number(numbers['most'])}")
+    if reference and numbers["most"] == 0.0:
+        parts = ["the same everywhere"]
     while parts and draw.textlength("   ".join(parts), font=font) > right - left:
         parts.pop()
     write("   ".join(parts), left, y, "lt", PALE)

@@ -163,14 +163,6 @@ class Method(ABC):
     def train_step(self, progress: float) -> StepStats:
         """One optimisation step over a batch of random training pixels (occupancy is kept up inside)."""
 
-    def trained_sampler(self) -> SamplerChoice | None:
-        """What places the samples where nothing else is asked for; None where there is one way alone."""
-        return None
-
-    def full_sampling(self) -> SamplerChoice | None:
-        """The sampler that shows most of what the field holds: what others are measured against."""
-        return self.trained_sampler()
-
     @abstractmethod
     def render_rays(
         self,
@@ -210,6 +202,11 @@ class Method(ABC):
     def trained_sampler(self) -> SamplerChoice:
         """What places the samples where nothing else is asked for."""
         raise NotImplementedError
+
+    @property
+    def full_sampling(self) -> SamplerChoice:
+        """The sampler that shows most of what the field holds: what others are measured against."""
+        return self.trained_sampler
 
     @abstractmethod
     def query_density(self, points: np.ndarray) -> np.ndarray:

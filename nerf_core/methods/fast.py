@@ -122,14 +122,6 @@ class FastMethod(Method):
         origins = self.normalisation.to_unit(np.asarray(origins, np.float64).reshape(-1, 3))
         return origins.astype(np.float32), np.asarray(directions, np.float32).reshape(-1, 3)
 
-    def trained_sampler(self) -> SamplerChoice | None:
-        """See `Method`."""
-        return self.full_sampling()
-
-    def full_sampling(self) -> SamplerChoice | None:
-        """Every occupied place up to where a ray is opaque; see `Method`."""
-        return SamplerChoice("occupancy")
-
     def render_rays(
         self,
         origins: np.ndarray,

@@ -1,6 +1,6 @@
 """Captured weight: how much of what full sampling finds along a ray lies close to where a sampler looked.
 
-Along a ray, full sampling gives weights w_i at distances t_i, which sum to the ray's alpha. Captured is the part of that
+Along a ray, full sampling gives weights w_i at distances t_i, which sum to its alpha. Captured is the part of that
 sum within half a voxel of a sample whose colour the sampler asks for, ``sum(w_i: |t_i - t_s| <= h / 2 for some s)``,
 where h is 1 / `VOXELS` of the longest side of the run's box. A pixel's rays, and its layers (each by itself), add up.
 """
@@ -13,36 +13,41 @@ import numpy as np
 from ..contract.errors import Cancelled
 from ..contract.heat import VOXELS
 from ..contract.samplers import SamplerChoice
+from ..methods.base import Trace
 from .exposure import Exposure
 from .frame import Chunks
 from .layers import Layer, Rays, moved
 from .view import View
 
+#: A layer, (R,) world rays and the view's sampler to some numbers of each ray, (N, R).
+Look = Callable[[Layer, Rays, SamplerChoice | None], np.ndarray]
 
-def captured(
+
+def over_rays(
+    look: Look,
     layers: Sequence[Layer],
     view: View,
     should_stop: Callable[[], bool] | None = None,
     on_progress: Callable[[float], None] | None = None,
     shutter_layers: Sequence[Sequence[Layer]] = (),
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weight within half a voxel of a sample, and all of it, of a picture.
+) -> np.ndarray:
+    """Numbers of the pixels' rays, such as :func:`captured_along` gives: means over the rays, sums over the layers.
 
     Parameters
     ----------
+    look : callable
     layers, view, should_stop, on_progress, shutter_layers
         Of :func:`rendering.picture.render_picture`.
 
     Returns
     -------
-    caught, every : (H, W) float64 arrays
-        Means over the pixels' rays.
+    (N, H, W) float64 array
     """
     camera, count = view.camera, view.samples
-    total_pixels = camera.width * camera.height
-    caught, every = np.zeros((2, total_pixels))
+    total = camera.width * camera.height
+    sums: np.ndarray | None = None
     exposure, done = Exposure(view), 0
-    chunks = Chunks(total_pixels, should_stop)
+    chunks = Chunks(total, should_stop)
     for rows in chunks:
         pixels = np.arange(rows.start, rows.stop)
         for sample in range(count):
@@ -51,19 +56,20 @@ def captured(
             for shot in exposure.shots(pixels, sample):
                 group = shutter_layers[shot.pose] if shot.pose is not None and shutter_layers else layers
                 for layer in group:
-                    close, all_of_it = captured_along(layer, shot.rays, view.sampler)
-                    caught[rows.start + shot.rows] += close
-                    every[rows.start + shot.rows] += all_of_it
+                    found = look(layer, shot.rays, view.sampler)
+                    if sums is None:
+                        sums = np.zeros((len(found), total))
+                    sums[:, rows.start + shot.rows] += found
             done += len(pixels)
             chunks.lap()
             if on_progress is not None:
-                on_progress(done / (total_pixels * count))
-    shape = (camera.height, camera.width)
-    return caught.reshape(shape) / count, every.reshape(shape) / count
+                on_progress(done / (total * count))
+    assert sums is not None
+    return sums.reshape(-1, camera.height, camera.width) / count
 
 
-def captured_along(layer: Layer, rays: Rays, sampler: SamplerChoice | None) -> tuple[np.ndarray, np.ndarray]:
-    """Weight of a layer's full sampling within half a voxel of a sample, and all of it.
+def captured_along(layer: Layer, rays: Rays, sampler: SamplerChoice | None) -> np.ndarray:
+    """(2, R) weight of a layer's full sampling within half a voxel of a sample, and all of it, which is alpha.
 
     Parameters
     ----------
@@ -72,39 +78,62 @@ def captured_along(layer: Layer, rays: Rays, sampler: SamplerChoice | None) -> t
         World space.
     sampler : SamplerChoice or None
         Where the layer has none of its own; None: what its run was trained with.
-
-    Returns
-    -------
-    caught, every : (R,) float64 arrays
-        ``every`` is alpha.
     """
-    caught, every = np.zeros((2, len(rays)))
-    limits = layer.range_of(rays)
-    rows = np.flatnonzero(limits[:, 0] < limits[:, 1])
-    if not len(rows):
-        return caught, every
-    origins, directions = moved(layer.to_run, rays[rows])
-    lengths = np.linalg.norm(directions, axis=-1)
-    directions /= lengths[:, None]
-    near, far = limits[rows, 0] * lengths, limits[rows, 1] * lengths
-    # What is cut away in front hides nothing: such rays begin where they are cut. All others keep their samples.
-    whole = replace(layer, crops=()).range_of(replace(rays[rows], limits=np.tile((0.0, np.inf), (len(rows), 1))))
-    cut = np.where(near > whole[:, 0] * lengths * (1.0 + 1e-6), near, 0.0)
-    origins, far = (origins + directions * cut[:, None]).astype(np.float32), far - cut
-    directions = directions.astype(np.float32)
     method = layer.method
-    full = method.trace_rays(origins, directions, method.full_sampling())
-    chosen_by = layer.sampler or sampler or method.trained_sampler()
-    chosen = full if chosen_by == method.full_sampling() else method.trace_rays(origins, directions, chosen_by)
-    last = full.stage == full.stage.max(initial=0)
-    last &= full.t < far[full.ray]
+    chosen_by, fully = layer.sampler or sampler or method.trained_sampler(), method.full_sampling()
+    cut = _CutRays(layer, rays)
+    full = cut.trace(fully)
+    chosen = full if chosen_by == fully else cut.trace(chosen_by)
+    last = (full.stage == full.stage.max(initial=0)) & cut.inside(full)
     ray, t, weight = (values[last] for values in (full.ray, full.t, full.weight))
-    seen = (chosen.selected > 0) & (chosen.t < far[chosen.ray])
+    seen = (chosen.selected > 0) & cut.inside(chosen)
     reach = 0.5 / VOXELS / method.normalisation.scale
     close = nearest(ray, t, chosen.ray[seen], chosen.t[seen]) <= reach * (1.0 + 1e-5)
-    every[rows] = np.bincount(ray, weight, minlength=len(rows))
-    caught[rows] = np.bincount(ray[close], weight[close], minlength=len(rows))
-    return caught, every
+    found = np.zeros((2, len(rays)))
+    found[0, cut.rows] = np.bincount(ray[close], weight[close], minlength=len(cut.rows))
+    found[1, cut.rows] = np.bincount(ray, weight, minlength=len(cut.rows))
+    return found
+
+
+def counted_along(layer: Layer, rays: Rays, sampler: SamplerChoice | None) -> np.ndarray:
+    """(1, R) full evaluations, for samplers that do not count them while they render."""
+    cut = _CutRays(layer, rays)
+    trace = cut.trace(layer.sampler or sampler)
+    found = np.zeros((1, len(rays)))
+    found[0, cut.rows] = trace.full
+    return found
+
+
+class _CutRays:
+    """Those of some rays that meet a layer, in its run's space, each from where it is looked along."""
+
+    def __init__(self, layer: Layer, rays: Rays) -> None:
+        limits = layer.range_of(rays)
+        self.rows = np.flatnonzero(limits[:, 0] < limits[:, 1])
+        self._method = layer.method
+        if not len(self.rows):
+            self._origins = self._directions = np.zeros((0, 3), np.float32)
+            self._far = np.zeros(0)
+            return
+        rays, limits = rays[self.rows], limits[self.rows]
+        origins, directions = moved(layer.to_run, rays)
+        lengths = np.linalg.norm(directions, axis=-1)
+        directions /= lengths[:, None]
+        near, far = limits[:, 0] * lengths, limits[:, 1] * lengths
+        # What is cut away in front hides nothing: such rays begin where they are cut. All others keep their samples.
+        endless = replace(rays, limits=np.tile((0.0, np.inf), (len(rays), 1)))
+        whole = replace(layer, crops=()).range_of(endless)[:, 0] * lengths
+        begin = np.where(near > whole * (1.0 + 1e-6), near, 0.0)
+        self._origins = (origins + directions * begin[:, None]).astype(np.float32)
+        self._directions, self._far = directions.astype(np.float32), far - begin
+
+    def trace(self, sampler: SamplerChoice | None) -> Trace:
+        """Their samples."""
+        return self._method.trace_rays(self._origins, self._directions, sampler)
+
+    def inside(self, trace: Trace) -> np.ndarray:
+        """(S,) which samples of a trace of these lie before a ray's end."""
+        return trace.t < self._far[trace.ray]
 
 
 def nearest(ray: np.ndarray, t: np.ndarray, other_ray: np.ndarray, other_t: np.ndarray) -> np.ndarray:

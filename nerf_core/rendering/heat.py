@@ -27,7 +27,7 @@ import numpy as np
 from ..data.color import encode_premultiplied, over, premultiply
 from ..data.truth import Truth, Truths
 from ..methods.cost import HIT_ALPHA
-from .captured import captured
+from .captured import captured_along, counted_along, over_rays
 from .exposure import along_axis
 from .frame import Frame
 from .layers import Layer
@@ -85,25 +85,33 @@ def render_heat(
         What the data set knows of this picture; see :func:`truth_of`.
     """
     errors = "depth_error" in wanted or "colour_error" in wanted
-    passes = 1 + errors + 2 * ("captured_weight" in wanted)
+    parts = 1 + errors + 2 * ("captured_weight" in wanted)
     done = 0
 
     def part(weight: int) -> OnProgress:
         nonlocal done
         before = done
         done += weight
-        return lambda share: None if on_progress is None else on_progress((before + weight * share) / passes)
+        return lambda share: None if on_progress is None else on_progress((before + weight * share) / parts)
 
     frame = render_picture(layers, view, should_stop, part(1), shutter_layers)
     heat = Heat()
     if "sample_count" in wanted:
-        heat.maps["sample_count"], heat.subject["sample_count"] = frame.evaluations, frame.rgba[..., 3]
+        count = frame.evaluations
+        if count is None:
+            count = over_rays(counted_along, layers, view, should_stop, None, shutter_layers)[0].astype(np.float32)
+        heat.maps["sample_count"], heat.subject["sample_count"] = count, frame.rgba[..., 3]
     if errors:
-        _add_errors(heat, frame, layers, view, wanted, background, truth, should_stop, part(1), shutter_layers)
+        tell = part(1)
+
+        def render_full() -> Frame:
+            return _full_frame(frame, layers, view, should_stop, tell, shutter_layers)
+
+        _add_errors(heat, frame, layers, view, wanted, background, truth, render_full)
     if "captured_weight" in wanted:
-        inside, total = captured(layers, view, should_stop, part(2), shutter_layers)
-        share = np.where(total > NOTHING, inside / np.maximum(total, 1e-12), 1.0)
-        heat.maps["captured_weight"], heat.subject["captured_weight"] = np.minimum(share, 1.0).astype(np.float32), total
+        caught, every = over_rays(captured_along, layers, view, should_stop, part(2), shutter_layers)
+        share = np.where(every > NOTHING, caught / np.maximum(every, NOTHING), 1.0)
+        heat.maps["captured_weight"], heat.subject["captured_weight"] = np.minimum(share, 1.0).astype(np.float32), every
     return frame, replace(heat, maps={name: heat.maps[name] for name in wanted})
 
 
@@ -135,34 +143,31 @@ def _add_errors(
     wanted: Sequence[str],
     background: Background,
     truth: Truth | None,
-    should_stop: ShouldStop | None,
-    on_progress: OnProgress,
-    shutter_layers: Sequence[Sequence[Layer]],
+    render_full: Callable[[], Frame],
 ) -> None:
-    by_data = {"colour_error": truth is not None, "depth_error": truth is not None and truth.depth is not None}
-    full = None
-    if not all(by_data[name] for name in wanted if name in by_data):
-        full = _full_frame(frame, layers, view, should_stop, on_progress, shutter_layers)
+    """Measure a frame against the data set's view as far as that is known, else against full sampling."""
     linear = view.color == "linear" or any(layer.color_space == "linear" for layer in layers)
-    for name in wanted:
-        if name not in by_data:
-            continue
-        heat.references[name] = "data" if by_data[name] else "full"
-        if name == "colour_error":
-            if by_data[name]:
-                seen = premultiply(truth.rgba.astype(np.float32) / 255.0)
-            else:
-                seen = _encoded(full.rgba, linear)
-            heat.maps[name] = colour_error(_encoded(frame.rgba, linear), seen, background)
-            heat.subject[name] = seen[..., 3]
+    full: Frame | None = None
+    if "colour_error" in wanted:
+        if truth is not None:
+            seen = premultiply(truth.rgba.astype(np.float32) / 255.0)
         else:
-            cosine = _cosine(view) if view.depth == "z" else np.float32(1.0)
-            if by_data[name]:
-                known, depth = truth.depth > 0, truth.depth
-            else:
-                known, depth = full.rgba[..., 3] >= HIT_ALPHA, full.depth / cosine
-            off = np.where(known, np.abs(frame.depth / cosine - depth), 0.0)
-            heat.maps[name], heat.subject[name] = off.astype(np.float32), known.astype(np.float32)
+            full = render_full()
+            seen = _encoded(full.rgba, linear)
+        heat.maps["colour_error"] = colour_error(_encoded(frame.rgba, linear), seen, background)
+        heat.subject["colour_error"] = seen[..., 3]
+        heat.references["colour_error"] = "full" if truth is None else "data"
+    if "depth_error" in wanted:
+        cosine = _cosine(view) if view.depth == "z" else np.float32(1.0)
+        if truth is not None and truth.depth is not None:
+            depth, known = truth.depth, truth.depth > 0
+            heat.references["depth_error"] = "data"
+        else:
+            full = full or render_full()
+            depth, known = full.depth / cosine, full.rgba[..., 3] >= HIT_ALPHA
+            heat.references["depth_error"] = "full"
+        off = np.where(known, np.abs(frame.depth / cosine - depth), 0.0)
+        heat.maps["depth_error"], heat.subject["depth_error"] = off.astype(np.float32), known.astype(np.float32)
 
 
 def colour_error(rgba: np.ndarray, reference: np.ndarray, background: Background) -> np.ndarray:

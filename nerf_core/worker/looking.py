@@ -14,6 +14,7 @@ from ..rendering.layers import Layer
 from ..rendering.picture import render_picture
 from . import geometry
 from .geometry import Reply, Watch
+from .heat import HeatRenderer
 from .params import MAX_POINTS, Params
 from .render_params import WantedLayer, WantedPicture, wanted_picture
 from .tracing import Traces
@@ -67,6 +68,7 @@ class Looking:
         self.waiting: list[Waiting] = []
         self._running: Waiting | None = None
         self.traces = Traces()
+        self._heat = HeatRenderer()
         self.kinds: dict[str, Callable[[Waiting], Reply | None]] = {
             "render": self._render,
             "points": self._points,
@@ -158,13 +160,18 @@ class Looking:
     def _render(self, entry: Waiting) -> Reply:
         wanted = wanted_picture(entry.params)
         loaded = self._find(wanted)
-        frame = _frame(wanted, loaded, *self._watch(entry, wanted.runs[0], "Rendering", tag=entry.tag))
+        watch = self._watch(entry, wanted.runs[0], "Rendering", tag=entry.tag)
+        if wanted.heat:
+            first = loaded[wanted.layers[0].run]
+            frame, more, maps = self._heat.render(wanted, first, *_placed(wanted, loaded), watch)
+        else:
+            frame, more, maps = _frame(wanted, loaded, *watch), {}, {}
         height, width = frame.depth.shape
         arrays = {"rgba": frame.rgba, "depth": frame.depth}
         if frame.normal is not None:
             arrays["normal"] = frame.normal
         result = {"width": width, "height": height, "seconds": frame.seconds, "samples": frame.samples}
-        return {**result, "cost": frame.cost.to_dict() if frame.cost else None}, arrays
+        return {**result, "cost": frame.cost.to_dict() if frame.cost else None, **more}, {**arrays, **maps}
 
     def _find(self, wanted: WantedPicture) -> "dict[str, LoadedRun]":
         """Every run of a picture: none of them pushes another out."""
@@ -230,6 +237,15 @@ def _frame(
     encoded: bool = False,
 ) -> Frame:
     """Render what is wanted of runs; sRGB-encoded, whatever is wanted and the runs are, if `encoded`."""
+    view = replace(wanted.view, color="run") if encoded else wanted.view
+    layers, shutter_layers = _placed(wanted, loaded, encoded)
+    return render_picture(layers, view, should_stop, on_progress, shutter_layers)
+
+
+def _placed(
+    wanted: WantedPicture, loaded: Mapping[str, "LoadedRun"], encoded: bool = False
+) -> tuple[list[Layer], list[list[Layer]]]:
+    """The layers, and those over the shutter's time, of loaded runs."""
 
     def placed(layers: list[WantedLayer]) -> list[Layer]:
         return [
@@ -238,6 +254,4 @@ def _frame(
             for run in [loaded[layer.run]]
         ]
 
-    view = replace(wanted.view, color="run") if encoded else wanted.view
-    shutter_layers = [placed(layers) for layers in wanted.shutter_layers]
-    return render_picture(placed(wanted.layers), view, should_stop, on_progress, shutter_layers)
+    return placed(wanted.layers), [placed(layers) for layers in wanted.shutter_layers]

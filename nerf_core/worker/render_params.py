@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from ..contract.camera import Camera
+from ..contract.heat import HEAT_NAMES
 from ..contract.messages import MAX_LAYERS
 from ..rendering.view import Lens, View
 from .params import ParamError, Params
 
 MAX_SAMPLES = 1 << 16
 MAX_POSES = 1 << 12
-PASSES = ("normal",)
+PASSES = ("normal", *HEAT_NAMES)
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,18 @@ class WantedPicture:
         One for each of `view.shutter`, or none at all.
     snapshot : int or None
         The step of the snapshot that is rendered instead of the run itself.
+    heat : tuple of str
+        Heat maps.
+    heat_pictures : bool
+        Whether they are wanted as pictures with legends, too.
     """
 
     view: View
     layers: list[WantedLayer]
     shutter_layers: list[list[WantedLayer]]
     snapshot: int | None = None
+    heat: tuple[str, ...] = ()
+    heat_pictures: bool = False
 
     @property
     def runs(self) -> list[str]:
@@ -75,7 +82,8 @@ def wanted_picture(params: Params) -> WantedPicture:
     snapshot = params.snapshot()
     if snapshot is not None and params.values.get("layers") is not None:
         raise ParamError("'render' wants 'snapshot' with 'run', and got it with 'layers'.")
-    return WantedPicture(view, layers, shutter_layers, snapshot)
+    heat = tuple(name for name in HEAT_NAMES if name in (params.values.get("passes") or ()))
+    return WantedPicture(view, layers, shutter_layers, snapshot, heat, params.flag("heat_pictures"))
 
 
 def _view(params: Params) -> View:
