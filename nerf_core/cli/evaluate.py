@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ..contract.errors import NerfError
 from .common import add_device, add_json, add_overwrite, add_sampler, progress_bar, read_sampler, say
+from .heat import add_heat, heat_files, read_heat, write_heat
 
 HELP = "PSNR and SSIM of a run on held-out views"
 
@@ -19,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--downscale", type=int, metavar="N", help="shrink the images (default: as in training)")
     parser.add_argument("--views", type=int, metavar="N", help="only N views, evenly spread (default: all)")
     parser.add_argument("--pictures", metavar="FOLDER", help="write truth | NeRF | error pictures there")
+    add_heat(parser, "VIEW_MAP.exr and .png beside the pictures")
     add_sampler(parser)
     add_overwrite(parser)
     add_device(parser)
@@ -32,8 +35,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from ..export.ownership import check_writable
     from ..export.pictures import side_by_side, write_png
 
+    names = read_heat(arguments)
+    if names and not arguments.pictures:
+        raise NerfError("--heat writes its maps beside the pictures: name a folder with --pictures.")
     folder = make_folder(arguments.pictures) if arguments.pictures else None
     written: list[str] = []
+    heat_maps: list[dict[str, Any]] = []
 
     def on_view(view: Any, truth: Any, image: Any, result: ViewResult) -> None:
         if folder is None:
@@ -41,6 +48,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         path = check_writable(folder / picture_name(view.name, written), arguments.overwrite)
         write_png(path, side_by_side(truth, image, f"{result.psnr:.2f} dB"))
         written.append(str(path))
+
+    def on_heat(_view: Any, heat: Any) -> None:
+        if folder is None or not names:
+            return
+        files = heat_files(folder, Path(written[-1]).stem, names)
+        for path in files.values():
+            check_writable(path, arguments.overwrite)
+        heat_maps.append(write_heat(files, heat))
 
     with progress_bar("evaluating") as progress:
         evaluation = evaluate_run(
@@ -53,6 +68,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             progress=progress,
             on_view=on_view,
             sampler=read_sampler(arguments),
+            heat=names,
+            on_heat=on_heat,
         )
     width = max(4, *(len(view.name) for view in evaluation.views))
     deep = evaluation.depth_error is not None
@@ -66,6 +83,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "run": arguments.run_dir,
         **({"pictures": written} if arguments.pictures else {}),
+        **({"heat": heat_maps} if names else {}),
         **evaluation.to_dict(),
     }
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..contract.errors import NerfError
 from .common import add_device, add_json, add_overwrite, parse_background, progress_bar, say
+from .heat import write_heat
 from .render_options import RenderOptions, add_options
 
 HELP = "render new views as pictures or a video"
@@ -38,12 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Render."""
     from ..contract.files import make_folder
+    from ..contract.heat import ERRORS
     from ..export.camera_paths import orbit, read_cameras
     from ..export.ownership import check_writable
     from ..export.pictures import to_picture
     from ..export.video import write_video
     from ..rendering.frame import Frame
-    from ..rendering.picture import render_picture
+    from ..rendering.heat import Heat, render_heat, truth_of
     from ..training.load import load_run
 
     out = Path(arguments.out)
@@ -67,22 +69,34 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     files = [{"video": out}] if is_video else [options.files(out, index) for index in range(len(cameras))]
     targets = [check_writable(path, arguments.overwrite) for group in files for path in group.values()]
     layer = options.layer(loaded.method)
+    truths = loaded.truths() if any(name in ERRORS for name in options.heat) else None
     seconds: list[float] = []
+    told: list[dict[str, Any]] = []
 
     with progress_bar("rendering") as progress:
 
-        def frame(index: int) -> Frame:
+        def frame(index: int) -> tuple[Frame, Heat]:
             view = options.view(cameras[index])
-            made = render_picture([layer], view, on_progress=lambda done: progress((index + done) / len(cameras)))
+            made, heat = render_heat(
+                [layer],
+                view,
+                options.heat,
+                loaded.background,
+                truth_of(truths, [layer], view),
+                on_progress=lambda done: progress((index + done) / len(cameras)),
+            )
             seconds.append(made.seconds)
-            return made
+            return made, heat
 
         if is_video:
-            pictures = (to_picture(frame(index).rgba, background) for index in range(len(cameras)))
+            pictures = (to_picture(frame(index)[0].rgba, background) for index in range(len(cameras)))
             write_video(out, pictures, arguments.fps)
         else:
             for index, group in enumerate(files):
-                options.write(group, frame(index), background)
+                made, heat = frame(index)
+                options.write(group, made, background)
+                if options.heat:
+                    told.append(write_heat(group, heat))
     mean = sum(seconds) / len(seconds)
     say(arguments, f"Rendered {len(cameras)} views, {mean:.2f} s each: {out}")
     return {
@@ -91,4 +105,5 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "views": len(cameras),
         "files": [str(target) for target in targets],
         "seconds_per_view": mean,
+        **({"heat": told} if options.heat else {}),
     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..contract.errors import NerfError
 from .common import add_sampler, read_sampler
+from .heat import add_heat, heat_files, read_heat
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,6 +61,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also write NNNN_normal.exr and .png: normals in the world (the PNG shows -1 to 1 as black to white)",
     )
+    add_heat(parser, "NNNN_MAP.exr and .png")
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class RenderOptions:
     linear: bool
     depth: str | None
     normals: bool
+    heat: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, arguments: argparse.Namespace, is_video: bool) -> "RenderOptions":
@@ -102,7 +105,7 @@ class RenderOptions:
             crop = np.diag([*(0.5 * (high - low)), 1.0])
             crop[:3, 3] = 0.5 * (low + high)
         for wanted, name in ((arguments.color == "linear", "--color linear"), (arguments.depth, "--depth"),
-                             (arguments.normals, "--normals")):  # fmt: skip
+                             (arguments.normals, "--normals"), (arguments.heat, "--heat")):  # fmt: skip
             if wanted and is_video:
                 raise NerfError(f"{name} makes pictures, not a video; name a folder with --out.")
         if arguments.color == "linear" and arguments.background:
@@ -116,6 +119,7 @@ class RenderOptions:
             arguments.color == "linear",
             arguments.depth,
             arguments.normals,
+            read_heat(arguments),
         )
 
     def view(self, camera: "Camera") -> "View":
@@ -148,7 +152,7 @@ class RenderOptions:
         if self.normals:
             files["normal"] = folder / f"{name}_normal.exr"
             files["normal picture"] = folder / f"{name}_normal.png"
-        return files
+        return {**files, **heat_files(folder, name, self.heat)}
 
     def write(self, files: dict[str, Path], frame: "Frame", background: tuple[float, float, float] | None) -> None:
         """Write all files of one picture."""

@@ -13,10 +13,13 @@ from ..contract.samplers import SamplerChoice
 from ..data.color import over, premultiply
 from ..data.dataset import load_dataset
 from ..data.placement import Placement
+from ..data.truth import Truth
 from ..data.views import View, Views
 from ..methods.base import Method
 from ..methods.cost import RenderCost, added
-from ..rendering.frame import render_frame
+from ..rendering.heat import Heat, render_heat
+from ..rendering.layers import Layer
+from ..rendering.view import View as Look
 from ..training.load import load_run
 from .metrics import psnr, ssim
 
@@ -98,6 +101,7 @@ class Evaluation:
 
 
 OnView = Callable[[View, np.ndarray, np.ndarray, ViewResult], None]
+OnHeat = Callable[[View, Heat], None]
 
 
 def truth_image(view: View, background: Sequence[float]) -> np.ndarray:
@@ -131,6 +135,8 @@ def evaluate_views(
     should_stop: Callable[[], bool] | None = None,
     on_view: OnView | None = None,
     sampler: SamplerChoice | None = None,
+    heat: Sequence[str] = (),
+    on_heat: OnHeat | None = None,
 ) -> Evaluation:
     """Render every view whole and compare it with the truth over one background.
 
@@ -150,6 +156,10 @@ def evaluate_views(
         Called with (view, truth, image, result) after each view: both (H, W, 3), over the background, 0 to 1.
     sampler : SamplerChoice, optional
         By default the one that the method was trained with.
+    heat : sequence of str
+        Heat maps to make as well, against these views.
+    on_heat : callable, optional
+        Called with (view, heat maps) after `on_view`.
 
     Raises
     ------
@@ -163,7 +173,9 @@ def evaluate_views(
             if progress is not None:
                 progress((before + done) / len(views))
 
-        frame = render_frame(method, view.camera, should_stop=should_stop, on_progress=partly, sampler=sampler)
+        looked = Look(view.camera, sampler=sampler)
+        known = Truth(view.name, split, view.rgba, view.depth)
+        frame, maps = render_heat([Layer(method)], looked, heat, background, known, should_stop, partly)
         truth = truth_image(view, background)
         image = over(frame.rgba, np.asarray(background, dtype=np.float32))
         off = depth_errors(view, frame.depth)
@@ -171,6 +183,8 @@ def evaluate_views(
         results.append(result)
         if on_view is not None:
             on_view(view, truth, np.clip(image, 0.0, 1.0), result)
+        if on_heat is not None:
+            on_heat(view, maps)
         if should_stop is not None and should_stop():
             raise Cancelled
     return Evaluation(split, results)
@@ -204,6 +218,8 @@ def evaluate_run(
     should_stop: Callable[[], bool] | None = None,
     on_view: OnView | None = None,
     sampler: SamplerChoice | None = None,
+    heat: Sequence[str] = (),
+    on_heat: OnHeat | None = None,
 ) -> Evaluation:
     """Evaluate a run's checkpoint on a split.
 
@@ -219,7 +235,7 @@ def evaluate_run(
         Of the images; by default the one that the run was trained with.
     count : int, optional
         Evaluate at most so many views, evenly spread; by default all.
-    progress, should_stop, on_view, sampler
+    progress, should_stop, on_view, sampler, heat, on_heat
         See :func:`evaluate_views`.
 
     Raises
@@ -242,4 +258,6 @@ def evaluate_run(
             raise
         dataset = load()  # a run that was trained without depth is measured without, where it is not usable
     views = spread(dataset.splits[split], count)
-    return evaluate_views(run.method, views, run.background, split, progress, should_stop, on_view, sampler)
+    return evaluate_views(
+        run.method, views, run.background, split, progress, should_stop, on_view, sampler, heat, on_heat
+    )

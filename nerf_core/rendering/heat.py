@@ -37,7 +37,7 @@ from .view import View
 NOTHING = 1.0 / 255.0
 """Alpha below which a ray has nothing to catch."""
 
-Background = tuple[float, float, float]
+Background = Sequence[float]
 ShouldStop = Callable[[], bool]
 OnProgress = Callable[[float], None]
 
@@ -172,7 +172,7 @@ def _add_errors(
 
 def colour_error(rgba: np.ndarray, reference: np.ndarray, background: Background) -> np.ndarray:
     """(H, W) float32 mean over channels of how far two premultiplied sRGB-encoded pictures are apart over a colour."""
-    shown, wanted = (np.clip(over(each, background), 0.0, 1.0) for each in (rgba, reference))
+    shown, wanted = (np.clip(over(each, np.asarray(background, np.float32)), 0.0, 1.0) for each in (rgba, reference))
     return np.abs(shown - wanted).mean(axis=-1).astype(np.float32)
 
 

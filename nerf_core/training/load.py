@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from ..contract.camera import Camera
-from ..contract.errors import CheckpointError, NerfError
+from ..contract.errors import CheckpointError, DataError, NerfError
 from ..contract.json_data import shown
 from ..contract.run_folder import RunFolder
 from ..contract.transforms import ColorSpace
+from ..data.placement import Placement
+from ..data.truth import Truths
 from ..methods.base import Method, Normalisation
 from ..methods.registry import METHODS, create, method_class, resolve_device
 from ..rendering.frame import Frame, render_frame
@@ -80,6 +82,16 @@ class LoadedRun:
         """Where the data set was, when the run still says so."""
         data = self.settings.get("data")
         return self.folder.root / data if isinstance(data, str) else None
+
+    def truths(self, should_stop: Callable[[], bool] | None = None) -> Truths | None:
+        """The data set's views by their cameras; None where it is not there any more, or not usable."""
+        if self.data is None or not self.data.exists():
+            return None
+        placement = Placement.from_dict(self.settings.get("placement"))
+        try:
+            return Truths(self.data, placement, 1.0 / self.method.normalisation.scale, should_stop)
+        except DataError:
+            return None
 
 
 def load_run(run: str | Path, device: str = "auto", snapshot: int | None = None) -> LoadedRun:

@@ -5,9 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..contract.errors import DataError
 from ..contract.heat import ERRORS, heat_kind
-from ..data.placement import Placement
 from ..data.truth import Truths
 from ..export.heat_pictures import heat_numbers, heat_picture
 from ..rendering.frame import Frame
@@ -63,14 +61,9 @@ class HeatRenderer:
         if run.data is None or not run.data.exists():
             return None
         documents = sorted(run.data.glob("*.json")) if run.data.is_dir() else [run.data]
-        placement = Placement.from_dict(run.settings.get("placement"))
-        key = (run.data, placement, *((path, path.stat().st_mtime_ns) for path in documents))
+        key = (run.folder.root, run.data, *((path, path.stat().st_mtime_ns) for path in documents))
         if key not in self._kept:
-            size = 1.0 / run.method.normalisation.scale
-            try:
-                self._kept[key] = Truths(run.data, placement, size, watch[0])
-            except DataError:
-                self._kept[key] = None
+            self._kept[key] = run.truths(watch[0])
         self._kept.move_to_end(key)
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
