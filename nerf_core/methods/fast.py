@@ -152,6 +152,11 @@ class FastMethod(Method):
         """See `Method.trained_sampler`."""
         return SamplerChoice("occupancy")
 
+    @property
+    def full_sampling(self) -> SamplerChoice:
+        """Every occupied place up to where a ray is opaque; see `Method.full_sampling`."""
+        return SamplerChoice("occupancy")
+
     def _is_native(self, sampler: SamplerChoice | None) -> bool:
         """Whether the backend's own renderer places these samples."""
         return sampler is None or (sampler.name == "occupancy" and sampler.samples is None)

@@ -80,7 +80,7 @@ def captured_along(layer: Layer, rays: Rays, sampler: SamplerChoice | None) -> n
         Where the layer has none of its own; None: what its run was trained with.
     """
     method = layer.method
-    chosen_by, fully = layer.sampler or sampler or method.trained_sampler(), method.full_sampling()
+    chosen_by, fully = layer.sampler or sampler or method.trained_sampler, method.full_sampling
     cut = _CutRays(layer, rays)
     full = cut.trace(fully)
     chosen = full if chosen_by == fully else cut.trace(chosen_by)
@@ -129,6 +129,8 @@ class _CutRays:
 
     def trace(self, sampler: SamplerChoice | None) -> Trace:
         """Their samples."""
+        if sampler == self._method.trained_sampler:
+            sampler = None
         return self._method.trace_rays(self._origins, self._directions, sampler)
 
     def inside(self, trace: Trace) -> np.ndarray:

@@ -188,14 +188,16 @@ def _cosine(view: View) -> np.ndarray:
 
 
 def full_layers(layers: Sequence[Layer]) -> list[Layer]:
-    """The same layers, each sampled as fully as its run can be."""
-    return [replace(layer, sampler=layer.method.full_sampling()) for layer in layers]
+    """The same layers, each sampled as fully as its run can be, for a view that asks for no sampler."""
+    methods = [layer.method for layer in layers]
+    choices = [None if each.full_sampling == each.trained_sampler else each.full_sampling for each in methods]
+    return [replace(layer, sampler=choice) for layer, choice in zip(layers, choices, strict=True)]
 
 
 def is_full(layers: Sequence[Layer], view: View) -> bool:
     """Whether a view is that of full sampling anyhow."""
     return all(
-        (layer.sampler or view.sampler or layer.method.trained_sampler()) == layer.method.full_sampling()
+        (layer.sampler or view.sampler or layer.method.trained_sampler) == layer.method.full_sampling
         for layer in layers
     )
 
@@ -211,4 +213,6 @@ def _full_frame(
     if all(is_full(group, view) for group in (layers, *shutter_layers)):
         return frame
     shutter = [full_layers(group) for group in shutter_layers]
-    return render_picture(full_layers(layers), replace(view, normals=False), should_stop, on_progress, shutter)
+    return render_picture(
+        full_layers(layers), replace(view, normals=False, sampler=None), should_stop, on_progress, shutter
+    )

@@ -22,9 +22,11 @@ class KnownSamples(Balls):
         count = 8 if sampler is None or sampler.samples is None else sampler.samples
         return np.sort(np.argsort(-WEIGHTS)[:count])
 
+    @property
     def full_sampling(self):
         return FULL
 
+    @property
     def trained_sampler(self):
         return FULL
 

@@ -8,7 +8,7 @@ import pytest
 from nerf_core.contract.camera import Camera, look_at
 from nerf_core.contract.heat import HEAT_NAMES, colour_table, coloured, heat_kind, round_up, top_value
 from nerf_core.contract.samplers import SamplerChoice
-from nerf_core.data.truth import Truths, window_of
+from nerf_core.data.truth import window_of
 from nerf_core.export.heat_pictures import heat_numbers, heat_picture
 from nerf_core.rendering.captured import nearest
 from nerf_core.rendering.heat import render_heat, truth_of

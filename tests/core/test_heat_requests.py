@@ -52,7 +52,9 @@ def test_a_render_gives_maps_numbers_and_what_they_are_measured_against(core, tr
     # From elsewhere there is no truth: the run's full sampling is, with which this is the same.
     c2w = CAMERA.c2w.copy()
     c2w[2, 3] += 0.1
-    moved = core.call("render", camera=replace(CAMERA, c2w=c2w).to_dict(), run=str(trained_run), passes=["colour_error"])
+    moved = core.call(
+        "render", camera=replace(CAMERA, c2w=c2w).to_dict(), run=str(trained_run), passes=["colour_error"]
+    )
     assert moved.result["reference"] == "full" and not moved.arrays["colour_error"].any()
     assert "view" not in moved.result
     with pytest.raises(RemoteError) as caught:
