@@ -15,7 +15,19 @@ from typing import Any
 from .. import __version__
 from ..contract.errors import Cancelled, NerfError, error_sentence
 
-COMMANDS = ("train", "evaluate", "render", "points", "mesh", "volume", "cameras", "doctor", "warm-up", "serve")
+COMMANDS = (
+    "train",
+    "evaluate",
+    "experiment",
+    "render",
+    "points",
+    "mesh",
+    "volume",
+    "cameras",
+    "doctor",
+    "warm-up",
+    "serve",
+)
 USER_ERROR, INTERRUPTED = 2, 130
 
 
