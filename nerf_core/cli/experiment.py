@@ -141,11 +141,12 @@ def _bar_events(arguments: argparse.Namespace, interrupted: Callable[[], bool]) 
     from ..experiments.events import ExperimentEvents, Status
 
     class Events(ExperimentEvents):
-        def __init__(self) -> None:
-            layout = "{l_bar}{bar}| {elapsed}{postfix}"
-            self.bar = tqdm(total=1.0, desc="experiment", bar_format=layout, **bar_options())
+        bar: tqdm | None = None
 
         def progress(self, status: Status) -> None:
+            if self.bar is None:
+                layout = "{l_bar}{bar}| {elapsed}{postfix}"
+                self.bar = tqdm(total=1.0, desc="experiment", bar_format=layout, **bar_options())
             self.bar.set_postfix_str(
                 f"{status.number}/{status.count} {status.text}, {clock(status.seconds_left)} left", refresh=False
             )
@@ -157,14 +158,15 @@ def _bar_events(arguments: argparse.Namespace, interrupted: Callable[[], bool]) 
             else:
                 own = [column for column in COLUMNS if column.key in MAIN and column.value(row) is not None]
                 text = ", ".join(f"{column.title} {column.text(row)} {column.unit}".rstrip() for column in own)
-            with self.bar.external_write_mode(file=sys.stderr):
+            with tqdm.external_write_mode(file=sys.stderr):
                 say(arguments, f"{row['cell']}: {text}")
 
         def should_stop(self) -> bool:
             return interrupted()
 
         def close(self) -> None:
-            self.bar.close()
+            if self.bar is not None:
+                self.bar.close()
 
         def tell(self, **values: Any) -> None:
             pass

@@ -36,7 +36,8 @@ def write_report(plan: Plan, folder: ExperimentFolder) -> Path:
     if drawn:
         plot.draw(good, plan.title, folder.plot("png"))
     content = _content(plan, folder, rows, good)
-    content["plot"] = folder.plot("svg").read_text(encoding="utf-8").partition("?>")[2] if drawn else None
+    drawing = folder.plot("svg").read_text(encoding="utf-8") if drawn else ""
+    content["plot"] = drawing[drawing.index("<svg") :] if drawn else None
     write_bytes(folder.report, _render(content).encode("utf-8"))
     return folder.report
 
