@@ -7,6 +7,7 @@ from . import compat
 from .capture.settings import NERF_PG_capture
 from .compositing.settings import NERF_PG_compositing
 from .importers.settings import NERF_PG_mesh, NERF_PG_volume
+from .inspect.settings import NERF_PG_inspector
 from .jobs.settings import NERF_PG_inspect, NERF_PG_points, NERF_PG_render, NERF_PG_training
 from .videos.settings import NERF_PG_video
 
@@ -25,6 +26,7 @@ class NERF_PG_scene(bpy.types.PropertyGroup):
     render: PointerProperty(type=NERF_PG_render)
     points: PointerProperty(type=NERF_PG_points)
     inspect: PointerProperty(type=NERF_PG_inspect)
+    inspector: PointerProperty(type=NERF_PG_inspector)
     video: PointerProperty(type=NERF_PG_video)
     mesh: PointerProperty(type=NERF_PG_mesh)
     volume: PointerProperty(type=NERF_PG_volume)

@@ -13,6 +13,9 @@ from .engine import engine as render_engine
 from .engine import settings as engine_settings
 from .engine import viewport
 from .importers import settings as importer_settings
+from .inspect import overlay as inspect_overlay
+from .inspect import request as inspect_request
+from .inspect import settings as inspect_settings
 from .jobs import core, managed, pump, tasks, training
 from .jobs import settings as job_settings
 from .objects import find as object_find
@@ -21,6 +24,7 @@ from .objects import properties as object_properties
 from .operators import cameras, capture, compositing, geometry, inspect, live_preview, points, render, train
 from .operators import core as core_operators
 from .operators import engine as engine_operators
+from .operators import inspect_pixel as inspect_pixel_operators
 from .operators import layouts as layout_operators
 from .operators import objects as object_operators
 from .operators import paths as path_operators
@@ -31,6 +35,7 @@ from .ui import (
     compositing_panel,
     engine_panel,
     geometry_panel,
+    inspect_panel,
     layout_panel,
     object_panel,
     panels,
@@ -47,6 +52,7 @@ MODULES: tuple[ModuleType, ...] = (
     job_settings,
     video_settings,
     importer_settings,
+    inspect_settings,
     compositing_settings,
     properties,
     object_properties,
@@ -60,6 +66,8 @@ MODULES: tuple[ModuleType, ...] = (
     training,
     pump,
     viewport,
+    inspect_request,
+    inspect_overlay,
     core_operators,
     capture,
     layout_operators,
@@ -68,6 +76,7 @@ MODULES: tuple[ModuleType, ...] = (
     render,
     points,
     inspect,
+    inspect_pixel_operators,
     geometry,
     compositing_setup,
     compositing,
@@ -80,6 +89,7 @@ MODULES: tuple[ModuleType, ...] = (
     capture_panel,
     layout_panel,
     panels,
+    inspect_panel,
     video_panel,
     object_panel,
     engine_panel,

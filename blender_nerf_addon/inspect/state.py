@@ -10,16 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..vendor.nerf_core.contract.camera import Camera
+from ..vendor.nerf_core.contract.traces import BIN_ARRAYS, SAMPLE_ARRAYS, SKIP_ARRAYS
 
 MAX_RAYS = 256  # at once: a patch of 16 x 16 pixels
 
-# Which arrays of a trace belong to what: the rest has a row a ray.
-RAY_OF = {
-    "ray": ("t", "t0", "t1", "dt", "position", "density", "color", "weight", "transmittance", "optical_depth"),
-    "bin_ray": ("bin_t0", "bin_t1", "bin_weight"),
-    "skip_ray": ("skip_t0", "skip_t1"),
-}
-_OF_SAMPLES = (*RAY_OF["ray"], "stage", "selected")
+# Which arrays of a trace belong to what, by the array that says of which ray each row is: the rest has a row a ray.
+_ROWS = {"ray": SAMPLE_ARRAYS, "bin_ray": BIN_ARRAYS, "skip_ray": SKIP_ARRAYS}
 
 
 @dataclass(frozen=True)
@@ -86,6 +82,8 @@ class State:
         The run's folder.
     matrix : (4, 4) float64 array or None
         Training world to Blender's, as it was sent; None where they are the same.
+    bounds : (2, 3) float64 array or None
+        The run's box, training world.
     snapshot : int or None
         The step of a stored snapshot that was traced; None: the run as it is.
     view : str
@@ -104,6 +102,7 @@ class State:
     pixels: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
     run: str = ""
     matrix: np.ndarray | None = None
+    bounds: np.ndarray | None = None
     snapshot: int | None = None
     view: str = ""
     pinned: bool = False
@@ -139,9 +138,9 @@ class State:
 
     def clear(self) -> None:
         """Show nothing."""
-        fresh = State()
-        for name in ("slots", "chosen_ray", "camera", "pixels", "run", "matrix", "snapshot", "view", "pinned", "error"):
-            setattr(self, name, getattr(fresh, name))
+        for name, value in vars(State()).items():
+            if name != "revision":
+                setattr(self, name, value)
         self.changed()
 
     def changed(self) -> None:
@@ -179,11 +178,10 @@ def one_ray(arrays: Mapping[str, np.ndarray], ray: int) -> dict[str, np.ndarray]
 
     Those of the samples, bins and skipped stretches keep names and order; of what has a row a ray, that row is left.
     """
+    chosen = {index: np.asarray(arrays[index]) == ray for index in _ROWS if index in arrays}
+    owner = {name: index for index, names in _ROWS.items() for name in names}
     found: dict[str, np.ndarray] = {}
-    chosen = {name: np.asarray(arrays[name]) == ray for name in RAY_OF if name in arrays}
-    owner = {name: index for index, names in RAY_OF.items() for name in names}
-    owner.update({name: "ray" for name in _OF_SAMPLES})
     for name, values in arrays.items():
-        index = name if name in RAY_OF else owner.get(name)
+        index = owner.get(name)
         found[name] = np.asarray(values)[ray] if index is None else np.asarray(values)[chosen[index]]
     return found

@@ -109,7 +109,7 @@ class NERF_PT_train_settings(_Sidebar, bpy.types.Panel):
 
 
 class NERF_PT_results(_Sidebar, bpy.types.Panel):
-    """What comes back: views, points, samples."""
+    """What comes back: views, points."""
 
     bl_label = "Results"
     bl_order = 30
@@ -188,31 +188,6 @@ class NERF_PT_points(_Result, bpy.types.Panel):
         layout.operator("nerf.import_points", icon="OUTLINER_OB_POINTCLOUD")
 
 
-class NERF_PT_inspect(_Result, bpy.types.Panel):
-    """Samples along rays."""
-
-    bl_label = "Samples"
-    bl_order = 40
-
-    def draw(self, context: bpy.types.Context) -> None:
-        """Draw which pixels, and the button."""
-        layout = self.layout
-        layout.use_property_split = True
-        layout.use_property_decorate = False
-        settings = context.scene.nerf.inspect
-        layout.row().prop(settings, "pixels", expand=True)
-        if settings.pixels == "GRID":
-            layout.prop(settings, "grid", text="Columns, Rows")
-        else:
-            layout.prop(settings, "use_center")
-            row = layout.column()
-            row.active = not settings.use_center
-            row.prop(settings, "pixel")
-        layout.prop(settings, "show_rays")
-        layout.prop(settings, "size")
-        layout.operator("nerf.inspect_samples", icon="PARTICLE_DATA")
-
-
 def _draw_progress(layout: bpy.types.UILayout, current: Training, context: bpy.types.Context) -> None:
     if current.phase == "training":
         left = "" if current.seconds_left is None else f", {clock(current.seconds_left)} left"
@@ -273,5 +248,4 @@ CLASSES = (
     NERF_PT_results,
     NERF_PT_render,
     NERF_PT_points,
-    NERF_PT_inspect,
 )

@@ -61,7 +61,7 @@ def open_panels():
         kind for base in bpy.types.Panel.__subclasses__() for kind in base.__subclasses__()
     ]:
         name = getattr(kind, "bl_idname", kind.__name__)
-        if name in ("NERF_PT_points", "NERF_PT_inspect") and "DEFAULT_CLOSED" in getattr(kind, "bl_options", ()):
+        if name in ("NERF_PT_points", "NERF_PT_inspect_grid") and "DEFAULT_CLOSED" in getattr(kind, "bl_options", ()):
             bpy.utils.unregister_class(kind)
             kind.bl_options = set()
             bpy.utils.register_class(kind)

@@ -47,7 +47,7 @@ def samples(stage):
     """The samples along a grid of rays, coloured by weight."""
     settings = stage.scene.nerf.inspect
     settings.grid, settings.size = (12, 9), 0.07
-    yield from stage.panels("NERF_PT_results", "NERF_PT_inspect")
+    yield from stage.panels("NERF_PT_inspect", "NERF_PT_inspect_grid")
     stage.run_operator("nerf.inspect_samples")
     yield from stage.wait_task()
     stage.hide_subject()
