@@ -378,6 +378,6 @@ def _marks(rays: _Rays, shown: Shown, slots: int) -> tuple[list[Vertices], list[
         along = np.array([-0.9, -0.9, 0.9, 0.9])
         four = np.repeat(place, 4, axis=0)
         marks.append(_vertices(four, np.tile(direction, (4, 1)), along, across, (*color, 0.95)))
-        side = (REACH[1] if right else REACH[0]) * part + rays.lane
+        side = (REACH[1] if right else REACH[0]) + rays.lane  # clear of strip and bins
         labels.append(Label(place[0], direction, side, text, color))
     return marks, labels

@@ -23,7 +23,11 @@ SWATCH = 30.0
 BINS_HEIGHT = 22.0
 DOTS_HEIGHT = 24.0
 STRIP_HEIGHT = 8.0
+OVERVIEW_HEIGHT = 24.0
 GAP = 12.0  # between two samplers
+HEAVY = 0.004  # a weight that shows: a 256th part of a colour
+ZOOMED = 0.5  # a closer look is worth it when it shows no more than this part
+DEPTHS = {"expected_depth": colors.EXPECTED, "median_depth": colors.MEDIAN, "true_depth": colors.TRUE}
 BACKGROUND = (0.06, 0.06, 0.07, 0.82)
 WHITE = (0.93, 0.93, 0.93)
 GREY = (0.66, 0.67, 0.69)
@@ -150,13 +154,13 @@ def _title(panel: Panel, y: float, state: State) -> None:
 
 
 def _slot_height() -> float:
-    return 3 * ROW + 4 + BINS_HEIGHT + DOTS_HEIGHT + 2 * STRIP_HEIGHT + 6
+    return 3 * ROW + 4 + OVERVIEW_HEIGHT + BINS_HEIGHT + DOTS_HEIGHT + 2 * STRIP_HEIGHT + 14
 
 
 def _slot(panel: Panel, y: float, slot: Slot, index: int, state: State, names: Mapping[str, str]) -> None:
     one = slot.of_ray(state.chosen_ray)
     _side(panel, y, one)
-    top = y + BINS_HEIGHT + DOTS_HEIGHT + 2 * STRIP_HEIGHT + 8
+    top = y + OVERVIEW_HEIGHT + BINS_HEIGHT + DOTS_HEIGHT + 2 * STRIP_HEIGHT + 16
     rgba = np.clip(one["rgba"], 0.0, 1.0)
     left = MARGIN + SWATCH + 10
     panel.box(MARGIN - 1.5, top + 4.5, MARGIN + SWATCH + 1.5, top + 7.5 + SWATCH, (*colors.SLOTS[index], 1.0))
@@ -178,6 +182,45 @@ def _slot(panel: Panel, y: float, slot: Slot, index: int, state: State, names: M
         panel.texts.append(Text(WIDTH - MARGIN - 22, top + 4, "true", colors.TRUE, right=True))
 
 
+def window(one: Mapping[str, np.ndarray]) -> tuple[float, float]:
+    """The part of a ray that is worth a closer look: about the samples that weigh anything, else all of it.
+
+    Parameters
+    ----------
+    one : mapping
+        One ray's rows, of `state.one_ray`.
+    """
+    near, far = float(one["near"]), float(one["far"])
+    heavy = one["weight"] > HEAVY
+    if not heavy.any():
+        return near, far
+    ends = [float(one["t0"][heavy].min()), float(one["t1"][heavy].max())]
+    ends += [float(one[name]) for name in DEPTHS if float(one.get(name, 0.0)) > 0.0]
+    low, high = min(ends), max(ends)
+    around = max(0.6 * (high - low), 0.04 * (far - near))
+    low, high = max(low - around, near), min(high + around, far)
+    return (low, high) if 0.0 < high - low < ZOOMED * (far - near) else (near, far)
+
+
+def _overview(panel: Panel, y: float, one: Mapping[str, np.ndarray], part: tuple[float, float]) -> None:
+    """The whole ray in miniature, with the part that is shown larger below, and lines from one to the other."""
+    near, far = float(one["near"]), float(one["far"])
+    left, right = MARGIN, WIDTH - MARGIN
+    middle = y + OVERVIEW_HEIGHT - 4.0
+    panel.box(left, middle - 0.5, right, middle + 0.5, (*GREY, 0.6))
+    x0, x1 = (left + (right - left) * (t - near) / (far - near) for t in part)
+    panel.box(x0, middle - 3.0, max(x1, x0 + 2.0), middle + 3.0, (*WHITE, 0.85))
+    for begin, stop in ((x0, left), (max(x1, x0 + 2.0), right)):
+        steps = 36
+        x = np.linspace(begin, stop, steps)
+        heights = np.linspace(middle - 4.0, y + 1.0, steps)
+        corners = np.stack([x - 0.5, heights - 0.5, x + 0.5, heights + 0.5], axis=-1)[::2]
+        color = np.broadcast_to(np.float32((*GREY, 0.5)), (len(corners), 4))
+        panel.boxes.append((corners, color, color))
+    panel.texts.append(Text(left, middle + 5.0, f"{near:.3g}", GREY, 9.0))
+    panel.texts.append(Text(right, middle + 5.0, f"{far:.3g}", GREY, 9.0, right=True))
+
+
 def _side(panel: Panel, y: float, one: Mapping[str, np.ndarray]) -> None:
     """The ray from its side: strips at the bottom, samples on the line, bins above."""
     near, far, end = float(one["near"]), float(one["far"]), float(one["end"])
@@ -187,6 +230,15 @@ def _side(panel: Panel, y: float, one: Mapping[str, np.ndarray]) -> None:
     if far <= near:
         panel.box(left, line - 0.5, right, line + 0.5, (*GREY, 0.5))
         return
+
+    whole = (near, far)
+    near, far = part = window(one)
+    if part != whole:
+        _overview(panel, low + DOTS_HEIGHT + BINS_HEIGHT, one, part)
+    end = min(max(end, near), far)
+
+    def inside(t0: np.ndarray, t1: np.ndarray) -> np.ndarray:
+        return (t1 > near) & (t0 < far)
 
     def across(t: Any) -> np.ndarray:
         return left + (right - left) * np.clip((np.asarray(t, dtype=np.float64) - near) / (far - near), 0.0, 1.0)
@@ -199,14 +251,22 @@ def _side(panel: Panel, y: float, one: Mapping[str, np.ndarray]) -> None:
 
     panel.box(left, line - 0.5, right, line + 0.5, (*GREY, 0.35))
     panel.box(left, line - 0.75, float(across(end)), line + 0.75, (*WHITE, 0.9))
-    if len(one["skip_t0"]):
-        spans(one["skip_t0"], one["skip_t1"], line - 0.75, line + 0.75, *[np.float32((*BACKGROUND[:3], 0.75))] * 2)
-    weight = one["bin_weight"]
+    skips = inside(one["skip_t0"], one["skip_t1"])
+    if skips.any():
+        spans(
+            one["skip_t0"][skips],
+            one["skip_t1"][skips],
+            line - 0.75,
+            line + 0.75,
+            *[np.float32((*BACKGROUND[:3], 0.75))] * 2,
+        )
+    bins = inside(one["bin_t0"], one["bin_t1"])
+    weight = one["bin_weight"][bins]
     if len(weight):
-        part = weight / max(float(weight.max()), 1e-12)
+        part = weight / max(float(one["bin_weight"].max()), 1e-12)
         color = np.concatenate([colors.scale(part), np.ones((len(part), 1))], axis=-1)
         base = low + DOTS_HEIGHT
-        spans(one["bin_t0"], one["bin_t1"], base, base + 2.0 + (BINS_HEIGHT - 4.0) * part, color, color)
+        spans(one["bin_t0"][bins], one["bin_t1"][bins], base, base + 2.0 + (BINS_HEIGHT - 4.0) * part, color, color)
     t0, t1, passed, gained = running_values(dict(one))
     t = np.maximum.accumulate(np.clip(np.concatenate([[near], np.stack([t0, t1], -1).ravel(), [end]]), near, end))
     grey = np.concatenate([[1.0], passed.ravel(), passed[-1:, 1] if len(passed) else [1.0]])
@@ -214,15 +274,12 @@ def _side(panel: Panel, y: float, one: Mapping[str, np.ndarray]) -> None:
     for bottom, values in ((y + STRIP_HEIGHT, np.repeat(grey[:, None], 3, axis=1)), (y, sums)):
         color = np.concatenate([np.clip(values, 0.0, 1.0), np.ones((len(values), 1))], axis=-1)
         spans(t[:-1], t[1:], bottom, bottom + STRIP_HEIGHT - 1.0, color[:-1], color[1:])
-    for name, color in (
-        ("expected_depth", colors.EXPECTED),
-        ("median_depth", colors.MEDIAN),
-        ("true_depth", colors.TRUE),
-    ):
-        if name in one and float(one[name]) > 0.0:
+    for name, color in DEPTHS.items():
+        if near <= float(one.get(name, 0.0)) <= far and float(one[name]) > 0.0:
             x = float(across(one[name]))
             panel.box(x - 0.6, y, x + 0.6, low + DOTS_HEIGHT + BINS_HEIGHT - 2, (*color, 0.8))
     order = np.argsort(one["weight"], kind="stable")
+    order = order[(one["t"][order] >= near) & (one["t"][order] <= far)]
     counts = one["selected"][order].astype(bool)
     places = np.stack([across(one["t"][order]), np.full(len(order), line), np.zeros(len(order))], axis=-1)
     color = np.concatenate([np.clip(one["color"][order], 0, 1), np.ones((len(order), 1))], axis=-1)
