@@ -20,6 +20,7 @@ COMMANDS = (
     "evaluate",
     "experiment",
     "render",
+    "trace",
     "points",
     "mesh",
     "volume",
