@@ -8,6 +8,7 @@ from .capture.settings import NERF_PG_capture
 from .compositing.settings import NERF_PG_compositing
 from .importers.settings import NERF_PG_mesh, NERF_PG_volume
 from .inspect.settings import NERF_PG_inspector
+from .inspect.plot_settings import NERF_PG_ray_plot
 from .jobs.settings import NERF_PG_inspect, NERF_PG_points, NERF_PG_render, NERF_PG_training
 from .videos.settings import NERF_PG_video
 
@@ -27,6 +28,7 @@ class NERF_PG_scene(bpy.types.PropertyGroup):
     points: PointerProperty(type=NERF_PG_points)
     inspect: PointerProperty(type=NERF_PG_inspect)
     inspector: PointerProperty(type=NERF_PG_inspector)
+    ray_plot: PointerProperty(type=NERF_PG_ray_plot)
     video: PointerProperty(type=NERF_PG_video)
     mesh: PointerProperty(type=NERF_PG_mesh)
     volume: PointerProperty(type=NERF_PG_volume)

@@ -16,6 +16,7 @@ from .importers import settings as importer_settings
 from .inspect import overlay as inspect_overlay
 from .inspect import request as inspect_request
 from .inspect import settings as inspect_settings
+from .inspect import plot_settings, plot_view
 from .jobs import core, managed, pump, tasks, training
 from .jobs import settings as job_settings
 from .objects import find as object_find
@@ -29,6 +30,7 @@ from .operators import layouts as layout_operators
 from .operators import objects as object_operators
 from .operators import paths as path_operators
 from .operators import photographs as photograph_operators
+from .operators import ray_plot as ray_plot_operators
 from .operators import video as video_operators
 from .ui import (
     capture_panel,
@@ -40,6 +42,7 @@ from .ui import (
     object_panel,
     panels,
     photographs_panel,
+    ray_plot_panel,
     video_panel,
 )
 from .videos import settings as video_settings
@@ -54,6 +57,7 @@ MODULES: tuple[ModuleType, ...] = (
     importer_settings,
     inspect_settings,
     compositing_settings,
+    plot_settings,
     properties,
     object_properties,
     object_find,
@@ -77,6 +81,8 @@ MODULES: tuple[ModuleType, ...] = (
     points,
     inspect,
     inspect_pixel_operators,
+    plot_view,
+    ray_plot_operators,
     geometry,
     compositing_setup,
     compositing,
@@ -96,6 +102,7 @@ MODULES: tuple[ModuleType, ...] = (
     photographs_panel,
     geometry_panel,
     compositing_panel,
+    ray_plot_panel,
     cli,
 )
 

@@ -11,6 +11,7 @@ from ..vendor.nerf_core.contract.ray_curves import RayCurves, mean_curves
 
 DECADES = 5  # of density at most: what is thinner is drawn at the foot
 HEADROOM = 1.08
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ class Sampled:
     title: str
     cost: str
 
+    @property
+    def weight_axis(self) -> Axis:
+        """Of weight: this sampler's own, since many samples share what few have each."""
+        return Axis(0.0, HEADROOM * max(float(self.curves.weight.max(initial=0.0)), 1e-3))
+
 
 @dataclass(frozen=True)
 class Plot:
@@ -72,8 +78,8 @@ class Plot:
     ----------
     parts : tuple of Sampled
         One sampler or two, with the same axes.
-    t, density, weight, pdf : Axis
-        Of distance (world units), density (1 / world unit), weight and probability density (1 / world unit).
+    t, density, pdf : Axis
+        Of distance (world units), density (1 / world unit) and probability density (1 / world unit).
     heading : str
         Which ray.
     """
@@ -81,7 +87,6 @@ class Plot:
     parts: tuple[Sampled, ...]
     t: Axis
     density: Axis
-    weight: Axis
     pdf: Axis
     heading: str = ""
 
@@ -122,13 +127,11 @@ def axes(parts: tuple[Sampled, ...], focus: bool = False, log_density: bool = Tr
     """Put samplers' curves onto common axes; see :func:`build`."""
     curves = [part.curves for part in parts]
     densities = np.concatenate([values for each in curves for values in (each.density, each.first_density)])
-    weights = np.concatenate([each.weight for each in curves])
     pdfs = np.concatenate([each.pdf for each in curves])
     return Plot(
         parts,
         t=focus_range(curves) if focus else whole_range(curves),
         density=density_axis(densities, log_density),
-        weight=Axis(0.0, HEADROOM * max(float(weights.max(initial=0.0)), 0.01)),
         pdf=Axis(0.0, HEADROOM * (float(pdfs.max(initial=0.0)) or 1.0)),
         heading=heading,
     )
@@ -193,10 +196,10 @@ def log_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
 
 
 def power_text(power: int) -> str:
-    """A power of ten as a person reads it: 0.01, 1, 1000, 10^5."""
+    """A power of ten as a person reads it: 0.01, 1, 1000, 10⁵."""
     if -3 <= power <= 4:
         return f"{10.0**power:.{max(0, -power)}f}"
-    return f"10^{power}"
+    return "10" + str(power).translate(_RAISED)
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ def compose(
     unit: str = "m",
     measure: Measure = rough_measure,
     see_through: bool = False,
+    ground: Rect | None = None,
 ) -> Layout:
     """Lay a plot out.
 
@@ -86,9 +87,11 @@ def compose(
         How wide texts are.
     see_through : bool
         Let a little of what is behind shine through, with a border, as a card in a viewport.
+    ground : Rect, optional
+        What is filled with the plot's ground; by default `rect`.
     """
     shapes = Shapes()
-    shapes.rect(0, rect, TRANSPARENT_GROUND if see_through else GROUND)
+    shapes.rect(0, ground or rect, TRANSPARENT_GROUND if see_through else GROUND)
     if see_through:
         shapes.outline(0, rect, BORDER, scale)
     if plot is None:

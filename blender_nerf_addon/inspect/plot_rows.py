@@ -61,7 +61,7 @@ class Rows:
     def __init__(
         self, shapes: Shapes, plot: Plot, part: Sampled, scale: float, unit: str, measure: Measure, narrow: bool
     ) -> None:
-        self.shapes, self.plot, self.curves = shapes, plot, part.curves
+        self.shapes, self.plot, self.curves, self.part = shapes, plot, part.curves, part
         self.scale, self.unit, self.measure, self.narrow = scale, unit, measure, narrow
 
     def row(self, kind: str, rect: Rect, legend: float) -> None:
@@ -149,28 +149,31 @@ class Rows:
     def _density(self, rect: Rect) -> list[tuple[str, Color, str]]:
         curves, axis = self.curves, self.plot.density
         self._y_axis(axis, rect, "left")
-        items = [("fill", ink.DENSITY, f"density per {self.unit}")]
+        items = [("fill", ink.DENSITY, "density" if self.narrow else f"density per {self.unit}")]
         if len(curves.first_t0):
             self._steps(curves.first_t0, curves.first_t1, curves.first_density, axis, rect, ink.FIRST, 0.0)
             items.append(("line", ink.FIRST, "first look"))
+        if len(curves.skips):
+            items.append(("hatch", ink.HATCH, "skipped: empty"))
         self._steps(curves.t0, curves.t1, curves.density, axis, rect, ink.DENSITY, 0.35)
         self._needles(curves.t, curves.density, axis, rect)
         return items
 
     def _weight(self, rect: Rect) -> list[tuple[str, Color, str]]:
-        curves, axis = self.curves, self.plot.weight
+        curves, axis = self.curves, self.part.weight_axis
         self._y_axis(axis, rect, "left")
         if not self.narrow:
             self._y_axis(Axis(0.0, 1.0), rect, "right")
         inside = (curves.t >= self.plot.t.low) & (curves.t <= self.plot.t.high)
         t, weight = curves.t[inside], curves.weight[inside]
         color = np.concatenate([np.clip(curves.color[inside], 0.0, 1.0), np.ones((len(t), 1))], axis=-1)
-        if len(t) > rect.width / (5 * self.scale):
+        if len(t) > rect.width / (3 * self.scale):
             self._bars(curves.t0[inside], curves.t1[inside], weight, color, rect)
         else:
             self._stems(t, weight, color, rect)
         self._line(*curves.transmittance_line(), Axis(0.0, 1.0), rect, ink.TRANSMITTANCE)
-        return [("dot", ink.STEM, "weight, in its sample's colour"), ("line", ink.TRANSMITTANCE, "transmittance")]
+        named = "weight" if self.narrow else "weight, in its sample's colour"
+        return [("dot", ink.STEM, named), ("line", ink.TRANSMITTANCE, "transmittance")]
 
     def _sampling(self, rect: Rect) -> list[tuple[str, Color, str]]:
         curves, axis, whole = self.curves, self.plot.pdf, Axis(0.0, 1.0)
@@ -181,7 +184,7 @@ class Rows:
             self._y_axis(axis, rect, "left")
             self._steps(curves.bin_t0, curves.bin_t1, curves.pdf, axis, rect, ink.PDF, 0.4)
             self._line(*curves.cdf_line(), whole, rect, ink.CDF)
-            items = [("fill", ink.PDF, f"PDF per {self.unit}"), ("line", ink.CDF, "CDF")]
+            items = [("fill", ink.PDF, "PDF" if self.narrow else f"PDF per {self.unit}"), ("line", ink.CDF, "CDF")]
         self._line(*curves.accumulated_line(), whole, rect, ink.ACCUMULATED)
         items.append(("line", ink.ACCUMULATED, "weight so far"))
         if not len(curves.bin_mass):
@@ -212,15 +215,15 @@ class Rows:
         low, high = self.plot.t.low, self.plot.t.high
         left, right = self._x(np.clip(t0, low, high), rect), self._x(np.clip(t1, low, high), rect)
         right = np.maximum(right, left + 1.0)
-        y = self._y(weight, self.plot.weight, rect)
+        y = self._y(weight, self.part.weight_axis, rect)
         self.shapes.quads(FILL, np.stack([left, np.full_like(left, rect.low), right, y], axis=-1), color)
         self.shapes.segments(STEMS, step_segments(left, right, y, rect.low), ink.STEM, self.scale)
 
     def _stems(self, t: np.ndarray, weight: np.ndarray, color: np.ndarray, rect: Rect) -> None:
-        x, y = self._x(t, rect), self._y(weight, self.plot.weight, rect)
+        x, y = self._x(t, rect), self._y(weight, self.part.weight_axis, rect)
         foot = np.stack([x, np.full_like(x, rect.low)], axis=-1)
         head = np.stack([x, y], axis=-1)
-        counts = weight > 0.002 * self.plot.weight.high
+        counts = weight > 0.002 * self.part.weight_axis.high
         self.shapes.segments(STEMS, np.stack([foot, head], axis=1)[counts].reshape(-1, 2), ink.STEM, 1.3 * self.scale)
         idle = foot[~counts] + (0.0, 1.5 * self.scale)
         self.shapes.discs(STEMS, idle, 1.4 * self.scale, ink.IDLE)
@@ -259,9 +262,9 @@ class Rows:
         left, right = self._x(np.array([begin, end]), rect)
         return left, rect.low, right - left, rect.height
 
-    def _hatch(self, rect: Rect) -> None:
+    def _hatch(self, rect: Rect, apart: float = 7.0) -> None:
         """Lines at 45 degrees, cut at the rectangle's edges."""
-        step = 7.0 * self.scale
+        step = apart * self.scale
         first = rect.left - rect.height
         starts = np.arange(np.ceil(first / step) * step, rect.right, step)  # where a line meets the foot
         low = np.maximum(starts, rect.left)
@@ -301,6 +304,8 @@ class Rows:
                 shapes.path(CURVE, np.array([(x, middle + 4 * scale), (x + 9 * scale, middle + 4 * scale)]), color, 1.5)
             elif kind == "line":
                 shapes.path(CURVE, np.array([(x, middle), (x + 9 * scale, middle)]), color, 2.0 * scale)
+            elif kind == "hatch":
+                self._hatch(Rect(x, middle - 4 * scale, 9 * scale, 8 * scale), 3.5)
             elif kind == "dot":
                 shapes.discs(DOTS, np.array([(x + 4.5 * scale, middle)]), 3.5 * scale, color)
             shapes.text(x + key, y, text, small, ink.TEXT)

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-END_REASONS = ("missed", "left", "opaque", "budget")
+from .traces import END_REASONS
+
 MEAN_PIECES = 192  # into which the mean of several rays is cut
 _CURVE_POINTS = 8  # of transmittance within an interval that it falls in
 _VISIBLE = 0.5 / 255.0  # a fall of transmittance that a picture could show
@@ -137,7 +138,7 @@ class RayCurves:
         t0, t1 = optional.get("t0", t - 0.5 * dt), optional.get("t1", t + 0.5 * dt)
         depth = optional.get("optical_depth", samples["density"] * dt)
         last = samples["stage"] == samples["stage"].max(initial=0.0)
-        counts = optional["selected"] > 0 if optional.get("selected", np.zeros(0)).any() else last
+        counts = optional["selected"] > 0 if "selected" in optional else last
         order, first = np.flatnonzero(counts), np.flatnonzero(~counts)
         order, first = order[np.argsort(t[order], kind="stable")], first[np.argsort(t[first], kind="stable")]
         bins = _rows(arrays, "bin_ray", ray, ("bin_t0", "bin_t1", "bin_weight"))
@@ -234,7 +235,7 @@ def mean_curves(arrays: Mapping[str, Any], pieces: int = MEAN_PIECES) -> RayCurv
         skips=np.zeros((0, 2)),
         near=low,
         far=high,
-        end=float(average("end", inside)),
+        end=high,
         end_reason="",
         expected_depth=known("expected_depth"),
         median_depth=known("median_depth"),

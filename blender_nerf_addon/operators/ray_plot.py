@@ -1,0 +1,323 @@
+"""The plots of a ray: opened in an Image Editor, read with the pointer, walked through, saved as a picture."""
+
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
+
+from .. import compat
+from ..importers import encode
+from ..inspect import plot_draw, plot_hover, plot_view, state
+from ..inspect.plot_layout import compose
+from ..inspect.plot_shapes import Rect
+from ..vendor.nerf_core.contract.errors import NerfError
+from ..vendor.nerf_core.contract.files import make_folder, write_bytes
+from . import common
+
+SAVED_NAME = "NeRF Ray Plot"
+SAVED_KEY = "nerf_saved_ray_plot"
+CORE_PLOT = "nerf trace RUN ... --plot FILE.png"
+
+
+class NERF_OT_open_ray_plots(bpy.types.Operator):
+    """Show the plots of the inspected ray in an Image Editor: a free one, or a part of the viewport."""
+
+    bl_idname = "nerf.open_ray_plots"
+    bl_label = "Open Ray Plots"
+    bl_description = (
+        "Show density, weight, transmittance, PDF and CDF along the inspected ray in an Image Editor: one that shows "
+        "nothing, or a part of this area"
+    )
+
+    @common.tells_errors
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Find or make the editor, and have it show the plots."""
+        if bpy.app.background or context.window is None:
+            raise NerfError(f"Blender has no window to show plots in; write them with: {CORE_PLOT}")
+        areas = list(context.screen.areas)
+        if any(plot_view.shows_plot(area) for area in areas):
+            self.report({"INFO"}, "An Image Editor shows the plots already")
+            return {"FINISHED"}
+        free = [area for area in areas if area.ui_type == "IMAGE_EDITOR" and area.spaces.active.image is None]
+        area = free[0] if free else _split(context)
+        area.ui_type = "IMAGE_EDITOR"
+        space = area.spaces.active
+        space.image = plot_view.plot_image()
+        space.show_region_toolbar = space.show_region_ui = space.show_gizmo = False
+        area.tag_redraw()
+        return {"FINISHED"}
+
+
+def _split(context: bpy.types.Context) -> bpy.types.Area:
+    """A new area: the right half, or the lower one, of the viewport that was clicked in, or of the largest."""
+    areas = list(context.screen.areas)
+    views = [area for area in areas if area.type == "VIEW_3D"]
+    area = max(views or areas, key=lambda each: each.width * each.height)
+    if context.area is not None and context.area.type == "VIEW_3D":
+        area = context.area
+    direction = "VERTICAL" if area.width > 1.1 * area.height else "HORIZONTAL"
+    before = {each.as_pointer() for each in areas}
+    with context.temp_override(area=area, region=next(each for each in area.regions if each.type == "WINDOW")):
+        bpy.ops.screen.area_split(direction=direction, factor=0.5)
+    made = [each for each in context.screen.areas if each.as_pointer() not in before]
+    if not made:
+        raise NerfError("There is no room for another area; make the window larger, or close an area.")
+    halves = (made[0], area)
+    # The viewport stays where it was: on the left, or above.
+    return max(halves, key=lambda each: each.x) if direction == "VERTICAL" else min(halves, key=lambda each: each.y)
+
+
+class NERF_OT_ray_plot_hover(bpy.types.Operator):
+    """Read a plot where the pointer is."""
+
+    bl_idname = "nerf.ray_plot_hover"
+    bl_label = "Read Ray Plot"
+    bl_options = {"INTERNAL"}  # noqa: RUF012
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only where there is a plot, or the pointer was on one."""
+        return plot_hover.current() is not None or plot_view.place_of(context) is not None
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Keep what is there; the event goes on to whoever else wants it."""
+        x, y = event.mouse_region_x, event.mouse_region_y
+        layout = plot_view.layout_at(context, x, y)
+        t = layout.t_at(x, y) if layout is not None else None
+        if t is None:
+            plot_hover.place(None)
+        else:
+            part = layout.frame_at(x, y).part
+            plot_hover.place(plot_hover.Hover(t, part, context.region.as_pointer(), float(x), float(y)))
+        return {"PASS_THROUGH"}
+
+
+class _OnPlot:
+    """Does something with the plot below the pointer; elsewhere the event goes on."""
+
+    bl_options = {"INTERNAL"}  # noqa: RUF012
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Only where there is a plot."""
+        return plot_view.place_of(context) is not None
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Only on the plot itself."""
+        if plot_view.layout_at(context, event.mouse_region_x, event.mouse_region_y) is None:
+            return {"PASS_THROUGH"}
+        return self.execute(context)
+
+
+class NERF_OT_ray_plot_step(_OnPlot, bpy.types.Operator):
+    """Have the plots show the next or the one before of the traced rays."""
+
+    bl_idname = "nerf.ray_plot_step"
+    bl_label = "Next Ray"
+    bl_description = "Show the plots of the next or the previous of the traced rays"
+
+    step: IntProperty(name="Step", default=1)
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """Needs several rays."""
+        return len(state.current().pixels) > 1
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Go round: behind the last comes the first."""
+        shown = state.current()
+        context.scene.nerf.ray_plot.mean = False
+        shown.choose((shown.chosen_ray + self.step) % len(shown.pixels))
+        return {"FINISHED"}
+
+
+class NERF_OT_ray_plot_zoom(_OnPlot, bpy.types.Operator):
+    """Show a shorter or longer part of the ray around the pointer."""
+
+    bl_idname = "nerf.ray_plot_zoom"
+    bl_label = "Zoom Ray Plot"
+    bl_description = "Show a shorter or longer part of the ray around the pointer; 0: all of it again"
+
+    factor: FloatProperty(name="Factor", description="How much longer; 0: all of the ray", default=0.8, min=0.0)
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """Needs a ray."""
+        return bool(state.current().slots)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Zoom about where the pointer reads the plot."""
+        hover = plot_hover.current()
+        if self.factor <= 0.0:
+            plot_view.zoom(None, 1.0, context.scene)
+        elif hover is not None:
+            plot_view.zoom(hover.t, self.factor, context.scene)
+        return {"FINISHED"}
+
+
+class NERF_OT_ray_plot_switch(_OnPlot, bpy.types.Operator):
+    """Switch something about the plot below the pointer."""
+
+    bl_idname = "nerf.ray_plot_switch"
+    bl_label = "Switch Ray Plot"
+    bl_description = "Switch the mean of all rays, or the zoom to the surface"
+
+    what: EnumProperty(name="What", items=(("mean", "Mean of All Rays", ""), ("focus", "Zoom to the Surface", "")))
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Switch it."""
+        settings = context.scene.nerf.ray_plot
+        setattr(settings, self.what, not getattr(settings, self.what))
+        return {"FINISHED"}
+
+
+class NERF_OT_ray_plot_hold(_OnPlot, bpy.types.Operator):
+    """A click on the plot in a viewport is no click on what lies behind it."""
+
+    bl_idname = "nerf.ray_plot_hold"
+    bl_label = "Ray Plot"
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        """Do nothing."""
+        return {"FINISHED"}
+
+
+class NERF_OT_save_ray_plot(bpy.types.Operator):
+    """Draw the plots into an image, and save it."""
+
+    bl_idname = "nerf.save_ray_plot"
+    bl_label = "Save Plot"
+    bl_description = "Draw the plots of the inspected ray into an image of this size, and save it as PNG"
+
+    filepath: StringProperty(name="File", description="A PNG file", subtype="FILE_PATH")
+    filter_glob: StringProperty(default="*.png", options={"HIDDEN"})
+    check_existing: bpy.props.BoolProperty(default=True, options={"HIDDEN"})
+    width: IntProperty(name="Width", description="In pixels", default=1600, min=300, max=8192)
+    height: IntProperty(name="Height", description="In pixels", default=1000, min=200, max=8192)
+    scale: FloatProperty(name="Scale", description="Of texts and lines", default=1.5, min=0.5, max=8.0)
+
+    _asked = False
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """Needs a traced ray."""
+        if not state.current().slots:
+            cls.poll_message_set("No ray is inspected")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        """Ask for the file."""
+        if not self.filepath:
+            beside = Path(bpy.data.filepath).parent if bpy.data.filepath else Path.home()
+            self.filepath = str(beside / "ray.png")
+        self._asked = True
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    @common.tells_errors
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Draw off the screen, write beside and rename."""
+        target = _target(self.filepath)
+        if target.exists() and not self._asked and not encode.is_ours(target):
+            raise NerfError(f"'{target}' exists and was not made by NeRF Toolkit; choose another name.")
+        pixels = draw_plot(context.scene, self.width, self.height, self.scale)
+        make_folder(target.parent)
+        write_bytes(target, encode.png(pixels[::-1].astype("float32") / 255.0))
+        image = next((each for each in bpy.data.images if each.get(SAVED_KEY)), None)
+        if image is None:
+            image = bpy.data.images.load(str(target))
+            image.name, image[SAVED_KEY] = SAVED_NAME, True
+        else:
+            image.filepath = str(target)
+            image.reload()
+        self.report({"INFO"}, f"The plot is in '{target}'")
+        return {"FINISHED"}
+
+
+def draw_plot(scene: bpy.types.Scene, width: int, height: int, scale: float) -> Any:
+    """(H, W, 4) bytes of what the plots show, the lowest row first.
+
+    Raises
+    ------
+    NerfError
+        When there is no ray, or Blender cannot draw here.
+    """
+    plot = plot_view.ray_plot(scene)
+    if plot is None:
+        raise NerfError("No ray is inspected: click a pixel of a NeRF with the inspector first.")
+    if not compat.begin_drawing():
+        raise NerfError(f"Blender draws nothing without a window; the core writes the same plot: {CORE_PLOT}")
+    rect, rows = Rect(0, 0, width, height), scene.nerf.ray_plot.rows
+    layout = compose(plot, rect, scale, rows, plot_view.unit_of(scene), plot_draw.measure)
+    return plot_draw.pixels(layout.shapes, width, height)
+
+
+def _target(text: str) -> Path:
+    text = text.strip()
+    if not text:
+        raise NerfError("Choose a PNG file.")
+    if text.startswith("//") and not bpy.data.filepath:
+        raise NerfError(f"'{text}' is relative to the .blend file, which is not saved yet; save it first.")
+    path = Path(bpy.path.abspath(text)).expanduser().absolute()
+    if path.is_dir():
+        raise NerfError(f"'{path}' is a folder; name a file.")
+    return path if path.suffix.lower() == ".png" else path.with_name(path.name + ".png")
+
+
+CLASSES = (
+    NERF_OT_open_ray_plots,
+    NERF_OT_ray_plot_hover,
+    NERF_OT_ray_plot_step,
+    NERF_OT_ray_plot_zoom,
+    NERF_OT_ray_plot_switch,
+    NERF_OT_ray_plot_hold,
+    NERF_OT_save_ray_plot,
+)
+
+_keys: list[tuple[Any, Any]] = []
+
+
+def register() -> None:
+    """Listen to the pointer and some keys over the plots; without a window there are none."""
+    manager = bpy.context.window_manager
+    config = manager.keyconfigs.addon if manager is not None else None
+    if config is None:
+        return
+    for name, space in (("Image", "IMAGE_EDITOR"), ("3D View", "VIEW_3D")):
+        keymap = config.keymaps.new(name=name, space_type=space)
+        for operator, kind, value, options, held in _bindings(name):
+            item = keymap.keymap_items.new(operator, kind, value, head=True, **held)
+            for option, what in options.items():
+                setattr(item.properties, option, what)
+            _keys.append((keymap, item))
+    keymap = config.keymaps.new(name="Window")
+    _keys.append((keymap, keymap.keymap_items.new("nerf.ray_plot_hover", "MOUSEMOVE", "ANY", any=True)))
+
+
+def _bindings(keymap: str) -> list[tuple[str, str, str, dict[str, Any], dict[str, bool]]]:
+    # What comes last is asked first: the wheel zooms where there is no other ray to go to.
+    bindings: list[tuple[str, str, str, dict[str, Any], dict[str, bool]]] = [
+        ("nerf.ray_plot_zoom", "WHEELUPMOUSE", "PRESS", {"factor": 0.8}, {}),
+        ("nerf.ray_plot_zoom", "WHEELDOWNMOUSE", "PRESS", {"factor": 1.25}, {}),
+        ("nerf.ray_plot_step", "WHEELUPMOUSE", "PRESS", {"step": -1}, {}),
+        ("nerf.ray_plot_step", "WHEELDOWNMOUSE", "PRESS", {"step": 1}, {}),
+        ("nerf.ray_plot_zoom", "WHEELUPMOUSE", "PRESS", {"factor": 0.8}, {"ctrl": True}),
+        ("nerf.ray_plot_zoom", "WHEELDOWNMOUSE", "PRESS", {"factor": 1.25}, {"ctrl": True}),
+        ("nerf.ray_plot_step", "LEFT_ARROW", "PRESS", {"step": -1}, {}),
+        ("nerf.ray_plot_step", "RIGHT_ARROW", "PRESS", {"step": 1}, {}),
+        ("nerf.ray_plot_zoom", "HOME", "PRESS", {"factor": 0.0}, {}),
+        ("nerf.ray_plot_switch", "M", "PRESS", {"what": "mean"}, {}),
+        ("nerf.ray_plot_switch", "F", "PRESS", {"what": "focus"}, {}),
+    ]
+    if keymap == "3D View":
+        bindings += [("nerf.ray_plot_hold", "LEFTMOUSE", value, {}, {}) for value in ("PRESS", "CLICK", "DOUBLE_CLICK")]
+    return bindings
+
+
+def unregister() -> None:
+    """Stop listening."""
+    while _keys:
+        keymap, item = _keys.pop()
+        keymap.keymap_items.remove(item)
