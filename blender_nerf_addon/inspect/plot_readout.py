@@ -11,9 +11,9 @@ LINE, BOX, ROW, BORDER = range(4)
 
 
 def readout(
-    layout: Layout, t: float, x: float, y: float, unit: str = "m", measure: Measure = rough_measure
+    layout: Layout, t: float, at: tuple[float, float] | None, unit: str = "m", measure: Measure = rough_measure
 ) -> Shapes | None:
-    """The line at `t` in all of a plot's rows, and the box beside the place (x, y).
+    """The line at `t` in all of a plot's rows, and a box with the values there beside the place `at`, if it is given.
 
     Returns
     -------
@@ -27,7 +27,8 @@ def readout(
     for frame in layout.frames:
         place = frame.rect.left + float(plot.t.place(t)) * frame.rect.width
         shapes.path(LINE, np.array([(place, frame.rect.low), (place, frame.rect.top)]), ink.TEXT, scale)
-    _box(shapes, plot, layout, t, (x, y), unit, measure)
+    if at is not None:
+        _box(shapes, plot, layout, t, at, unit, measure)
     return shapes
 
 
@@ -45,7 +46,7 @@ def _box(
     colors = any(each.color is not None for each in readings)
     width, height = first + sum(widths) + 8 * scale, line * (len(names) + colors) + 10 * scale
     rect = _beside(at, width, height, layout.rect, 12 * scale)
-    shapes.rect(BOX, rect, (0.06, 0.06, 0.06, 0.92))
+    shapes.rect(BOX, rect, (0.06, 0.06, 0.06, 0.97))
     shapes.outline(BORDER, rect, ink.BORDER, scale)
     for number_, (name, color) in enumerate(names):
         low = rect.top - 5 * scale - line * (number_ + 1) + 4 * scale

@@ -217,7 +217,8 @@ class Rows:
         right = np.maximum(right, left + 1.0)
         y = self._y(weight, self.part.weight_axis, rect)
         self.shapes.quads(FILL, np.stack([left, np.full_like(left, rect.low), right, y], axis=-1), color)
-        self.shapes.segments(STEMS, step_segments(left, right, y, rect.low), ink.STEM, self.scale)
+        tops = np.stack([np.stack([left, y], axis=-1), np.stack([right, y], axis=-1)], axis=1).reshape(-1, 2)
+        self.shapes.segments(STEMS, tops, ink.STEM, self.scale)
 
     def _stems(self, t: np.ndarray, weight: np.ndarray, color: np.ndarray, rect: Rect) -> None:
         x, y = self._x(t, rect), self._y(weight, self.part.weight_axis, rect)

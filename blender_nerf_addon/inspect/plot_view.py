@@ -50,8 +50,7 @@ def plot_image() -> bpy.types.Image:
     if image is None:
         image = bpy.data.images.new(IMAGE_NAME, 64, 64, alpha=False)
         image[IMAGE_KEY] = True
-        image.pixels.foreach_set([0.012, 0.012, 0.012, 1.0] * (64 * 64))
-        image.update()
+        image.generated_color = (0.012, 0.012, 0.012, 1.0)  # painted pixels would make Blender ask when it quits
     return image
 
 
@@ -222,9 +221,8 @@ def _draw_into(context: bpy.types.Context, rect: Rect) -> None:
     if hover is None:
         return
     if kept.over is None or kept.hover != hover:
-        here = hover.region == pointer
-        x, y = (hover.x, hover.y) if here else (rect.right, rect.top)
-        over = readout(kept.layout, hover.t, x, y, unit, measure) if here or kept.layout.frames else None
+        at = (hover.x, hover.y) if hover.region == pointer else None
+        over = readout(kept.layout, hover.t, at, unit, measure)
         kept.hover, kept.over = hover, Drawing(over) if over is not None else None
     if kept.over is not None:
         kept.over.draw(region.width, region.height)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
 from .. import compat
 from ..importers import encode
@@ -17,6 +17,7 @@ from . import common
 
 SAVED_NAME = "NeRF Ray Plot"
 SAVED_KEY = "nerf_saved_ray_plot"
+ZOOM = 0.8  # of the length that is shown, for one notch of the wheel
 CORE_PLOT = "nerf trace RUN ... --plot FILE.png"
 
 
@@ -56,16 +57,15 @@ def _split(context: bpy.types.Context) -> bpy.types.Area:
     area = max(views or areas, key=lambda each: each.width * each.height)
     if context.area is not None and context.area.type == "VIEW_3D":
         area = context.area
-    direction = "VERTICAL" if area.width > 1.1 * area.height else "HORIZONTAL"
+    wide = area.width > 1.1 * area.height
     before = {each.as_pointer() for each in areas}
     with context.temp_override(area=area, region=next(each for each in area.regions if each.type == "WINDOW")):
-        bpy.ops.screen.area_split(direction=direction, factor=0.5)
+        # The smaller part is the new one: the right one beyond the middle, the lower one below it.
+        bpy.ops.screen.area_split(direction="VERTICAL" if wide else "HORIZONTAL", factor=0.51 if wide else 0.49)
     made = [each for each in context.screen.areas if each.as_pointer() not in before]
     if not made:
         raise NerfError("There is no room for another area; make the window larger, or close an area.")
-    halves = (made[0], area)
-    # The viewport stays where it was: on the left, or above.
-    return max(halves, key=lambda each: each.x) if direction == "VERTICAL" else min(halves, key=lambda each: each.y)
+    return made[0]
 
 
 class NERF_OT_ray_plot_hover(bpy.types.Operator):
@@ -118,15 +118,21 @@ class NERF_OT_ray_plot_step(_OnPlot, bpy.types.Operator):
     bl_description = "Show the plots of the next or the previous of the traced rays"
 
     step: IntProperty(name="Step", default=1)
+    or_zoom: BoolProperty(name="Or Zoom", description="Zoom instead where there is only one ray", options={"SKIP_SAVE"})
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
-        """Needs several rays."""
-        return len(state.current().pixels) > 1
+        """Needs a ray."""
+        return bool(state.current().slots)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Go round: behind the last comes the first."""
         shown = state.current()
+        if len(shown.pixels) < 2:
+            hover = plot_hover.current()
+            if self.or_zoom and hover is not None:
+                plot_view.zoom(hover.t, ZOOM if self.step < 0 else 1.0 / ZOOM, context.scene)
+            return {"FINISHED"}
         context.scene.nerf.ray_plot.mean = False
         shown.choose((shown.chosen_ray + self.step) % len(shown.pixels))
         return {"FINISHED"}
@@ -139,7 +145,7 @@ class NERF_OT_ray_plot_zoom(_OnPlot, bpy.types.Operator):
     bl_label = "Zoom Ray Plot"
     bl_description = "Show a shorter or longer part of the ray around the pointer; 0: all of it again"
 
-    factor: FloatProperty(name="Factor", description="How much longer; 0: all of the ray", default=0.8, min=0.0)
+    factor: FloatProperty(name="Factor", description="How much longer; 0: all of the ray", default=ZOOM, min=0.0)
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
@@ -192,7 +198,7 @@ class NERF_OT_save_ray_plot(bpy.types.Operator):
 
     filepath: StringProperty(name="File", description="A PNG file", subtype="FILE_PATH")
     filter_glob: StringProperty(default="*.png", options={"HIDDEN"})
-    check_existing: bpy.props.BoolProperty(default=True, options={"HIDDEN"})
+    check_existing: BoolProperty(default=True, options={"HIDDEN"})
     width: IntProperty(name="Width", description="In pixels", default=1600, min=300, max=8192)
     height: IntProperty(name="Height", description="In pixels", default=1000, min=200, max=8192)
     scale: FloatProperty(name="Scale", description="Of texts and lines", default=1.5, min=0.5, max=8.0)
@@ -297,14 +303,11 @@ def register() -> None:
 
 
 def _bindings(keymap: str) -> list[tuple[str, str, str, dict[str, Any], dict[str, bool]]]:
-    # What comes last is asked first: the wheel zooms where there is no other ray to go to.
     bindings: list[tuple[str, str, str, dict[str, Any], dict[str, bool]]] = [
-        ("nerf.ray_plot_zoom", "WHEELUPMOUSE", "PRESS", {"factor": 0.8}, {}),
-        ("nerf.ray_plot_zoom", "WHEELDOWNMOUSE", "PRESS", {"factor": 1.25}, {}),
-        ("nerf.ray_plot_step", "WHEELUPMOUSE", "PRESS", {"step": -1}, {}),
-        ("nerf.ray_plot_step", "WHEELDOWNMOUSE", "PRESS", {"step": 1}, {}),
-        ("nerf.ray_plot_zoom", "WHEELUPMOUSE", "PRESS", {"factor": 0.8}, {"ctrl": True}),
-        ("nerf.ray_plot_zoom", "WHEELDOWNMOUSE", "PRESS", {"factor": 1.25}, {"ctrl": True}),
+        ("nerf.ray_plot_step", "WHEELUPMOUSE", "PRESS", {"step": -1, "or_zoom": True}, {}),
+        ("nerf.ray_plot_step", "WHEELDOWNMOUSE", "PRESS", {"step": 1, "or_zoom": True}, {}),
+        ("nerf.ray_plot_zoom", "WHEELUPMOUSE", "PRESS", {"factor": ZOOM}, {"ctrl": True}),
+        ("nerf.ray_plot_zoom", "WHEELDOWNMOUSE", "PRESS", {"factor": 1.0 / ZOOM}, {"ctrl": True}),
         ("nerf.ray_plot_step", "LEFT_ARROW", "PRESS", {"step": -1}, {}),
         ("nerf.ray_plot_step", "RIGHT_ARROW", "PRESS", {"step": 1}, {}),
         ("nerf.ray_plot_zoom", "HOME", "PRESS", {"factor": 0.0}, {}),
