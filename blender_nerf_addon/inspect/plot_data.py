@@ -197,7 +197,7 @@ def log_ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
 
 def power_text(power: int) -> str:
     """A power of ten as a person reads it: 0.01, 1, 1000, 10⁵."""
-    if -3 <= power <= 4:
+    if -3 <= power <= 3:
         return f"{10.0**power:.{max(0, -power)}f}"
     return "10" + str(power).translate(_RAISED)
 

@@ -18,6 +18,9 @@ _CURVE_POINTS = 8  # of transmittance within an interval that it falls in
 _VISIBLE = 0.5 / 255.0  # a fall of transmittance that a picture could show
 
 
+Mass = Callable[["RayCurves"], np.ndarray]
+
+
 @dataclass(frozen=True)
 class RayCurves:
     """What happens along one ray, or on the mean along several; lengths in world units, colours sRGB-encoded.
@@ -143,13 +146,13 @@ class RayCurves:
         order, first = order[np.argsort(t[order], kind="stable")], first[np.argsort(t[first], kind="stable")]
         bins = _rows(arrays, "bin_ray", ray, ("bin_t0", "bin_t1", "bin_weight"))
         skips = _rows(arrays, "skip_ray", ray, ("skip_t0", "skip_t1"))
-        one = {name: float(arrays[name][ray]) if name in arrays else 0.0 for name in _PER_RAY}
+        one: dict[str, Any] = {name: float(arrays[name][ray]) if name in arrays else 0.0 for name in _PER_RAY}
         reason = int(arrays["end_reason"][ray]) if "end_reason" in arrays else -1
         truth, none = arrays.get("truth"), np.zeros(0)
         if "near" not in arrays and len(t):
             one["near"], one["far"] = float(t0.min()), float(t1.max())
+        one |= {name: samples[name][order] for name in ("t", "density", "weight", "transmittance", "color")}
         return cls(
-            **{name: samples[name][order] for name in ("t", "density", "weight", "transmittance", "color")},
             t0=t0[order],
             t1=t1[order],
             optical_depth=depth[order],
@@ -189,7 +192,7 @@ def mean_curves(arrays: Mapping[str, Any], pieces: int = MEAN_PIECES) -> RayCurv
     low, high = min(each.near for each in inside), max(each.far for each in inside)
     edges = np.linspace(low, high, pieces + 1)
 
-    def shared(t0: str, t1: str, mass: Callable[[RayCurves], np.ndarray]) -> np.ndarray:
+    def shared(t0: str, t1: str, mass: Mass) -> np.ndarray:
         found = np.zeros(pieces)
         for each in inside:
             begin, end = getattr(each, t0), getattr(each, t1)
@@ -205,7 +208,7 @@ def mean_curves(arrays: Mapping[str, Any], pieces: int = MEAN_PIECES) -> RayCurv
 
     count, length = len(curves), (high - low) / pieces
     weight = shared("t0", "t1", lambda each: each.weight) / count
-    light = [shared("t0", "t1", lambda each, i=i: each.weight * each.color[:, i]) / count for i in range(3)]
+    light = [shared("t0", "t1", _light(channel)) / count for channel in range(3)]
     passing = sum(np.interp(edges, *each.transmittance_line()) for each in inside) + float(count - len(inside))
     passing = np.maximum(passing / count, 1e-12)
     has_first = any(len(each.first_t0) for each in inside)
@@ -267,6 +270,11 @@ def _rows(arrays: Mapping[str, Any], index: str, ray: int, names: tuple[str, ...
         return {}
     chosen = np.asarray(arrays[index]) == ray
     return {name: np.asarray(arrays[name])[chosen].astype(np.float64) for name in names if name in arrays}
+
+
+def _light(channel: int) -> Mass:
+    """What a channel of each sample's colour adds to the ray's."""
+    return lambda curves: curves.weight * curves.color[:, channel]
 
 
 def _rising(t0: np.ndarray, t1: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,5 @@
 """What the fast method's tests share: small fields, random inputs, and a ball that is rendered analytically."""
 
-import os
-
 import numpy as np
 
 from nerf_core.contract.camera import Camera, look_at
@@ -9,6 +7,8 @@ from nerf_core.contract.lens import Distortion
 from nerf_core.data.views import View, Views
 from nerf_core.fields.hash_grid import FastSettings
 from nerf_core.methods.base import Normalisation
+
+from ..seeds import fresh_seed as fresh_seed
 
 BOUNDS = np.array([[-1.0, -1.0, -0.5], [1.0, 1.0, 1.0]])
 NORMALISATION = Normalisation(BOUNDS)
@@ -26,13 +26,6 @@ SMALL = FastSettings(
     color_width=48,
 )
 """Two dense and two hashed levels, widths that differ, few samples."""
-
-
-def fresh_seed() -> int:
-    """A seed that differs from run to run, printed so that a failure can be repeated (`NERF_TEST_SEED=...`)."""
-    seed = int(os.environ.get("NERF_TEST_SEED") or np.random.SeedSequence().entropy % 2**31)
-    print(f"NERF_TEST_SEED={seed}")
-    return seed
 
 
 def random_parameters(layout, generator, table=0.5, density_shift=0.0) -> dict[str, np.ndarray]:
