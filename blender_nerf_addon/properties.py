@@ -7,8 +7,8 @@ from . import compat
 from .capture.settings import NERF_PG_capture
 from .compositing.settings import NERF_PG_compositing
 from .importers.settings import NERF_PG_mesh, NERF_PG_volume
-from .inspect.settings import NERF_PG_inspector
 from .inspect.plot_settings import NERF_PG_ray_plot
+from .inspect.settings import NERF_PG_inspector
 from .jobs.settings import NERF_PG_inspect, NERF_PG_points, NERF_PG_render, NERF_PG_training
 from .videos.settings import NERF_PG_video
 

@@ -14,9 +14,9 @@ from .engine import settings as engine_settings
 from .engine import viewport
 from .importers import settings as importer_settings
 from .inspect import overlay as inspect_overlay
+from .inspect import plot_settings, plot_view
 from .inspect import request as inspect_request
 from .inspect import settings as inspect_settings
-from .inspect import plot_settings, plot_view
 from .jobs import core, managed, pump, tasks, training
 from .jobs import settings as job_settings
 from .objects import find as object_find
