@@ -32,6 +32,18 @@ def readout(
     return shapes
 
 
+def marker(x: float, y: float, words: str, scale: float) -> Shapes:
+    """A ring about a place in a viewport, with words beside it: where on the ray a plot is read."""
+    shapes = Shapes()
+    center, size = np.array([[x, y]]), SMALL * scale
+    angle = np.linspace(0.0, 2.0 * np.pi, 33)
+    ring = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    shapes.path(LINE, center + 7.0 * scale * ring, (0.0, 0.0, 0.0, 0.8), 4.0 * scale)
+    shapes.path(BOX, center + 7.0 * scale * ring, (1.0, 1.0, 1.0, 1.0), 2.0 * scale)
+    shapes.text(x + 13 * scale, y - 0.35 * size, words, size, (1.0, 1.0, 1.0, 1.0))
+    return shapes
+
+
 def _box(
     shapes: Shapes, plot: Plot, layout: Layout, t: float, at: tuple[float, float], unit: str, measure: Measure
 ) -> None:

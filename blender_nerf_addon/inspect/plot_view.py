@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import bpy
+from bpy_extras.view3d_utils import location_3d_to_region_2d
+from mathutils import Vector
 
 from . import plot_hover, plot_settings, state
-from .plot_data import Axis, Plot, build
+from .plot_data import Axis, Plot, build, number
 from .plot_draw import Drawing, measure
 from .plot_layout import Layout, compose
-from .plot_readout import readout
+from .plot_readout import marker, readout
 from .plot_shapes import Rect
 
 IMAGE_NAME = "NeRF Ray"
@@ -128,9 +130,20 @@ def card_rect(scene: bpy.types.Scene, area: bpy.types.Area, region: bpy.types.Re
 
 def place_of(context: bpy.types.Context) -> Rect | None:
     """Where a plot stands in the context's region; None where there is none."""
-    area, region, scene = context.area, context.region, context.scene
-    if area is None or region is None or region.type != "WINDOW" or scene is None:
+    area, region = context.area, context.region
+    if area is None or region is None or region.type != "WINDOW" or context.scene is None:
         return None
+    return _place(context, area, region)
+
+
+def holds(context: bpy.types.Context, area: bpy.types.Area, region: bpy.types.Region, x: float, y: float) -> bool:
+    """Whether a plot stands at a place of an editor's main region, in its pixels."""
+    rect = _place(context, area, region)
+    return rect is not None and rect.holds(x, y)
+
+
+def _place(context: bpy.types.Context, area: bpy.types.Area, region: bpy.types.Region) -> Rect | None:
+    scene = context.scene
     if area.type == "IMAGE_EDITOR":
         return editor_rect(area, region) if shows_plot(area) else None
     if area.type != "VIEW_3D" or not scene.nerf.ray_plot.card or not state.current().slots:
@@ -192,6 +205,8 @@ def _draw() -> None:
     global _failed
     context = bpy.context
     try:
+        if context.area.type == "VIEW_3D":
+            _draw_marker(context)
         rect = place_of(context)
         if rect is not None:
             _draw_into(context, rect)
@@ -228,9 +243,24 @@ def _draw_into(context: bpy.types.Context, rect: Rect) -> None:
         kept.over.draw(region.width, region.height)
 
 
+def _draw_marker(context: bpy.types.Context) -> None:
+    """Where the ray in the viewport is at the distance that a plot is read at."""
+    hover, shown = plot_hover.current(), state.current()
+    if hover is None or hover.part >= len(shown.slots) or context.scene.nerf.ray_plot.mean:
+        return
+    arrays, ray = shown.slots[hover.part].arrays, shown.chosen_ray
+    if not context.area.spaces.active.overlay.show_overlays or "origin" not in arrays or ray >= len(arrays["origin"]):
+        return
+    place = arrays["origin"][ray] + hover.t * arrays["direction"][ray]
+    spot = location_3d_to_region_2d(context.region, context.region_data, Vector(place.tolist()))
+    if spot is not None:
+        scale, words = context.preferences.system.ui_scale, f"t {number(hover.t)} {unit_of(context.scene)}"
+        Drawing(marker(spot.x, spot.y, words, scale)).draw(context.region.width, context.region.height)
+
+
 def register() -> None:
-    """Begin to draw."""
-    for kind in (bpy.types.SpaceImageEditor, bpy.types.SpaceView3D):
+    """Begin to draw; without a window there is nothing to draw on."""
+    for kind in () if bpy.app.background else (bpy.types.SpaceImageEditor, bpy.types.SpaceView3D):
         _handlers.append((kind, kind.draw_handler_add(_draw, (), "WINDOW", "POST_PIXEL")))
     _unsubscribe.extend((state.subscribe(redraw), plot_hover.subscribe(redraw)))
     plot_settings.on_change.append(redraw)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import bpy
 from bpy.props import BoolProperty, IntVectorProperty
 
-from ..inspect import request, state
+from ..inspect import plot_view, request, state
 from ..inspect.rays import Aim, image_aim, viewport_aim
 from ..inspect.settings import PATCH_SIDE
 from ..objects import chosen
@@ -205,11 +205,14 @@ def _kept() -> tuple[list[state.Slot], dict[str, object]] | None:
 
 
 def _under(context: bpy.types.Context, event: bpy.types.Event) -> tuple[bpy.types.Area, bpy.types.Region] | None:
-    """The editor under the pointer whose picture lies free there: no header, toolbar or sidebar over it."""
+    """The editor under the pointer whose picture lies free there: no header, toolbar, sidebar or plot over it."""
     for area in _editors(context):
         inside = [region for region in area.regions if _holds(region, event)]
         if inside and all(region.type == "WINDOW" for region in inside):
-            return area, inside[0]
+            region = inside[0]
+            if plot_view.holds(context, area, region, event.mouse_x - region.x, event.mouse_y - region.y):
+                return None
+            return area, region
     return None
 
 

@@ -40,13 +40,9 @@ class NERF_PT_ray_plot(bpy.types.Panel):
     bl_region_type = "UI"
     bl_category = "NeRF"
     bl_label = "Ray Plots"
-    bl_order = 36
+    bl_parent_id = "NERF_PT_inspect"
+    bl_order = 20
     bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Only when a ray is inspected, or the plots are on."""
-        return bool(state.current().slots) or context.scene.nerf.ray_plot.card
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw where the plots are shown, and what of them."""
@@ -69,6 +65,7 @@ class NERF_PT_ray_plot_image(bpy.types.Panel):
     bl_region_type = "UI"
     bl_category = "NeRF"
     bl_label = "Ray Plots"
+    bl_order = 10
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
