@@ -1,5 +1,6 @@
 """The plots' colours: Blender's dark greys, and curves that stay apart for eyes of all kinds (Okabe and Ito 2008)."""
 
+from . import colors
 from .plot_shapes import Color
 
 
@@ -32,8 +33,10 @@ PDF = _color("cc79a7")
 CDF = _color("f0e442")
 ACCUMULATED = _color("2fbf93")
 
-EXPECTED = _color("2fbf93")
-MEDIAN = _color("f0e442")
-TRUE = _color("ff6f3c")
-EDGE = _color("8a8a8a")  # near, far
-END = _color("c8c8c8")
+# As the inspector's overlay marks them.
+EXPECTED: Color = (*colors.EXPECTED, 1.0)
+MEDIAN: Color = (*colors.MEDIAN, 1.0)
+TRUE: Color = (*colors.TRUE, 1.0)
+END: Color = (*colors.END, 1.0)
+EDGE: Color = (*colors.BOX, 1.0)  # near, far
+SAMPLERS: tuple[Color, ...] = tuple((*color, 1.0) for color in colors.SLOTS)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from ..vendor.nerf_core.contract.ray_curves import RayCurves
 from . import plot_rows
-from .plot_colors import BORDER, GROUND, TEXT, TEXT_DIM, TRANSPARENT_GROUND
+from .plot_colors import BORDER, GROUND, SAMPLERS, TEXT_DIM, TRANSPARENT_GROUND
 from .plot_data import Plot, Sampled, color_difference
-from .plot_shapes import Measure, Rect, Shapes, fit_text, rough_measure
+from .plot_shapes import Color, Measure, Rect, Shapes, fit_text, rough_measure
 
 ROWS = ("weight", "density", "sampling")
 """By importance: the last ones go first where there is no room."""
@@ -149,7 +149,7 @@ def _part(
 ) -> list[Frame]:
     """One sampler's headings and rows; returns their frames."""
     part = plot.parts[index]
-    top = _titles(shapes, part, area, scale, measure)
+    top = _titles(shapes, part, area, scale, measure, SAMPLERS[index])
     narrow = area.width < 340 * scale
     left = area.left + (30 if narrow else 46) * scale
     right = area.right - (4 if narrow else 26) * scale
@@ -185,7 +185,7 @@ def _fitting(rows: tuple[str, ...], height: float, scale: float) -> list[str]:
     return [kind for kind in ORDER if kind in kept]
 
 
-def _titles(shapes: Shapes, part: Sampled, area: Rect, scale: float, measure: Measure) -> float:
+def _titles(shapes: Shapes, part: Sampled, area: Rect, scale: float, measure: Measure, color: Color) -> float:
     """The sampler, its colour beside the true one, and its cost; returns the height below them."""
     size, small = 13 * scale, SMALL * scale
     curves = part.curves
@@ -205,9 +205,9 @@ def _titles(shapes: Shapes, part: Sampled, area: Rect, scale: float, measure: Me
     width = right - area.left
     if not two_lines:
         text = fit_text(f"{part.title}   {part.cost}", small, width, measure)
-        shapes.text(area.left, top - small, text, small, TEXT)
+        shapes.text(area.left, top - small, text, small, color)
         return top - side - 3 * scale
-    shapes.text(area.left, top - 11 * scale, fit_text(part.title, size, width, measure), size, TEXT)
+    shapes.text(area.left, top - 11 * scale, fit_text(part.title, size, width, measure), size, color)
     shapes.text(area.left, top - 25 * scale, fit_text(part.cost, small, width, measure), small, TEXT_DIM)
     return top - side - 6 * scale
 
