@@ -4,12 +4,15 @@ The core gives premultiplied float RGBA in the run's colour space. An sRGB run b
 as Blender keeps display-referred pictures; a linear run becomes premultiplied floats (OpenEXR).
 """
 
+import json
 from pathlib import Path
 
 import bpy
 import numpy as np
 
 from .. import compat
+from ..capture.cameras import PROPERTY
+from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.files import make_folder, write_bytes
 from . import encode
 from .encode import straight
@@ -50,7 +53,15 @@ def write_frame(rgba: np.ndarray, color_space: str, path: Path) -> Path:
     return path
 
 
-def show_file(path: Path, color_space: str) -> bpy.types.Image:
+def remember_camera(image: bpy.types.Image, camera: Camera | None) -> None:
+    """Keep the camera that a picture was made with on its image, for who clicks in it; None forgets it."""
+    if camera is not None:
+        image[PROPERTY] = json.dumps(camera.to_dict())
+    elif PROPERTY in image:
+        del image[PROPERTY]
+
+
+def show_file(path: Path, color_space: str, camera: Camera | None = None) -> bpy.types.Image:
     """The Image that already shows a frame's file, reloaded, or a new one.
 
     Parameters
@@ -58,16 +69,19 @@ def show_file(path: Path, color_space: str) -> bpy.types.Image:
     path : Path
         Of :func:`write_frame`.
     color_space : {'srgb', 'linear'}
+    camera : Camera, optional
+        That it was made with.
     """
     image = bpy.data.images.load(str(path), check_existing=True)
     image.name = path.stem
     if color_space == "linear":
         compat.set_linear(image)
     image.reload()
+    remember_camera(image, camera)
     return image
 
 
-def show_preview(rgba: np.ndarray, color_space: str) -> bpy.types.Image:
+def show_preview(rgba: np.ndarray, color_space: str, camera: Camera | None = None) -> bpy.types.Image:
     """Put a frame into the image 'NeRF Preview', which Image Editors may be showing; no file is written.
 
     Parameters
@@ -75,6 +89,8 @@ def show_preview(rgba: np.ndarray, color_space: str) -> bpy.types.Image:
     rgba : (H, W, 4) float32 array
         Premultiplied; row 0 is the top.
     color_space : {'srgb', 'linear'}
+    camera : Camera, optional
+        That it was made with.
     """
     image = _preview()
     height, width = rgba.shape[:2]
@@ -88,6 +104,7 @@ def show_preview(rgba: np.ndarray, color_space: str) -> bpy.types.Image:
     elif tuple(image.size) != (width, height):
         image.scale(width, height)
     _set_pixels(image, rgba, color_space)
+    remember_camera(image, camera)
     image.update()
     return image
 

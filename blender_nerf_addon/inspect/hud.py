@@ -5,16 +5,19 @@ from typing import Any
 import blf
 import bpy
 import gpu
+import numpy as np
 from gpu_extras.batch import batch_for_shader
 from mathutils import Matrix, Vector
 
 from . import colors, drawing, request, state
 from .settings import SAMPLERS
-from .side_view import Panel, panel_of
+from .shapes import Label
+from .side_view import BACKGROUND, Panel, panel_of
 
 MARGIN = 14.0
 NAMES = {identifier.lower(): name for identifier, name, _description in SAMPLERS}
 RING = 22.0
+CROSS = ((-8, 0), (-2, 0), (2, 0), (8, 0), (0, -8), (0, -2), (0, 2), (0, 8))
 
 _panel: tuple[tuple[Any, ...], Panel, Any, Any] | None = None
 
@@ -60,9 +63,26 @@ def draw_text(
         blf.disable(0, blf.SHADOW)
 
 
-def draw_line(start: Vector, end: Vector, color: tuple[float, float, float], scale: float) -> None:
-    """A thin line."""
-    _lines([start, end], (*color, 0.7), 1.0 * scale)
+def draw_words(
+    words: list[tuple[float, float, float, Label]],
+    lines: list[tuple[Vector, Vector, tuple[float, float, float]]],
+    text: float,
+    size: tuple[int, int],
+    scale: float,
+) -> None:
+    """Words (left end, middle, width, label) on dark plates, and the lines that lead to them."""
+    plates = Panel()
+    for x, y, width, _label in words:
+        low, high = y - 0.8 * text * scale, y + 0.8 * text * scale
+        plates.box(x - 5.0 * scale, low, x + width + 5.0 * scale, high, BACKGROUND)
+    gpu.state.blend_set("ALPHA")
+    drawing.draw(drawing.band_batch(plates.vertices()), _flat_matrix(), size, scale)
+    gpu.state.blend_set("NONE")
+    for start, end, color in lines:
+        _lines([start, end], (0.0, 0.0, 0.0, 0.6), 2.6 * scale)
+        _lines([start, end], (*color, 0.9), 1.0 * scale)
+    for x, y, _width, label in words:
+        draw_text(x, y - 0.36 * text * scale, label.text, label.color, text * scale)
 
 
 def draw_patch(low: tuple[float, float], high: tuple[float, float], scale: float) -> None:
@@ -75,34 +95,21 @@ def draw_patch(low: tuple[float, float], high: tuple[float, float], scale: float
 
 
 def draw_ring(current: state.State, at: Vector, scale: float) -> None:
-    """A disc of each sampler's colour about the pixel, beside each other."""
-    from .shapes import Discs
-    from .side_view import Panel as Flat
-
-    flat = Flat()
-    import numpy as np
-
+    """A cross at the pixel, and beside it a disc of the colour that each sampler gives it."""
+    flat = Panel()
     for index, slot in enumerate(current.slots):
         rgba = np.clip(slot.arrays["rgba"][current.chosen_ray], 0.0, 1.0)
-        x = RING * (0.75 + 1.1 * index)
-        for diameter, color in ((RING + 4.0, colors.SLOTS[index]), (RING, rgba[:3])):
-            flat.discs.append(
-                (
-                    np.float32([[x, RING * 0.75, 0.0]]),
-                    np.float32([[*color, 1.0]]),
-                    np.float32([diameter]),
-                    np.ones(1, bool),
-                )
-            )
-    discs: Discs = flat.all_discs()
+        x = RING * (0.8 + 1.2 * index)
+        for diameter, color in ((RING + 5.0, colors.SLOTS[index]), (RING, rgba[:3])):
+            place = np.array([[x, RING * 0.8, 0.0]])
+            flat.discs.append((place, np.array([[*color, 1.0]]), np.float32([diameter]), np.ones(1, dtype=bool)))
     region = bpy.context.region
+    cross = [at + Vector(end) * scale for end in CROSS]
+    _lines(cross, (0.0, 0.0, 0.0, 0.9), 3.0 * scale)
+    _lines(cross, (1.0, 1.0, 1.0, 1.0), 1.4 * scale)
     matrix = _flat_matrix() @ Matrix.Translation((*at, 0.0)) @ Matrix.Diagonal((scale, scale, 1.0, 1.0))
-    _lines([at + Vector(v) * scale for v in ((-7, 0), (-2, 0), (2, 0), (7, 0), (0, -7), (0, -2), (0, 2), (0, 7))],
-           (0.0, 0.0, 0.0, 0.9), 3.0 * scale)  # fmt: skip
-    _lines([at + Vector(v) * scale for v in ((-7, 0), (-2, 0), (2, 0), (7, 0), (0, -7), (0, -2), (0, 2), (0, 7))],
-           (1.0, 1.0, 1.0, 1.0), 1.4 * scale)  # fmt: skip
     gpu.state.blend_set("ALPHA")
-    drawing.draw(drawing.disc_batch(discs), matrix, (region.width, region.height), scale)
+    drawing.draw(drawing.disc_batch(flat.all_discs()), matrix, (region.width, region.height), scale)
     gpu.state.blend_set("NONE")
 
 

@@ -16,7 +16,7 @@ from .shapes import Label, Shapes, Shown, build
 
 END_ON = 14.0  # pixels from near to far on the screen: a ray that is seen shorter is looked along
 TEXT = 11.0
-TEXT_GAP = 15.0
+TEXT_GAP = 18.0
 
 
 @dataclass(frozen=True)
@@ -153,12 +153,11 @@ def _draw_picture() -> None:
     context = bpy.context
     current = state.current()
     space = context.space_data
-    if space.mode != "VIEW" or not _visible(context) or not (current.slots or current.error or request.waiting()):
-        return
-    scale = pixel_scale()
     image = space.image
-    if current.slots and image is not None and image.name == current.view and current.camera is not None:
-        camera = current.camera
+    if not current.slots or image is None or image.name != current.view or space.mode != "VIEW":
+        return
+    scale, camera = pixel_scale(), current.camera
+    if camera is not None and _visible(context):
         to_region = context.region.view2d.view_to_region
         places = [
             to_region(x / camera.width, 1.0 - y / camera.height, clip=False)
@@ -218,24 +217,26 @@ def _draw_labels(labels: list[Label], matrix: Matrix, size: tuple[int, int], sca
         edge = at + across * label.across * scale
         outward = across if label.across > 0 else -across
         spots.append((edge, outward, label))
+    words, lines = [], []
     for right in (False, True):
         column = [spot for spot in spots if (spot[1].x >= 0.0) == right]
         column.sort(key=lambda spot: spot[0].y)
-        gap, taken = TEXT_GAP * scale, -1e9
-        middle = sum(spot[0].y for spot in column) / max(len(column), 1)
-        heights = []
-        for edge, _outward, _label in column:
-            taken = max(edge.y, taken + gap)
-            heights.append(taken)
-        drift = sum(heights) / max(len(heights), 1) - middle
-        for (edge, outward, label), height in zip(column, heights, strict=True):
-            height -= drift
-            reach = (10.0 + abs(height - edge.y) / scale * 0.25) * scale
-            width = blf.dimensions(0, label.text)[0]
+        for (edge, outward, label), height in zip(column, _apart([spot[0].y for spot in column], scale), strict=True):
+            reach = (12.0 + 0.25 * abs(height - edge.y) / scale) * scale
             end = Vector((edge.x + (reach if right else -reach), height + outward.y * 2.0))
-            hud.draw_line(edge, end, label.color, scale)
-            x = end.x + (4.0 * scale if right else -4.0 * scale - width)
-            hud.draw_text(x, end.y - 0.35 * TEXT * scale, label.text, label.color, TEXT * scale)
+            width = blf.dimensions(0, label.text)[0]
+            words.append((end.x + (6.0 * scale if right else -6.0 * scale - width), end.y, width, label))
+            lines.append((edge, end, label.color))
+    hud.draw_words(words, lines, TEXT, size, scale)
+
+
+def _apart(heights: list[float], scale: float) -> list[float]:
+    """Ascending heights moved so far that no two words touch, about where they were."""
+    moved: list[float] = []
+    for height in heights:
+        moved.append(max(height, moved[-1] + TEXT_GAP * scale) if moved else height)
+    drift = (sum(moved) - sum(heights)) / max(len(heights), 1)
+    return [height - drift for height in moved]
 
 
 def redraw(_what: object = None) -> None:

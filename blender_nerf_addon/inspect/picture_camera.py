@@ -17,14 +17,6 @@ DOCUMENTS = ("transforms.json", "transforms_train.json", "transforms_val.json", 
 FOLDERS_UP = 3  # from an image to its data set's document
 
 
-def remember_camera(image: bpy.types.Image, camera: Camera | None) -> None:
-    """Keep the camera that a picture was made with on the image; None forgets it."""
-    if camera is not None:
-        image[PROPERTY] = json.dumps(camera.to_dict())
-    elif PROPERTY in image:
-        del image[PROPERTY]
-
-
 def camera_of_picture(image: bpy.types.Image, scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> Camera:
     """The camera that a picture was made with, in the picture's size.
 

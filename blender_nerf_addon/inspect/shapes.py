@@ -267,7 +267,8 @@ def _thick(rays: _Rays, shown: Shown) -> list[Vertices]:
     looked, skipped, outside = _spans(rays, shown)
     dark, bright, faint = (0.0, 0.0, 0.0, 0.55), (*rays.color, 1.0), (*rays.color, 0.4)
     width = LINE * max(shown.size, 0.5)
-    parts = [(looked, dark, 2.0), (outside, faint, 0.55), (looked, bright, 1.0), (skipped, (*rays.color, 0.9), 0.8)]
+    parts = [(looked, dark, 2.0), (skipped, dark, 1.8), (outside, faint, 0.55), (looked, bright, 1.0)]
+    parts.append((skipped, (*rays.color, 0.95), 0.8))
     return [rays.bands(*span, -width * factor, width * factor, color, color) for span, color, factor in parts]
 
 

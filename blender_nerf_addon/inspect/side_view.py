@@ -25,7 +25,7 @@ DOTS_HEIGHT = 24.0
 STRIP_HEIGHT = 8.0
 OVERVIEW_HEIGHT = 24.0
 GAP = 12.0  # between two samplers
-HEAVY = 0.004  # a weight that shows: a 256th part of a colour
+HEAVY = 0.03  # of the heaviest sample: what weighs less is not looked at more closely
 ZOOMED = 0.5  # a closer look is worth it when it shows no more than this part
 DEPTHS = {"expected_depth": colors.EXPECTED, "median_depth": colors.MEDIAN, "true_depth": colors.TRUE}
 BACKGROUND = (0.06, 0.06, 0.07, 0.82)
@@ -183,7 +183,7 @@ def _slot(panel: Panel, y: float, slot: Slot, index: int, state: State, names: M
 
 
 def window(one: Mapping[str, np.ndarray]) -> tuple[float, float]:
-    """The part of a ray that is worth a closer look: about the samples that weigh anything, else all of it.
+    """The part of a ray that is worth a closer look: about the samples that weigh most, else all of it.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def window(one: Mapping[str, np.ndarray]) -> tuple[float, float]:
         One ray's rows, of `state.one_ray`.
     """
     near, far = float(one["near"]), float(one["far"])
-    heavy = one["weight"] > HEAVY
+    heavy = one["weight"] > HEAVY * float(one["weight"].max(initial=0.0))
     if not heavy.any():
         return near, far
     ends = [float(one["t0"][heavy].min()), float(one["t1"][heavy].max())]

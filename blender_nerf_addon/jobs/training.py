@@ -80,6 +80,12 @@ def under_way() -> bool:
     return _current is not None and _current.under_way
 
 
+def preview_camera() -> Mapping[str, Any] | None:
+    """The camera of the previews of the training under way, as the contract has it."""
+    preview = None if _current is None else _current.params.get("preview")
+    return None if preview is None else preview["camera"]
+
+
 def show_previews_with(show: Callable[[Message], None]) -> None:
     """Have `show` called with each `preview` notification."""
     global _preview

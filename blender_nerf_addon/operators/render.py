@@ -179,7 +179,7 @@ def _step(what: dict[str, Any], space: str, path: Path, camera: Camera) -> tasks
     return tasks.Step(
         "render",
         {**what, "camera": camera.to_dict()},
-        lambda _result, written: images.show_file(written, space),
+        lambda _result, written: images.show_file(written, space, camera),
         f"Rendering {path.stem}",
         prepare=lambda arrays: images.write_frame(arrays["rgba"], space, path),
     )

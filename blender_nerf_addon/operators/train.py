@@ -13,6 +13,7 @@ from ..capture.cameras import Frame, camera_from_blender
 from ..importers import images
 from ..jobs import runs, training
 from ..jobs.training import Training
+from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.messages import Message
 from ..vendor.nerf_core.contract.run_folder import RunFolder
@@ -199,7 +200,8 @@ def _preview_request(scene: bpy.types.Scene) -> dict[str, Any] | None:
 
 def _show_preview(message: Message) -> None:
     space = runs.color_space(RunFolder(Path(message.params["run"])))
-    image = images.show_preview(message.arrays["rgba"], space)
+    camera = training.preview_camera()
+    image = images.show_preview(message.arrays["rgba"], space, None if camera is None else Camera.from_dict(camera))
     live_preview.show_once(image, training.current())
 
 

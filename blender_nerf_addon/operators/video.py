@@ -10,11 +10,14 @@ from bpy.props import BoolProperty, EnumProperty
 
 from ..importers import images
 from ..jobs import core, runs, tasks, training
+from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.messages import Message
 from ..videos import plan as plans
 from ..videos import subject
 from . import common, live_preview, reading
+
+_cameras: list[dict[str, Any]] = []  # of the frames that are rendered or were last
 
 
 class _Renders:
@@ -131,6 +134,8 @@ def last_result(scene: bpy.types.Scene) -> Path | None:
 
 
 def _begin(operator: bpy.types.Operator, title: str, step: tasks.Step) -> set[str]:
+    global _cameras
+    _cameras = [frame["camera"] for frame in step.params["frames"]]
     core.listen(_listen)
     outcome = common.begin_task(operator, title, [lambda: step], undo=False, on_end=lambda _task: images.keep_preview())
     task = tasks.current()
@@ -154,7 +159,9 @@ def _listen(message: Message) -> None:
     trained = training.current()
     if bpy.app.background or (trained is not None and trained.under_way and trained.params.get("preview")):
         return
-    image = images.show_preview(message.arrays["rgba"], "srgb")
+    index = int(message.params["index"])
+    camera = Camera.from_dict(_cameras[index]) if 0 <= index < len(_cameras) else None
+    image = images.show_preview(message.arrays["rgba"], "srgb", camera)
     live_preview.show_once(image, tasks.current())
 
 
@@ -163,4 +170,5 @@ CLASSES = (NERF_OT_render_turntable, NERF_OT_render_animation, NERF_OT_open_vide
 
 def unregister() -> None:
     """Let go of the scene."""
+    _cameras.clear()
     reading.stop()
