@@ -1,12 +1,12 @@
 """The one property group on the scene: `scene.nerf`."""
 
 import bpy
-from bpy.props import PointerProperty, StringProperty
+from bpy.props import CollectionProperty, PointerProperty, StringProperty
 
 from . import compat
 from .capture.settings import NERF_PG_capture
 from .compositing.settings import NERF_PG_compositing
-from .importers.settings import NERF_PG_mesh, NERF_PG_volume
+from .importers.settings import NERF_PG_baked, NERF_PG_mesh, NERF_PG_volume
 from .inspect.plot_settings import NERF_PG_ray_plot
 from .inspect.settings import NERF_PG_inspector
 from .jobs.settings import NERF_PG_inspect, NERF_PG_points, NERF_PG_render, NERF_PG_training
@@ -29,6 +29,7 @@ class NERF_PG_scene(bpy.types.PropertyGroup):
     inspect: PointerProperty(type=NERF_PG_inspect)
     inspector: PointerProperty(type=NERF_PG_inspector)
     ray_plot: PointerProperty(type=NERF_PG_ray_plot)
+    baked: CollectionProperty(type=NERF_PG_baked)
     video: PointerProperty(type=NERF_PG_video)
     mesh: PointerProperty(type=NERF_PG_mesh)
     volume: PointerProperty(type=NERF_PG_volume)

@@ -22,6 +22,7 @@ from .jobs import settings as job_settings
 from .objects import find as object_find
 from .objects import paths as object_paths
 from .objects import properties as object_properties
+from .operators import bake as bake_operators
 from .operators import cameras, capture, compositing, geometry, inspect, live_preview, points, render, train
 from .operators import core as core_operators
 from .operators import engine as engine_operators
@@ -31,6 +32,7 @@ from .operators import objects as object_operators
 from .operators import paths as path_operators
 from .operators import photographs as photograph_operators
 from .operators import ray_plot as ray_plot_operators
+from .operators import trace_pixels as trace_pixel_operators
 from .operators import video as video_operators
 from .ui import (
     capture_panel,
@@ -83,6 +85,8 @@ MODULES: tuple[ModuleType, ...] = (
     inspect_pixel_operators,
     plot_view,
     ray_plot_operators,
+    trace_pixel_operators,
+    bake_operators,
     geometry,
     compositing_setup,
     compositing,

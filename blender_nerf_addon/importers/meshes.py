@@ -6,7 +6,8 @@ import bpy
 import numpy as np
 
 from .. import compat
-from .point_display import KIND_KEY, place, show_color, srgb_to_linear
+from .colors import srgb_to_linear
+from .point_display import KIND_KEY, place, show_color
 
 COLOR = "Color"
 

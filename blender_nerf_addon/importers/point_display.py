@@ -19,7 +19,10 @@ SHOWN = "shown_color"  # what materials read; made by the modifier
 
 MOST_BODIES = 200_000  # points that become octahedra in the viewport: Blender waits about 0.6 s for a million
 
-_TYPES = {"FLOAT": ("value", 1), "INT": ("value", 1), "FLOAT_COLOR": ("color", 4)}
+MOST_ROUND = 4_000  # and smooth balls, where somebody looks at each of few
+
+_WIDTHS = {"FLOAT": 1, "INT": 1, "BOOLEAN": 1, "FLOAT_COLOR": 4}
+_STORED = {"FLOAT": np.float32, "INT": np.int32, "BOOLEAN": np.bool_, "FLOAT_COLOR": np.float32}
 
 
 def point_mesh(name: str, positions: np.ndarray, attributes: Mapping[str, np.ndarray]) -> bpy.types.Mesh:
@@ -31,20 +34,29 @@ def point_mesh(name: str, positions: np.ndarray, attributes: Mapping[str, np.nda
     positions : (N, 3) float32 array
         World space.
     attributes : mapping of str to array
-        (N,) float32 becomes FLOAT, (N,) int32 becomes INT, (N, 4) float32 becomes FLOAT_COLOR (scene-linear).
+        (N,) float32 becomes FLOAT, (N,) int32 INT, (N,) bool BOOLEAN, (N, 4) float32 FLOAT_COLOR (scene-linear).
     """
     mesh = bpy.data.meshes.new(name)
     mesh.vertices.add(len(positions))
     mesh.vertices.foreach_set("co", np.ascontiguousarray(positions, dtype=np.float32).ravel())
-    for key, values in attributes.items():
-        kind = "FLOAT_COLOR" if values.ndim == 2 else ("INT" if values.dtype.kind in "iu" else "FLOAT")
-        member, width = _TYPES[kind]
-        flat = np.ascontiguousarray(values, dtype=np.int32 if kind == "INT" else np.float32).ravel()
-        if flat.size != width * len(positions):
-            raise ValueError(f"attribute '{key}' has {flat.size} numbers for {len(positions)} points")
-        mesh.attributes.new(key, kind, "POINT").data.foreach_set(member, flat)
+    add_attributes(mesh, "POINT", len(positions), attributes)
     mesh.update()
     return mesh
+
+
+def add_attributes(mesh: bpy.types.Mesh, domain: str, count: int, attributes: Mapping[str, np.ndarray]) -> None:
+    """Give the `count` points or edges of a mesh attributes; see :func:`point_mesh`."""
+    for key, values in attributes.items():
+        kind = (
+            "FLOAT_COLOR"
+            if values.ndim == 2
+            else {"b": "BOOLEAN", "i": "INT", "u": "INT"}.get(values.dtype.kind, "FLOAT")
+        )
+        flat = np.ascontiguousarray(values, dtype=_STORED[kind]).ravel()
+        if flat.size != _WIDTHS[kind] * count:
+            raise ValueError(f"attribute '{key}' has {flat.size} numbers for {count} points or edges")
+        member = "color" if kind == "FLOAT_COLOR" else "value"
+        mesh.attributes.new(key, kind, domain).data.foreach_set(member, flat)
 
 
 def show_color(mesh: bpy.types.Mesh, name: str) -> None:
@@ -69,6 +81,8 @@ def place(
     name, kind : str
     """
     if old is not None and old.get(RESULT_KEY) == kind and scene.objects.get(old.name) is old:
+        for material in old.data.materials:  # which may be another one by now
+            mesh.materials.append(material)
         before, old.data = old.data, mesh
         if before.users == 0:
             bpy.data.meshes.remove(before)
@@ -79,13 +93,28 @@ def place(
     return item
 
 
-def give_body(item: bpy.types.Object, kind: str, material: bpy.types.Material, attribute: str) -> None:
-    """Give points their modifier and material; the attribute `radius` is each one's size, `attribute` its colour."""
+def give_body(
+    item: bpy.types.Object, kind: str, material: bpy.types.Material, attribute: str, rounded: bool = False
+) -> None:
+    """Give points their modifier and material.
+
+    Parameters
+    ----------
+    item : Object
+        Its attribute `radius` is each point's size.
+    kind : str
+        Marks the node group, which objects of a kind share.
+    material : Material
+    attribute : str
+        The points' colour.
+    rounded : bool
+        Balls in the viewport, too, while there are few.
+    """
     if not item.data.materials:
         item.data.materials.append(material)
     if any(m.type == "NODES" and m.node_group and m.node_group.get(KIND_KEY) == kind for m in item.modifiers):
         return
-    item.modifiers.new("NeRF Points", "NODES").node_group = _group(kind, material, attribute)
+    item.modifiers.new("NeRF Points", "NODES").node_group = _group(kind, material, attribute, rounded)
 
 
 def emission_material(name: str, kind: str) -> bpy.types.Material:
@@ -108,30 +137,6 @@ def emission_material(name: str, kind: str) -> bpy.types.Material:
     return material
 
 
-# From nearly black over blue and red to yellow, scene-linear: weights are small almost everywhere.
-RAMP = (
-    (0.0, (0.015, 0.015, 0.05, 1.0)),
-    (0.05, (0.05, 0.06, 0.5, 1.0)),
-    (0.25, (0.6, 0.03, 0.25, 1.0)),
-    (0.6, (1.0, 0.3, 0.02, 1.0)),
-    (1.0, (1.0, 0.95, 0.3, 1.0)),
-)
-
-
-def ramp_colors(values: np.ndarray) -> np.ndarray:
-    """(N, 4) float32: the ramp's colours of (N,) values from 0 to 1."""
-    positions = [position for position, _ in RAMP]
-    channels = [np.interp(values, positions, [color[i] for _, color in RAMP]) for i in range(4)]
-    return np.stack(channels, axis=-1).astype(np.float32)
-
-
-def srgb_to_linear(color: np.ndarray) -> np.ndarray:
-    """(N, 3) sRGB to (N, 4) scene-linear with alpha 1, float32, as colour attributes hold them."""
-    color = np.clip(np.asarray(color, dtype=np.float32), 0.0, None)
-    linear = np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
-    return np.concatenate([linear, np.ones_like(linear[..., :1])], axis=-1).astype(np.float32)
-
-
 def color_solid_views() -> None:
     """Have solid viewports show colour attributes, as they must for points to have colours there."""
     manager = bpy.context.window_manager
@@ -141,11 +146,11 @@ def color_solid_views() -> None:
                 area.spaces.active.shading.color_type = "VERTEX"
 
 
-def _group(kind: str, material: bpy.types.Material, attribute: str) -> bpy.types.NodeTree:
+def _group(kind: str, material: bpy.types.Material, attribute: str, rounded: bool) -> bpy.types.NodeTree:
     found = next((g for g in bpy.data.node_groups if g.get(KIND_KEY) == kind), None)
     if found is not None:
         return found
-    group = bpy.data.node_groups.new(f"NeRF {kind.title()}", "GeometryNodeTree")
+    group = bpy.data.node_groups.new(f"NeRF {kind.replace('_', ' ').title()}", "GeometryNodeTree")
     group[KIND_KEY] = kind
     group.is_modifier = True
     group.interface.new_socket("Geometry", in_out="INPUT", socket_type="NodeSocketGeometry")
@@ -173,7 +178,9 @@ def _group(kind: str, material: bpy.types.Material, attribute: str) -> bpy.types
     links(size.outputs[0], points.inputs["Radius"])
 
     shape = node("GeometryNodeMeshUVSphere", -600, -400)
-    for name, value in (("Segments", 4), ("Rings", 2), ("Radius", 1.3)):
+    for name, value in (
+        (("Segments", 24), ("Rings", 12)) if rounded else (("Segments", 4), ("Rings", 2), ("Radius", 1.3))
+    ):
         shape.inputs[name].default_value = value
     bodies = node("GeometryNodeInstanceOnPoints", -350, -150)
     links(source.outputs["Geometry"], bodies.inputs["Points"])
@@ -198,7 +205,7 @@ def _group(kind: str, material: bpy.types.Material, attribute: str) -> bpy.types
     few.data_type, few.operation = "INT", "LESS_EQUAL"
     count, most = (item for item in few.inputs if item.enabled and item.type == "INT")
     links(size_of.outputs["Point Count"], count)
-    most.default_value = MOST_BODIES
+    most.default_value = MOST_ROUND if rounded else MOST_BODIES
     both = node("FunctionNodeBooleanMath", 150, 400)
     links(viewport.outputs[0], both.inputs[0])
     links(few.outputs[0], both.inputs[1])

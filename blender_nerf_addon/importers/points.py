@@ -5,6 +5,7 @@ from typing import Any
 import bpy
 import numpy as np
 
+from .colors import srgb_to_linear
 from .point_display import (
     color_solid_views,
     emission_material,
@@ -12,7 +13,6 @@ from .point_display import (
     place,
     point_mesh,
     show_color,
-    srgb_to_linear,
 )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import bpy
 import numpy as np
 
+from .colors import srgb_to_linear
 from .point_display import (
     RESULT_KEY,
     color_solid_views,
@@ -12,10 +13,9 @@ from .point_display import (
     give_body,
     place,
     point_mesh,
-    ramp_colors,
     show_color,
-    srgb_to_linear,
 )
+from .trace_parts import sample_part
 
 
 def import_samples(
@@ -42,21 +42,10 @@ def import_samples(
     Returns
     -------
     Object
-        Its mesh has the point attributes `t`, `dt`, `density`, `weight`, `transmittance`, `color`, `stage`, `ray`;
-        `weight_color` is its material's colour, from the weight relative to the largest one; `radius` how large it is.
+        Its mesh has the point attributes of `trace_parts.sample_part`; `weight_color` is its material's colour.
     """
-    weight = np.asarray(arrays["weight"], dtype=np.float32)
-    largest = float(weight.max()) if weight.size else 1.0
-    relative = weight / max(largest, 1e-8)
-    size = radius if radius > 0 else _radius(np.asarray(arrays["dt"]), np.asarray(arrays["position"]))
-    attributes = {key: np.asarray(arrays[key]) for key in ("t", "dt", "density", "weight", "transmittance")}
-    attributes["color"] = srgb_to_linear(arrays["color"])
-    attributes["stage"] = np.asarray(arrays["stage"], dtype=np.int32)
-    attributes["ray"] = np.asarray(arrays["ray"], dtype=np.int32)
-    attributes["weight_color"] = ramp_colors(relative)
-    # Where nothing is, samples stay visible and small.
-    attributes["radius"] = (size * (0.25 + 0.75 * np.sqrt(relative))).astype(np.float32)
-    mesh = point_mesh(name, arrays["position"], attributes)
+    part = sample_part(arrays, radius)
+    mesh = point_mesh(name, part.positions, part.points)
     show_color(mesh, "weight_color")
     item = place(scene, old, mesh, name, "samples")
     give_body(item, "samples", emission_material("NeRF Sample Weights", "samples"), "weight_color")
@@ -112,10 +101,3 @@ def remove_rays(old: bpy.types.Object | None) -> None:
     bpy.data.objects.remove(old)
     if mesh.users == 0:
         bpy.data.meshes.remove(mesh)
-
-
-def _radius(dt: np.ndarray, position: np.ndarray) -> float:
-    """So that neighbours on a ray nearly touch, but large enough to be seen from where all of them are in view."""
-    if not dt.size:
-        return 0.01
-    return max(0.6 * float(np.median(dt)), 0.012 * float(np.linalg.norm(np.ptp(position, axis=0))))

@@ -1,7 +1,7 @@
-"""What a person chooses about meshes and volumes; kept in the .blend."""
+"""What a person chooses about meshes and volumes, and what was baked; kept in the .blend."""
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
 
 class NERF_PG_mesh(bpy.types.PropertyGroup):
@@ -57,4 +57,12 @@ class NERF_PG_volume(bpy.types.PropertyGroup):
     object: PointerProperty(type=bpy.types.Object, name="Volume", description="The object of the last import")
 
 
-CLASSES = (NERF_PG_mesh, NERF_PG_volume)
+class NERF_PG_baked(bpy.types.PropertyGroup):
+    """An object of the last bake."""
+
+    trace: IntProperty(name="Trace", description="Which of the traces that were baked together")
+    part: StringProperty(name="Part", description="What of it the object shows")
+    object: PointerProperty(type=bpy.types.Object, name="Object", description="Renewed by the next bake")
+
+
+CLASSES = (NERF_PG_mesh, NERF_PG_volume, NERF_PG_baked)

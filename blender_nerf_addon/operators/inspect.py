@@ -7,6 +7,7 @@ import numpy as np
 from bpy.props import BoolProperty
 
 from ..importers import samples
+from ..inspect.settings import sampler_request
 from ..jobs import runs, tasks
 from ..objects import attach, chosen, layers
 from ..vendor.nerf_core.contract.camera import Camera
@@ -74,7 +75,13 @@ def inspect_step(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> tasks.St
         settings.object = item
         return item
 
-    params = {"run": str(folder.root), "camera": camera.to_dict(), "pixels": pixels.tolist()}
+    chosen_sampler = scene.nerf.inspector
+    params = {
+        "run": str(folder.root),
+        "camera": camera.to_dict(),
+        "pixels": pixels.tolist(),
+        "sampler": sampler_request(chosen_sampler.sampler, chosen_sampler.samples),
+    }
     if place is not None:
         params["matrix"] = layers.nerf_to_world(nerf).tolist()
     return tasks.Step("trace", params, handle, "Tracing rays")

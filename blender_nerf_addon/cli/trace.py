@@ -1,0 +1,42 @@
+"""`trace`: the rays of pixels of the scene's camera as objects with attributes."""
+
+import argparse
+from typing import Any
+
+import bpy
+
+from ..inspect.settings import SAMPLERS
+from ..jobs import runs
+from .common import add_save, command, count, run
+
+NAMES = tuple(name.lower() for name, _, _ in SAMPLERS if name != "TRAINED")
+
+
+def add(commands: Any) -> None:
+    """Describe the command."""
+    trace = command(commands, "trace", _trace, "bake the rays of pixels of the active camera, with every sample")
+    trace.add_argument(
+        "--pixel",
+        action="append",
+        required=True,
+        metavar="X,Y",
+        help="column and row from the top left, from 0; may be given several times",
+    )
+    trace.add_argument("--sampler", choices=NAMES, help="what places the samples (as trained)")
+    trace.add_argument("--samples", type=count, metavar="N", help="evaluations of the field a ray, at most")
+    trace.add_argument("--compare", choices=NAMES, help="bake the same rays under a second sampler, too")
+    trace.add_argument("--compare-samples", type=count, metavar="N", help="evaluations of the second one, at most")
+    add_save(trace)
+
+
+def _trace(options: argparse.Namespace, scene: bpy.types.Scene) -> None:
+    runs.trained_run(scene)
+    settings = scene.nerf.inspector
+    settings.sampler, settings.samples = (options.sampler or "TRAINED").upper(), options.samples or 0
+    settings.compare = options.compare is not None
+    if settings.compare:
+        settings.sampler_b, settings.samples_b = options.compare.upper(), options.compare_samples or 0
+    run(bpy.ops.nerf.trace_pixels, pixels=" ".join(options.pixel))
+    run(bpy.ops.nerf.bake_trace)
+    samples = sum(len(entry.object.data.vertices) for entry in scene.nerf.baked if entry.part == "samples")
+    print(f"{samples} samples of {len(options.pixel)} rays", flush=True)
