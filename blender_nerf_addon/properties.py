@@ -6,6 +6,7 @@ from bpy.props import CollectionProperty, PointerProperty, StringProperty
 from . import compat
 from .capture.settings import NERF_PG_capture
 from .compositing.settings import NERF_PG_compositing
+from .experiments.settings import NERF_PG_experiment
 from .importers.settings import NERF_PG_baked, NERF_PG_mesh, NERF_PG_volume
 from .inspect.plot_settings import NERF_PG_ray_plot
 from .inspect.settings import NERF_PG_inspector
@@ -34,6 +35,7 @@ class NERF_PG_scene(bpy.types.PropertyGroup):
     mesh: PointerProperty(type=NERF_PG_mesh)
     volume: PointerProperty(type=NERF_PG_volume)
     compositing: PointerProperty(type=NERF_PG_compositing)
+    experiment: PointerProperty(type=NERF_PG_experiment)
 
 
 CLASSES = (NERF_PG_scene,)

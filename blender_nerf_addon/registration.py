@@ -12,6 +12,10 @@ from .compositing import setup as compositing_setup
 from .engine import engine as render_engine
 from .engine import settings as engine_settings
 from .engine import viewport
+from .experiments import compare as experiment_compare
+from .experiments import settings as experiment_settings
+from .experiments import state as experiment_state
+from .experiments import wipe_line
 from .importers import settings as importer_settings
 from .inspect import overlay as inspect_overlay
 from .inspect import plot_settings, plot_view
@@ -26,6 +30,7 @@ from .operators import bake as bake_operators
 from .operators import cameras, capture, compositing, geometry, inspect, live_preview, points, render, train
 from .operators import core as core_operators
 from .operators import engine as engine_operators
+from .operators import experiments as experiment_operators
 from .operators import inspect_pixel as inspect_pixel_operators
 from .operators import layouts as layout_operators
 from .operators import objects as object_operators
@@ -38,6 +43,7 @@ from .ui import (
     capture_panel,
     compositing_panel,
     engine_panel,
+    experiments_panel,
     geometry_panel,
     inspect_panel,
     layout_panel,
@@ -60,6 +66,7 @@ MODULES: tuple[ModuleType, ...] = (
     inspect_settings,
     compositing_settings,
     plot_settings,
+    experiment_settings,
     properties,
     object_properties,
     object_find,
@@ -71,6 +78,9 @@ MODULES: tuple[ModuleType, ...] = (
     tasks,
     training,
     pump,
+    experiment_state,
+    experiment_compare,
+    wipe_line,
     viewport,
     inspect_request,
     inspect_overlay,
@@ -96,6 +106,7 @@ MODULES: tuple[ModuleType, ...] = (
     engine_operators,
     photograph_operators,
     path_operators,
+    experiment_operators,
     capture_panel,
     layout_panel,
     panels,
@@ -107,6 +118,7 @@ MODULES: tuple[ModuleType, ...] = (
     geometry_panel,
     compositing_panel,
     ray_plot_panel,
+    experiments_panel,
     cli,
 )
 

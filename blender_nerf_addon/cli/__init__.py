@@ -17,6 +17,7 @@ from . import (
     animation,
     capture,
     compositing,
+    experiment,
     import_data,
     inspect,
     layout,
@@ -53,6 +54,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     mesh,
     volume,
     compositing,
+    experiment,
 )
 
 _handle: Any = None

@@ -60,7 +60,7 @@ class NERF_OT_open_preview(bpy.types.Operator):
                 return {"FINISHED"}
         area = next((area for _window, area in editors if area.spaces.active.image is None), None)
         if area is None:
-            area = _new_window(context)
+            area = new_window(context)
             area.ui_type = "IMAGE_EDITOR"
         area.spaces.active.image = image
         area.tag_redraw()
@@ -80,13 +80,14 @@ def _image_editors() -> Iterator[tuple[bpy.types.Window, bpy.types.Area]]:
                 yield window, area
 
 
-def _new_window(context: bpy.types.Context) -> bpy.types.Area:
+def new_window(context: bpy.types.Context) -> bpy.types.Area:
+    """The one area of a new window; its kind is up to the caller."""
     before = {window.as_pointer() for window in context.window_manager.windows}
     bpy.ops.wm.window_new()
     for window in context.window_manager.windows:
         if window.as_pointer() not in before:
             return window.screen.areas[0]
-    raise NerfError("Blender opened no new window for the preview; turn an area into an Image Editor instead.")
+    raise NerfError("Blender opened no new window for that; turn an area into the editor that you want instead.")
 
 
 CLASSES = (NERF_OT_open_preview,)

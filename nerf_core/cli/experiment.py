@@ -8,11 +8,12 @@ import json
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..contract.errors import NerfError
-from .common import add_json, bar_options, say
+from .common import DEVICES, add_json, bar_options, say
 
 HELP = "train and compare a grid of settings"
 
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="DATA", help="data set (default: the plan's, or the experiment's own)")
     parser.add_argument("--out", metavar="DIR", help="folder, new or to go on in (default: PLAN-experiment)")
     parser.add_argument("--only", metavar="NAME,...", help="only these cells")
+    parser.add_argument("--device", choices=DEVICES, help="where to compute (default: as the plan says, else auto)")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--report", action="store_true", help="write the report anew from the results that are there")
     mode.add_argument("--cells", action="store_true", help="say what the plan would train, and train nothing")
@@ -54,6 +56,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any] | int:
     facts = known.read() if known else {}
     plan = read_plan(known.plan if known else arguments.plan)
     folder = known or ExperimentFolder(Path(arguments.out or f"{plan.file.stem}-experiment"))
+    plan = replace(plan, device=arguments.device or plan.device)
     only = plan.chosen(arguments.only)
     if arguments.cells:
         return _cells(arguments, plan, only)

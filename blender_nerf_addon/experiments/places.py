@@ -1,0 +1,141 @@
+"""Which plan, data set and folder an experiment of a scene has."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ..capture.folders import run_name
+from ..jobs import runs, training
+from ..jobs.environment import user_folder
+from ..vendor.nerf_core.contract.errors import NerfError
+from ..vendor.nerf_core.contract.files import make_folder, write_bytes
+from . import state
+
+COLUMNS = (("psnr", "psnr", 2), ("ssim", "ssim", 3), ("s_hit", "s_hit", 1), ("frame", "frame_ms", 0))
+
+
+def whole(text: str) -> Path | None:
+    """A path of a .blend, absolute; None where it is empty."""
+    text = text.strip()
+    if text.startswith("//") and not bpy.data.filepath:
+        raise NerfError(
+            f"'{text}' is relative to the .blend file, which is not saved yet; save it, or choose a whole path."
+        )
+    return Path(os.path.abspath(os.path.expanduser(bpy.path.abspath(text)))) if text else None
+
+
+def plan_name(scene: bpy.types.Scene) -> str:
+    """The chosen plan's name, for folders."""
+    settings = scene.nerf.experiment
+    if settings.plan == "FILE":
+        return Path(settings.file.replace("\\", "/")).stem or "experiment"
+    if settings.plan == "TEXT":
+        return Path(settings.text.name).stem if settings.text else "experiment"
+    return settings.plan
+
+
+def plan_file(scene: bpy.types.Scene) -> Path:
+    """The chosen plan as a file: a text of the .blend is written out for it.
+
+    Raises
+    ------
+    NerfError
+        When none is chosen, or it is not there.
+    """
+    settings = scene.nerf.experiment
+    if settings.plan == "FILE":
+        path = whole(settings.file)
+        if path is None:
+            raise NerfError("Choose a TOML file for the grid, or another grid.")
+        if not path.is_file():
+            raise NerfError(f"The grid's file '{path}' does not exist; choose another one.")
+        return path
+    if settings.plan == "TEXT":
+        if settings.text is None:
+            raise NerfError("Choose a text that holds the grid, or press Edit Grid to get one.")
+        folder = make_folder(user_folder("experiments", create=True))
+        path = folder / f"{bpy.path.clean_name(plan_name(scene))}.toml"
+        write_bytes(path, settings.text.as_string().encode("utf-8"))
+        return path
+    return state.SHIPPED / f"{settings.plan}.toml"
+
+
+def out_folder(scene: bpy.types.Scene) -> Path:
+    """Where the experiment goes: the chosen folder, else one beside the run's.
+
+    Raises
+    ------
+    NerfError
+        When it is relative to a .blend file that was never saved.
+    """
+    chosen = whole(scene.nerf.experiment.folder)
+    if chosen is not None:
+        return chosen
+    root = runs.run_folder(scene).root
+    return root.with_name(f"{root.name or run_name('', scene)}-{bpy.path.clean_name(plan_name(scene))}")
+
+
+def data_set(scene: bpy.types.Scene) -> Path:
+    """What to train on: the chosen data set, the training's, the captured views, or that of the scene's run.
+
+    Raises
+    ------
+    NerfError
+        When there is none.
+    """
+    for chosen in (scene.nerf.experiment.data, scene.nerf.training.data):
+        path = whole(chosen)
+        if path is not None:
+            if not path.exists():
+                raise NerfError(f"The data set '{path}' does not exist; choose another one.")
+            return path
+    folder = runs.run_folder(scene)
+    if (folder.dataset / "transforms.json").is_file():
+        return folder.dataset
+    known = folder.read() if folder.settings.exists() else {}
+    found = training.trained_data(folder, known)
+    if found is None:
+        raise NerfError("There is nothing to train on: capture views first, or choose a data set.")
+    return found
+
+
+def results_folder(scene: bpy.types.Scene) -> Path:
+    """The experiment that the scene's list of results is of.
+
+    Raises
+    ------
+    NerfError
+        When it is of none.
+    """
+    folder = whole(scene.nerf.experiment.results)
+    if folder is None:
+        raise NerfError("There are no results yet: run an experiment first.")
+    return folder
+
+
+def fill_rows(scene: bpy.types.Scene, out: Path, rows: list[dict[str, Any]]) -> None:
+    """Have the scene's list show the results of a folder, the chosen one still chosen; two are chosen to compare."""
+    settings = scene.nerf.experiment
+    settings.results = runs.stored_path(out)
+    chosen = settings.rows[settings.active].name if 0 <= settings.active < len(settings.rows) else ""
+    settings.rows.clear()
+    for row in rows:
+        item = settings.rows.add()
+        item.name = row["cell"]
+        item.error = str(row.get("error") or "")
+        metrics = row.get("metrics") if isinstance(row.get("metrics"), dict) else {}
+        for name, key, digits in COLUMNS:
+            value = metrics.get(key)
+            setattr(item, name, f"{value:.{digits}f}" if isinstance(value, int | float) else "")
+        item.folder = str(row.get("turntable") or "")
+        item.frames = int(row.get("frames") or 0)
+    names = [item.name for item in settings.rows]
+    if chosen in names:
+        settings.active = names.index(chosen)
+    turned = [item.name for item in settings.rows if item.folder]
+    if turned and settings.a not in names:
+        settings.a = turned[0]
+    if turned and settings.b not in names or (settings.b == settings.a and turned[-1:] != [settings.a]):
+        settings.b = turned[-1] if turned else ""

@@ -1,0 +1,166 @@
+"""The panels of experiments: the grid, progress, the results as they come; and in the Image Editor, the comparison."""
+
+from typing import ClassVar
+
+import bpy
+
+from ..experiments import compare, places, state
+from ..vendor.nerf_core.contract.errors import NerfError
+from . import core_box, panels
+
+
+class NERF_UL_experiment_rows(bpy.types.UIList):
+    """A result a line: name, PSNR, SSIM, S_hit, milliseconds, and what it is in the comparison."""
+
+    def draw_item(
+        self,
+        context: bpy.types.Context,
+        layout: bpy.types.UILayout,
+        _data: object,
+        item: bpy.types.PropertyGroup,
+        _icon: int,
+        _active_data: object,
+        _active_property: str,
+    ) -> None:
+        """Draw one."""
+        settings = context.scene.nerf.experiment
+        split = layout.split(factor=0.38)
+        split.label(text=item.name, icon="ERROR" if item.error else "NONE")
+        if item.error:
+            split.label(text=item.error)
+            return
+        row = split.row(align=True)
+        for value in (item.psnr, item.ssim, item.s_hit, item.frame):
+            cell = row.row()
+            cell.alignment = "RIGHT"
+            cell.label(text=value or "–")
+        if item.folder:
+            sides = row.row(align=True)
+            sides.ui_units_x = 1.8
+            for side in ("A", "B"):
+                chosen = getattr(settings, side.lower()) == item.name
+                button = sides.operator("nerf.compare_choose", text=side, depress=chosen)
+                button.side, button.cell = side, item.name
+
+
+class NERF_PT_experiment(bpy.types.Panel):
+    """A grid of settings, trained and compared."""
+
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "NeRF"
+    bl_label = "Experiments"
+    bl_order = 60
+    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw progress while it runs, else what can be started; then the results."""
+        layout, settings = self.layout, context.scene.nerf.experiment
+        current = state.current()
+        if current is not None and current.under_way:
+            _draw_progress(layout, current)
+        else:
+            _draw_choice(layout, context)
+            if current is not None:
+                icon = "ERROR" if current.phase == "failed" else "CHECKMARK"
+                core_box.labels(layout, current.text, icon, panels.characters(context))
+        if len(settings.rows):
+            _draw_results(layout, settings)
+
+
+class NERF_PT_compare(bpy.types.Panel):
+    """Which turntable is shown, and where the wipe is."""
+
+    bl_space_type = "IMAGE_EDITOR"
+    bl_region_type = "UI"
+    bl_category = "NeRF"
+    bl_label = "Compare Turntables"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs one of them in the editor."""
+        return bool(compare.which(context.space_data.image))
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw both names, and the ways to compare."""
+        _draw_comparison(self.layout, context.scene.nerf.experiment, choice=True)
+
+
+def _draw_choice(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    settings = context.scene.nerf.experiment
+    column = layout.column()
+    column.use_property_split = True
+    column.use_property_decorate = False
+    row = column.row(align=True)
+    row.prop(settings, "plan")
+    row.operator("nerf.experiment_edit", text="", icon="TEXT")
+    if settings.plan == "FILE":
+        column.prop(settings, "file")
+    elif settings.plan == "TEXT":
+        column.prop(settings, "text")
+    column.prop(settings, "data", placeholder="As captured")
+    column.prop(settings, "folder", placeholder="Beside the run")
+    resumes = False
+    try:
+        resumes = state.is_experiment(places.out_folder(context.scene))
+    except NerfError as error:
+        core_box.labels(layout, str(error), "ERROR", panels.characters(context))
+    row = layout.row(align=True)
+    row.scale_y = 1.3
+    row.operator("nerf.experiment_run", text="Resume" if resumes else "Run", icon="PLAY")
+    if resumes:
+        row.operator("nerf.experiment_results", text="", icon="FILE_REFRESH")
+
+
+def _draw_progress(layout: bpy.types.UILayout, current: state.Experiment) -> None:
+    left = "" if current.seconds_left is None else f", {panels.clock(current.seconds_left)} left"
+    cell = f"{current.number} of {current.count}, " if current.count else ""
+    layout.progress(factor=current.fraction, text=f"{cell}{current.fraction:.0%}{left}")
+    layout.label(text=current.text)
+    row = layout.row()
+    row.enabled = current.phase != "stopping"
+    row.operator("nerf.experiment_stop", icon="PAUSE", text="Stopping" if current.phase == "stopping" else "Stop")
+
+
+def _draw_results(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
+    head = layout.split(factor=0.38)
+    head.label(text="Cell")
+    row = head.row(align=True)
+    for name in ("dB", "SSIM", "S_hit", "ms"):
+        cell = row.row()
+        cell.alignment = "RIGHT"
+        cell.label(text=name)
+    row.row().label(text="")
+    layout.template_list(
+        NERF_UL_experiment_rows.__name__,
+        "",
+        settings,
+        "rows",
+        settings,
+        "active",
+        rows=min(8, max(3, len(settings.rows))),
+    )
+    row = layout.row(align=True)
+    row.operator("nerf.experiment_open", icon="URL").place = "REPORT"
+    row.operator("nerf.experiment_open", text="", icon="FILE_FOLDER").place = "FOLDER"
+    layout.operator("nerf.compare_load", icon="IMAGE_REFERENCE")
+    if settings.loaded:
+        _draw_comparison(layout, settings, choice=False)
+
+
+def _draw_comparison(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, choice: bool) -> None:
+    column = layout.column(align=True)
+    if choice:
+        column.use_property_split = True
+        column.use_property_decorate = False
+        column.prop_search(settings, "a", settings, "rows", icon="NONE")
+        column.prop_search(settings, "b", settings, "rows", icon="NONE")
+    row = layout.row(align=True)
+    row.prop(settings, "shown", expand=True)
+    row.operator("nerf.compare_flip", text="", icon="UV_SYNC_SELECT")
+    column = layout.column()
+    column.active = settings.shown == "WIPE"
+    column.prop(settings, "split", slider=True)
+
+
+CLASSES = (NERF_UL_experiment_rows, NERF_PT_experiment, NERF_PT_compare)

@@ -1,0 +1,288 @@
+"""Experiments from Blender: a real child process, its results as they come, stop and resume; turntables."""
+
+import json
+import os
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+from PIL import Image
+
+from .small_run import needs_core, process_gone, write_small_dataset
+
+PLAN = """
+[experiment]
+title = "Tiny"
+views = 1
+turntable = { frames = 3, size = 20 }
+[defaults]
+method = "classic"
+steps = STEPS
+settings = { depth = 1, width = 8, coarse_samples = 4, fine_samples = 0, rays_per_step = 32 }
+[grid.ablation]
+"base" = {}
+"no view" = { view_directions = false }
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return write_small_dataset(tmp_path_factory.mktemp("experiment data"), count=6)
+
+
+@pytest.fixture
+def state(addon_module):
+    module = addon_module("experiments.state")
+    yield module
+    current = module.current()
+    if current is not None and current.under_way:
+        module.leave()
+        assert process_gone(current.process.pid, 60)
+
+
+@pytest.fixture
+def settings(data, tmp_path):
+    """The scene's settings for a tiny experiment, from a text of the file."""
+    text = bpy.data.texts.new("tiny.toml")
+    text.write(PLAN.replace("STEPS", "6"))
+    found = bpy.context.scene.nerf.experiment
+    found.plan, found.text = "TEXT", text
+    found.data, found.folder = str(data), str(tmp_path / "out é")
+    return found
+
+
+@pytest.fixture(scope="module")
+def done(data, tmp_path_factory):
+    """Where the first test that needs one leaves its finished experiment."""
+    return {"out": tmp_path_factory.mktemp("kept") / "out"}
+
+
+def finished(done, settings, state) -> Path:
+    """The finished experiment, run once; its results are in the scene's list."""
+    settings.folder = str(done["out"])
+    if not state.is_experiment(done["out"]):
+        assert bpy.ops.nerf.experiment_run() == {"FINISHED"}
+    else:
+        assert bpy.ops.nerf.experiment_results() == {"FINISHED"}
+    return done["out"]
+
+
+@needs_core
+def test_results_come_into_the_list_and_a_report_is_written(settings, state, done):
+    seen = []
+    state.on_change.append(lambda experiment: seen.append((experiment.phase, len(settings.rows), experiment.fraction)))
+    out = finished(done, settings, state)
+    current = state.current()
+    assert (current.phase, current.fraction) == ("finished", 1.0) and "2 of 2 cells" in current.text
+    phases = [phase for phase, _, _ in seen]
+    assert list(dict.fromkeys(phases)) == ["starting", "running", "finished"]
+    assert 1 in [rows for _, rows, _ in seen]  # the first result while the second cell is trained
+    told = [json.loads(line) for line in (out / "results.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [item.name for item in settings.rows] == [row["cell"] for row in told] == ["base", "no view"]
+    for item, row in zip(settings.rows, told, strict=True):
+        assert item.psnr == f"{row['metrics']['psnr']:.2f}" and item.frame == f"{row['metrics']['frame_ms']:.0f}"
+        assert (item.folder, item.frames) == (row["turntable"], 3)
+    assert "Tiny" in (out / "report.html").read_text(encoding="utf-8")
+    assert (settings.a, settings.b) == ("base", "no view")
+
+
+@needs_core
+@pytest.mark.skipif(os.name == "nt", reason="processes are looked for in /proc")
+def test_stop_saves_resume_goes_on_and_another_file_leaves_no_process(settings, state, addon_module, data):
+    pump, places = addon_module("jobs.pump"), addon_module("experiments.places")
+    settings.text.clear()
+    settings.text.write(PLAN.replace("STEPS", "1000000"))
+    scene = bpy.context.scene
+    out, plan = places.out_folder(scene), places.plan_file(scene)
+
+    def spent() -> int:
+        return json.loads((out / "runs" / "base" / "run.json").read_text(encoding="utf-8"))["spent"]["steps"]
+
+    experiment = state.start(plan, out, data)
+    assert not bpy.ops.nerf.experiment_run.poll() and bpy.ops.nerf.experiment_stop.poll()
+    with pytest.raises(Exception, match="An experiment is under way already"):
+        state.start(None, out, None)
+    assert pump.pump_until(lambda: _steps(experiment) > 0, 60)
+    assert experiment.phase == "running" and experiment.count == 2 and experiment.text.startswith("base: training")
+    assert bpy.ops.nerf.experiment_stop() == {"FINISHED"} and experiment.phase == "stopping"
+    assert pump.pump_until(lambda: not experiment.under_way, 60)
+    assert experiment.phase == "stopped" and process_gone(experiment.process.pid)
+    first = spent()
+    assert 0 < first < 1000000
+
+    experiment = state.start(plan, out, data)
+    assert pump.pump_until(lambda: _steps(experiment) > first, 60)
+    bpy.ops.wm.read_homefile(use_factory_startup=True)
+    assert state.current() is None and process_gone(experiment.process.pid, 60)
+    assert spent() > first  # saved, not killed
+
+
+def _steps(experiment) -> int:
+    return int(experiment.text.partition("step ")[2].partition(",")[0] or 0)
+
+
+@needs_core
+def test_what_is_wrong_is_the_core_s_own_sentence(settings, state):
+    settings.text.clear()
+    settings.text.write(PLAN.replace("STEPS", "-1"))
+    with pytest.raises(RuntimeError, match="'steps' in the grid's cell 'base' is -1; it must be from 1"):
+        bpy.ops.nerf.experiment_run()
+    assert state.current().phase == "failed"
+
+
+@pytest.mark.parametrize(
+    ("plan", "sentence"),
+    [
+        ({"plan": "FILE"}, "Choose a TOML file for the grid"),
+        ({"plan": "FILE", "file": "/gone/grid.toml"}, "The grid's file .*grid.toml' does not exist"),
+        ({"plan": "TEXT", "text": None}, "Choose a text that holds the grid"),
+        ({"data": "/gone/data"}, "The data set .*data' does not exist"),
+        ({"data": "", "plan": "sampling"}, "There is nothing to train on"),
+        ({"folder": "//out"}, "relative to the .blend file, which is not saved yet"),
+    ],
+)
+def test_what_is_not_there_is_one_sentence(settings, state, plan, sentence, tmp_path):
+    bpy.context.scene.nerf.run_folder = str(tmp_path / "run")
+    for name, value in plan.items():
+        setattr(settings, name, value)
+    with pytest.raises(RuntimeError, match=sentence):
+        bpy.ops.nerf.experiment_run()
+    assert not state.under_way()
+
+
+def test_the_folder_is_beside_the_run(settings, addon_module, tmp_path):
+    places = addon_module("experiments.places")
+    bpy.context.scene.nerf.run_folder = str(tmp_path / "chair")
+    settings.folder, settings.plan = "", "sampling-small"
+    assert places.out_folder(bpy.context.scene) == tmp_path / "chair-sampling-small"
+    assert places.plan_file(bpy.context.scene).read_text(encoding="utf-8").startswith("# How few samples")
+
+
+def test_a_grid_that_comes_along_is_edited_as_a_text(settings, addon_module):
+    settings.plan = "sampling"
+    assert bpy.ops.nerf.experiment_edit() == {"FINISHED"}
+    assert settings.plan == "TEXT" and settings.text.name == "sampling.toml"
+    shipped = addon_module("experiments.state").SHIPPED / "sampling.toml"
+    assert settings.text.as_string().strip() == shipped.read_text(encoding="utf-8").strip()
+    count = len(bpy.data.texts)
+    settings.text.write("# mine\n")
+    assert bpy.ops.nerf.experiment_edit() == {"FINISHED"} and len(bpy.data.texts) == count
+    assert addon_module("experiments.places").plan_file(bpy.context.scene).read_text().startswith("# mine")
+
+
+# Turntables
+
+
+def turn(out: Path, name: str, value: int, frames: int = 3, size: int = 20) -> dict:
+    """A turntable whose pictures have a colour that tells cell and frame."""
+    folder = out / "turntables" / name
+    folder.mkdir(parents=True)
+    for frame in range(frames):
+        Image.new("RGB", (size, size), (value, 40 * (frame + 1), 7)).save(folder / f"{frame + 1:04d}.png")
+    return {"cell": name, "metrics": {"psnr": 20.0}, "turntable": f"turntables/{name}", "frames": frames}
+
+
+@pytest.fixture
+def turned(addon_module, tmp_path):
+    """Three cells with turntables, two of them chosen."""
+    scene = bpy.context.scene
+    rows = [turn(tmp_path, name, value) for name, value in (("red", 250), ("dark", 20), ("mid", 130))]
+    rows.append({"cell": "bad", "error": "It diverged."})
+    addon_module("experiments.places").fill_rows(scene, tmp_path, rows)
+    return scene.nerf.experiment
+
+
+def wipe_bytes() -> np.ndarray:
+    """(H, W, 4) of the wipe as it would be saved, the first row on top."""
+    image = bpy.data.images["NeRF Wipe"]
+    values = np.empty(len(image.pixels), dtype=np.float32)
+    image.pixels.foreach_get(values)
+    return np.round(255 * values).astype(int).reshape(image.size[1], image.size[0], 4)[::-1]
+
+
+def test_the_turntables_are_sequences_in_step_with_the_frame(turned, tmp_path):
+    assert (turned.a, turned.b) == ("red", "mid")
+    assert bpy.ops.nerf.compare_load() == {"FINISHED"}
+    a, b = bpy.data.images["NeRF A"], bpy.data.images["NeRF B"]
+    assert (a.source, b.source) == ("SEQUENCE", "SEQUENCE")
+    assert Path(bpy.path.abspath(a.filepath)) == tmp_path / "turntables" / "red" / "0001.png"
+    assert Path(bpy.path.abspath(b.filepath)) == tmp_path / "turntables" / "mid" / "0001.png"
+    # Chosen anew, they follow; nothing is loaded twice.
+    assert bpy.ops.nerf.compare_choose(side="B", cell="dark") == {"FINISHED"}
+    assert Path(bpy.path.abspath(b.filepath)) == tmp_path / "turntables" / "dark" / "0001.png"
+    assert bpy.ops.nerf.compare_load() == {"FINISHED"}
+    assert sorted(image.name for image in bpy.data.images if image.get("nerf_turntable")) == [
+        "NeRF A", "NeRF B", "NeRF Wipe",
+    ]  # fmt: skip
+
+
+def test_the_wipe_is_a_left_of_the_line_and_b_right_of_it(turned):
+    turned.b, turned.split = "dark", 0.25
+    bpy.context.scene.frame_set(1)
+    assert bpy.ops.nerf.compare_load() == {"FINISHED"}
+    found = wipe_bytes()
+    assert (found[:, :5] == (250, 40, 7, 255)).all() and (found[:, 5:] == (20, 40, 7, 255)).all()
+    assert not bpy.data.images["NeRF Wipe"].is_dirty
+    turned.shown = "WIPE"
+    bpy.context.scene.frame_set(6)  # the turn begins again at 4
+    assert (wipe_bytes()[..., 1] == 120).all()
+    turned.split = 1.0
+    assert (wipe_bytes() == (250, 120, 7, 255)).all()
+    turned.a, turned.split = "mid", 0.5
+    assert (wipe_bytes()[:, :10] == (130, 120, 7, 255)).all() and (wipe_bytes()[:, 10:] == (20, 120, 7, 255)).all()
+
+
+def test_flip_shows_the_other_one(turned):
+    assert not bpy.ops.nerf.compare_flip.poll()
+    bpy.ops.nerf.compare_load()
+    assert turned.shown == "A"
+    bpy.ops.nerf.compare_flip()
+    assert turned.shown == "B"
+    bpy.ops.nerf.compare_flip()
+    assert turned.shown == "A"
+
+
+def test_an_image_editor_shows_what_is_chosen(turned, addon_module):
+    compare = addon_module("experiments.compare")
+    area = bpy.context.window_manager.windows[0].screen.areas[0]
+    area.ui_type = "IMAGE_EDITOR"
+    bpy.ops.nerf.compare_load()
+    space = area.spaces.active
+    assert space.image == bpy.data.images["NeRF A"]
+    user = space.image_user
+    assert (user.frame_duration, user.frame_start, user.frame_offset) == (3, 1, 0)
+    assert user.use_cyclic and user.use_auto_refresh
+    for shown, name in (("WIPE", "NeRF Wipe"), ("B", "NeRF B")):
+        turned.shown = shown
+        assert space.image == bpy.data.images[name] and compare.which(space.image) == shown
+    assert space.image_user.frame_duration == 3
+    # One that shows something of the person's own is left alone.
+    own = bpy.data.images.new("mine", 8, 8)
+    space.image = own
+    turned.shown = "A"
+    assert space.image == own
+
+
+def test_what_has_no_turntable_is_told(turned, tmp_path):
+    with pytest.raises(RuntimeError, match="The cell 'bad' has no turntable"):
+        bpy.ops.nerf.compare_choose(side="A", cell="bad")
+    for path in (tmp_path / "turntables" / "red").iterdir():
+        path.unlink()
+    with pytest.raises(RuntimeError, match="The turntable '.*red' is gone; run the experiment again"):
+        bpy.ops.nerf.compare_load()
+    with pytest.raises(RuntimeError, match="report.html' does not exist"):
+        bpy.ops.nerf.experiment_open(place="REPORT")
+
+
+@needs_core
+def test_the_command_line_runs_and_tells(state, addon_module, data, tmp_path, capfd):
+    plan = tmp_path / "tiny.toml"
+    plan.write_text(PLAN.replace("STEPS", "4"), encoding="utf-8")
+    main = addon_module("cli").main
+    arguments = ["experiment", str(plan), "--out", str(tmp_path / "out"), "--data", str(data)]
+    assert main([*arguments, "--only", "no view"]) == 0
+    said = capfd.readouterr().out
+    assert "no view: PSNR" in said and "base: PSNR" not in said and str(tmp_path / "out" / "report.html") in said
+    assert main(["experiment", "nowhere.toml", "--out", str(tmp_path / "out")]) == 2
+    assert "nowhere.toml' does not exist" in capfd.readouterr().err
