@@ -3,6 +3,7 @@
     python tools/bench.py cpu --data DATA                               budgets of 10, 30 and 60 seconds
     python tools/bench.py cpu --data DATA --seconds 60,120 --seeds 3 --methods fast
     python tools/bench.py gpu --data DATA --seconds 5,30,60             on CUDA (or Apple's GPU)
+    python tools/bench.py samplers --data DATA --seconds 120            what each sampler reaches with few samples a ray
     python tools/bench.py plot benchmarks/results/RESULT.json           draw a result once more
 
 Each budget is a run of its own in a process of its own, judged on the data set's val views (or `--split test`). Leave
@@ -29,41 +30,74 @@ def main() -> int:
     if options.mode == "plot":
         _enter(("matplotlib",))
         return _draw_again(options.result)
+    if options.mode == "samplers":
+        _enter((*CORE, "numba", "matplotlib"))
+        return _run_samplers(options)
     _enter((*CORE, "numba") if options.mode == "cpu" else CORE)
     return _run(options)
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    modes = parser.add_subparsers(dest="mode", required=True, metavar="cpu|gpu|plot")
+    modes = parser.add_subparsers(dest="mode", required=True, metavar="cpu|gpu|samplers|plot")
     for mode, about in (("cpu", "measure on the CPU"), ("gpu", "measure on the GPU, its kernels too")):
         measuring = modes.add_parser(mode, help=about, description=about)
-        measuring.add_argument("--data", type=Path, required=True, help="data set: a folder or a transforms.json")
+        _add_data(measuring)
         measuring.add_argument("--seconds", type=_budgets, default=[10.0, 30.0, 60.0], metavar="S,S,...")
-        measuring.add_argument("--downscale", type=int, metavar="N", help="shrink the images by this factor")
-        measuring.add_argument(
-            "--split", choices=("val", "test"), default="val", help="views to judge on (default val)"
-        )
-        measuring.add_argument("--views", type=int, metavar="N", help="judge on N views, evenly spread (default all)")
         measuring.add_argument("--seeds", type=int, default=1, metavar="N", help="medians over N seeds (default 1)")
         measuring.add_argument(
             "--methods", metavar="M,M,...", help="of fast, reference, classic, nerfacc (default all)"
         )
-        measuring.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER", help="default benchmarks/results")
         measuring.add_argument(
             "--no-starts", action="store_true", help="do not measure the time from the command to the first step"
         )
+    _add_samplers(modes)
     plot = modes.add_parser("plot", help="draw a result once more", description="draw a result once more")
     plot.add_argument("result", type=Path, metavar="RESULT.json")
     options = parser.parse_args()
     if options.mode != "plot":
         if not options.data.exists():
             parser.error(f"there is no data set '{options.data}'")
-        if not 1 <= options.seeds <= 100:
+        if options.mode != "samplers" and not 1 <= options.seeds <= 100:
             parser.error("--seeds must lie between 1 and 100")
         if options.views is not None and options.views < 1:
             parser.error("--views must be at least 1")
     return options
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    """What is measured on, and where the numbers go."""
+    parser.add_argument("--data", type=Path, required=True, help="data set: a folder or a transforms.json")
+    parser.add_argument("--downscale", type=int, metavar="N", help="shrink the images by this factor")
+    parser.add_argument("--split", choices=("val", "test"), default="val", help="views to judge on (default val)")
+    parser.add_argument("--views", type=int, metavar="N", help="judge on N views, evenly spread (default all)")
+    parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER", help="default benchmarks/results")
+
+
+def _add_samplers(modes: Any) -> None:
+    about = "what each sampler reaches with few samples a ray"
+    parser = modes.add_parser("samplers", help=about, description=about)
+    _add_data(parser)
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--seconds", type=float, default=120.0, metavar="S", help="of each training (default 120)")
+    budget.add_argument("--steps", type=int, metavar="N", help="of each training, instead of a time")
+    parser.add_argument(
+        "--budgets", type=_sample_counts, default=[1, 2, 4, 8, 16, None], metavar="N,N,...,all",
+        help="samples a ray (default 1,2,4,8,16,all)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--samplers", type=lambda text: text.split(","), metavar="NAME,...", help="default: all of them",
+        default=["uniform", "hierarchical", "occupancy", "proposal", "surface", "oracle"],
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the trainings (default 0)")
+    parser.add_argument("--runs", type=Path, metavar="FOLDER", help="keep the trained runs there (default: do not)")
+
+
+def _sample_counts(text: str) -> list[int | None]:
+    words = text.split(",")
+    if not all(word == "all" or (word.isdigit() and 1 <= int(word) <= 4096) for word in words):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of sample counts such as 1,4,all")
+    return [None if word == "all" else int(word) for word in words]
 
 
 def _budgets(text: str) -> list[float]:
@@ -87,33 +121,14 @@ def _enter(modules: tuple[str, ...]) -> None:
 def _run(options: argparse.Namespace) -> int:
     """Measure everything."""
     sys.path.insert(0, str(environment.ROOT))
-    from benchmark import measure, methods, progress, record
-    from benchmark.machine import busy_cores, machine
+    from benchmark import measure, methods, progress
 
     device = "cpu" if options.mode == "cpu" else _gpu()
     chosen = methods.named(options.methods, device) if options.methods else methods.for_device(device)
     setup = measure.Setup(options.data.resolve(), device, options.downscale, options.split, options.views)
     frame, views = _views(setup)
-    now = datetime.now(UTC)
-    path = options.out / f"{options.mode}-{setup.data.name}-{now.strftime('%Y%m%d-%H%M%S')}.json"
-    facts = {
-        "date": now.isoformat(timespec="seconds"),
-        "command": " ".join(["python", "tools/bench.py", *sys.argv[1:]]),
-        "device": device,
-        "data": setup.data.name,
-        "downscale": options.downscale or 1,
-        "split": options.split,
-        "frame": frame,
-        "views": views,
-        "titles": {method.name: method.titles[device] for method in chosen},
-        "machine": {**machine(device), "busy_cores_before": busy_cores(1.0)},
-        "versions": {},
-    }
-    kept = record.Record(path, facts, [method.name for method in methods.METHODS])
-    if (facts["machine"]["busy_cores_before"] or 0.0) > 0.3:
-        _say(
-            kept, f"{facts['machine']['busy_cores_before']:g} cores are busy with something else: expect worse numbers."
-        )
+    titles = {"titles": {method.name: method.titles[device] for method in chosen}, "versions": {}}
+    kept = _record(options, setup, (frame, views), titles, [method.name for method in methods.METHODS])
     for method in list(chosen):
         if problem := method.missing():
             _say(kept, problem)
@@ -130,6 +145,60 @@ def _run(options: argparse.Namespace) -> int:
         print("\nStopped; what was measured is kept.", flush=True)
     _finish(kept)
     return 0 if kept.content["complete"] and not kept.content["failures"] else 1
+
+
+def _run_samplers(options: argparse.Namespace) -> int:
+    """Train, and judge each sampler with each budget."""
+    sys.path.insert(0, str(environment.ROOT))
+    from benchmark import measure, sampling
+
+    unknown = [name for name in options.samplers if name not in sampling.SAMPLERS]
+    if unknown:
+        raise SystemExit(f"There is no sampler '{unknown[0]}'; --samplers takes {', '.join(sampling.SAMPLERS)}.")
+    setup = measure.Setup(options.data.resolve(), "cpu", options.downscale, options.split, options.views)
+    kept = _record(options, setup, _views(setup), {"trained": {}}, [])
+    kept.write()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        sampling.measure_all(options, setup, kept)
+        kept.content["complete"] = True
+    except measure.MeasurementError as problem:
+        _say(kept, f"A training failed: {problem}")
+    except KeyboardInterrupt:
+        print("\nStopped; what was measured is kept.", flush=True)
+    kept.write()
+    if kept.content["measurements"]:
+        print("\n" + sampling.table(kept.content["measurements"]) + "\n")
+        sampling.draw(kept.content["measurements"], kept.plot_path, f"{setup.data.name}, fast method")
+    print(f"Written to {kept.path}", flush=True)
+    return 0 if kept.content["complete"] and not kept.content["failures"] else 1
+
+
+def _record(
+    options: argparse.Namespace, setup: Any, views: tuple[list[int], int], facts: dict[str, Any], order: list[str]
+) -> Any:
+    """A new result file, which knows what is measured on; says so where others use the machine."""
+    from benchmark import record
+    from benchmark.machine import busy_cores, machine
+
+    now = datetime.now(UTC)
+    path = options.out / f"{options.mode}-{setup.data.name}-{now.strftime('%Y%m%d-%H%M%S')}.json"
+    busy = busy_cores(1.0)
+    shared = {
+        "date": now.isoformat(timespec="seconds"),
+        "command": " ".join(["python", "tools/bench.py", *sys.argv[1:]]).replace(str(options.data), setup.data.name),
+        "device": setup.device,
+        "data": setup.data.name,
+        "downscale": options.downscale or 1,
+        "split": options.split,
+        "frame": views[0],
+        "views": views[1],
+        "machine": {**machine(setup.device), "busy_cores_before": busy},
+    }
+    kept = record.Record(path, {**shared, **facts}, order)
+    if (busy or 0.0) > 0.3:
+        _say(kept, f"{busy:g} cores are busy with something else: expect worse numbers.")
+    return kept
 
 
 def _measure_all(kept: Any, chosen: list[Any], setup: Any, options: argparse.Namespace, progress: Any, measure: Any):
@@ -249,13 +318,16 @@ def _draw(kept: Any, last: bool = False) -> None:
 
 
 def _draw_again(path: Path) -> int:
-    from benchmark.plot import draw
+    from benchmark import plot, sampling
     from benchmark.record import read
 
     content = read(path)
     if not content["measurements"]:
         raise SystemExit(f"'{path}' holds no measurement to draw.")
-    draw(content, path.with_suffix(".svg"))
+    if "trained" in content:
+        sampling.draw(content["measurements"], path.with_suffix(".svg"), f"{content['data']}, fast method")
+    else:
+        plot.draw(content, path.with_suffix(".svg"))
     print(f"Drawn in {path.with_suffix('.svg')}")
     return 0
 
