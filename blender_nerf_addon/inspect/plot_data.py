@@ -80,6 +80,8 @@ class Plot:
         One sampler or two, with the same axes.
     t, density, pdf : Axis
         Of distance (world units), density (1 / world unit) and probability density (1 / world unit).
+    whole : Axis
+        Of distance, all of the ray in the box; `t` is a part of it.
     heading : str
         Which ray.
     """
@@ -88,7 +90,13 @@ class Plot:
     t: Axis
     density: Axis
     pdf: Axis
+    whole: Axis
     heading: str = ""
+
+    @property
+    def zoomed(self) -> bool:
+        """Whether only a part of the ray is shown."""
+        return self.t != self.whole
 
 
 def build(
@@ -133,6 +141,7 @@ def axes(parts: tuple[Sampled, ...], focus: bool = False, log_density: bool = Tr
         t=focus_range(curves) if focus else whole_range(curves),
         density=density_axis(densities, log_density),
         pdf=Axis(0.0, HEADROOM * (float(pdfs.max(initial=0.0)) or 1.0)),
+        whole=whole_range(curves),
         heading=heading,
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ..vendor.nerf_core.contract.ray_curves import RayCurves
 from . import plot_rows
 from .plot_colors import BORDER, GROUND, SAMPLERS, TEXT_DIM, TRANSPARENT_GROUND
-from .plot_data import Plot, Sampled, color_difference
+from .plot_data import Axis, Plot, Sampled, color_difference
 from .plot_shapes import Color, Measure, Rect, Shapes, fit_text, rough_measure
 
 ROWS = ("weight", "density", "sampling")
@@ -18,7 +18,7 @@ NO_RAY = "Click a pixel of a NeRF to see its ray here"
 
 @dataclass(frozen=True)
 class Frame:
-    """One row of curves on the screen.
+    """One row of curves on the screen, or the strip of the whole ray.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class Frame:
     part : int
         Which sampler.
     kind : str
-        One of `ROWS`.
+        One of `ROWS`, or "strip".
     """
 
     rect: Rect
@@ -48,7 +48,11 @@ class Layout:
     def t_at(self, x: float, y: float) -> float | None:
         """The distance that is shown at a place; None beside the curves."""
         frame = self.frame_at(x, y)
-        return None if frame is None else self.plot.t.value((x - frame.rect.left) / frame.rect.width)
+        return None if frame is None else self.axis(frame).value((x - frame.rect.left) / frame.rect.width)
+
+    def axis(self, frame: Frame) -> Axis:
+        """Of distance, along a frame."""
+        return self.plot.whole if frame.kind == "strip" else self.plot.t
 
     def frame_at(self, x: float, y: float) -> Frame | None:
         """The row at a place, or just above or below one."""
@@ -154,8 +158,8 @@ def _part(
     left = area.left + (30 if narrow else 46) * scale
     right = area.right - (4 if narrow else 26) * scale
     foot = area.low + (15 if narrow else 28) * scale
-    strip = Rect(left, top - 6 * scale, right - left, 6 * scale)
-    top = strip.low - 3 * scale
+    strip = Rect(left, top - 9 * scale, right - left, 8 * scale)
+    top = strip.low - 5 * scale
     # Names of the marks stand above the rows where there is room for them.
     room = top - foot
     levels = 2 if room > 230 * scale else 1 if room > 100 * scale else 0
@@ -169,13 +173,14 @@ def _part(
         low = top - (number + 1) * (height + legend) - number * gap
         frames.append(Frame(Rect(left, low, right - left, height), index, kind))
     draw = plot_rows.Rows(shapes, plot, part, scale, unit, measure, narrow)
-    draw.strip(strip)
+    upper = Rect(left, top - 1, right - left, 0.0)
+    draw.strip(strip, upper)
     for frame in frames:
         draw.row(frame.kind, frame.rect, legend)
     if frames:
         draw.marks([frame.rect for frame in frames], top + 3 * scale, levels)
         draw.t_axis(frames[-1].rect, area.low, labelled)
-    return frames
+    return [Frame(strip, index, "strip"), *frames]
 
 
 def _fitting(rows: tuple[str, ...], height: float, scale: float) -> list[str]:

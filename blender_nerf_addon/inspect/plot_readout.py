@@ -21,11 +21,14 @@ def readout(
         None where `t` is not on the axis.
     """
     plot, scale = layout.plot, layout.scale
-    if plot is None or not plot.t.low <= t <= plot.t.high:
+    if plot is None or not plot.whole.low <= t <= plot.whole.high:
         return None
     shapes = Shapes()
     for frame in layout.frames:
-        place = frame.rect.left + float(plot.t.place(t)) * frame.rect.width
+        share = float(layout.axis(frame).place(t))
+        if not 0.0 <= share <= 1.0:
+            continue
+        place = frame.rect.left + share * frame.rect.width
         shapes.path(LINE, np.array([(place, frame.rect.low), (place, frame.rect.top)]), ink.TEXT, scale)
     if at is not None:
         _box(shapes, plot, layout, t, at, unit, measure)

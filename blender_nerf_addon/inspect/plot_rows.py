@@ -73,22 +73,40 @@ class Rows:
         if legend:
             self._legend(items, rect, legend)
 
-    def strip(self, rect: Rect) -> None:
-        """The colour that has come together up to each t, as a picture would show it over the plot's ground."""
-        curves, shapes = self.curves, self.shapes
+    def strip(self, rect: Rect, rows: Rect | None) -> None:
+        """All of the ray: the colour that has come together up to each t, as a picture would show it over the ground.
+
+        Where the rows show a part of it, that is framed, and lines lead from there to the upper corners of `rows`.
+        """
+        curves, shapes, scale = self.curves, self.shapes, self.scale
+        axis = self.plot.whole
         ground = np.array(ink.FIELD[:3])
         shapes.rect(FRAME, rect, (*ground, 1.0))
-        low, high = self.plot.t.low, self.plot.t.high
         sums = np.cumsum(curves.weight[:, None] * np.concatenate([curves.color, np.ones((len(curves.t), 1))], -1), 0)
         colors = np.concatenate([np.zeros((1, 4)), sums])
         colors[:, :3] += (1.0 - np.clip(colors[:, 3:], 0.0, 1.0)) * ground
         colors = np.clip(np.concatenate([colors[:, :3], np.ones((len(colors), 1))], axis=-1), 0.0, 1.0)
-        edges = np.concatenate([[low], np.clip(curves.t, low, high), [high]])
-        places = self._x(edges, rect)
-        boxes = np.stack(
-            [places[:-1], np.full(len(colors), rect.low), places[1:], np.full(len(colors), rect.top)], axis=-1
-        )
-        shapes.quads(FILL, boxes[boxes[:, 2] > boxes[:, 0]], colors[boxes[:, 2] > boxes[:, 0]])
+        edges = np.concatenate([[axis.low], np.clip(curves.t, axis.low, axis.high), [axis.high]])
+        places = rect.left + axis.place(edges) * rect.width
+        low, top = np.full(len(colors), rect.low), np.full(len(colors), rect.top)
+        boxes = np.stack([places[:-1], low, places[1:], top], axis=-1)
+        filled = boxes[:, 2] > boxes[:, 0]
+        shapes.quads(FILL, boxes[filled], colors[filled])
+        for begin, end in curves.skips:
+            left, right = rect.left + np.clip(axis.place([begin, end]), 0.0, 1.0) * rect.width
+            if right > left:
+                self._hatch(Rect(left, rect.low, right - left, rect.height), 4.0, SHADE)
+        if not self.narrow:
+            y, small = rect.low + 0.5 * rect.height - 0.35 * SMALL * scale, SMALL * scale
+            shapes.text(rect.left - 4 * scale, y, number(axis.low), small, ink.TEXT_DIM, "right")
+            shapes.text(rect.right + 4 * scale, y, number(axis.high), small, ink.TEXT_DIM)
+        if not self.plot.zoomed or rows is None:
+            return
+        left, right = rect.left + axis.place([self.plot.t.low, self.plot.t.high]) * rect.width
+        window = Rect(left, rect.low - scale, max(right - left, 2 * scale), rect.height + 2 * scale)
+        shapes.outline(MARK, window, ink.TEXT, scale)
+        for begin, end in ((left, rows.left), (window.right, rows.right)):
+            shapes.path(FRAME, np.array([(begin, window.low), (end, rows.top)]), ink.BORDER, scale)
 
     def marks(self, rects: list[Rect], above: float, levels: int) -> None:
         """Lines through all rows at near, far, end and the depths; names on `levels` lines `above`."""
@@ -103,7 +121,7 @@ class Rows:
         if curves.end_reason in ("opaque", "budget") and curves.end < curves.far:
             wanted.append((f"ended: {curves.end_reason}", curves.end, ink.END, 1.5))
         if not curves.missed:
-            wanted += [("near", curves.near, ink.EDGE, 3.0), ("far", curves.far, ink.EDGE, 3.0)]
+            wanted += [("", curves.near, ink.EDGE, 3.0), ("", curves.far, ink.EDGE, 3.0)]
         taken: list[list[tuple[float, float]]] = [[] for _ in range(levels)]
         for text, t, color, dash in wanted:
             if not self.plot.t.low - 1e-9 <= t <= self.plot.t.high + 1e-9:
@@ -116,7 +134,8 @@ class Rows:
                     )
                 else:
                     self.shapes.path(MARK, np.array([(x, rect.low), (x, rect.top)]), ink.faded(color, 0.9), 1.6 * scale)
-            self._name_mark(text, x, color, rects[0], above, taken)
+            if text:
+                self._name_mark(text, x, color, rects[0], above, taken)
 
     def t_axis(self, rect: Rect, low: float, labelled: bool) -> None:
         """Ticks of t below the lowest row."""
@@ -263,7 +282,7 @@ class Rows:
         left, right = self._x(np.array([begin, end]), rect)
         return left, rect.low, right - left, rect.height
 
-    def _hatch(self, rect: Rect, apart: float = 7.0) -> None:
+    def _hatch(self, rect: Rect, apart: float = 7.0, layer: int = FRAME) -> None:
         """Lines at 45 degrees, cut at the rectangle's edges."""
         step = apart * self.scale
         first = rect.left - rect.height
@@ -278,7 +297,7 @@ class Rows:
             ],
             axis=1,
         )[keep]
-        self.shapes.segments(FRAME, ends.reshape(-1, 2), ink.HATCH, self.scale)
+        self.shapes.segments(layer, ends.reshape(-1, 2), ink.HATCH, self.scale)
 
     def _y_axis(self, axis: Axis, rect: Rect, side: str) -> None:
         shapes, scale, small = self.shapes, self.scale, SMALL * self.scale

@@ -44,7 +44,7 @@ class NERF_PG_ray_plot(bpy.types.PropertyGroup):
     show_weight: _switch("Weight and Transmittance", "Show the row of weights and transmittance")
     show_sampling: _switch("PDF and CDF", "Show the row of what placed the samples")
     log_density: _switch("Logarithmic", "Show density on a logarithmic axis")
-    focus: _switch("Zoom to the Surface", "Show only the part of the ray where something is", False)
+    focus: _switch("Zoom to the Surface", "Show closely the part of the ray where something is")
     mean: _switch("Mean of All Rays", "Show the mean of all traced rays instead of the chosen one", False)
 
     @property

@@ -171,10 +171,10 @@ def zoom(around: float | None, factor: float, scene: bpy.types.Scene) -> None:
         if plot is None:
             return
         low, high = around + (plot.t.low - around) * factor, around + (plot.t.high - around) * factor
-        whole = replace(plot, t=_plot[1].t).t if _plot and _plot[1] else plot.t
+        whole = plot.whole
         if high - low < 1e-5 * (whole.high - whole.low):
             return
-        _zoom = Axis(max(low, whole.low), min(high, whole.high)) if high - low < whole.high - whole.low else None
+        _zoom = Axis(max(low, whole.low), min(high, whole.high))
     redraw()
 
 

@@ -75,7 +75,7 @@ def test_curves_lie_where_their_values_are(state, data, addon_module):
     plot = data.build(slots(state), 0, log_density=False)
     made = layout.compose(plot, shapes.Rect(40, 30, 900, 600))
     frames = {frame.kind: frame.rect for frame in made.frames}
-    assert set(frames) == {"density", "weight", "sampling"}
+    assert set(frames) == {"strip", "density", "weight", "sampling"}
     rect = frames["density"]
     left, right = (rect.left + rect.width * (t - 2.0) / 2.0 for t in (2.5, 3.5))
     top = rect.low + rect.height * DENSITY / plot.density.high
@@ -122,7 +122,7 @@ def test_nothing_leaves_the_plot(state, data, addon_module, size, scale, names):
             width = shapes.rough_measure(text.text, text.size)
             left = text.x - {"left": 0.0, "center": 0.5, "right": 1.0}[text.anchor] * width
             assert rect.left - 8 * scale <= left and left + width <= rect.right + 8 * scale, text
-        frame = made.frames[0]
+        frame = made.frames[1]
         x, y = frame.rect.left + 0.4 * frame.rect.width, frame.rect.low + 1
         over = addon_module("inspect.plot_readout").readout(made, made.t_at(x, y), (x, y))
         assert any(text.text == "transmittance" for text in over.texts)
@@ -147,6 +147,7 @@ def test_the_plot_follows_the_state(state, addon_module):
     assert view.ray_plot(scene).heading.endswith("ray 2 of 6")
     scene.nerf.ray_plot.mean = True
     assert view.ray_plot(scene).heading == "Mean of 6 rays"
+    scene.nerf.ray_plot.focus = False
     view.zoom(2.5, 0.5, scene)
     assert (view.ray_plot(scene).t.low, view.ray_plot(scene).t.high) == (2.25, 3.25)
     view.zoom(None, 1.0, scene)
