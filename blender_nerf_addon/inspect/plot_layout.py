@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from ..vendor.nerf_core.contract.ray_axes import Axis, color_difference
 from ..vendor.nerf_core.contract.ray_curves import RayCurves
+from ..vendor.nerf_core.contract.ray_plot import Plot, Sampled
 from . import plot_rows
 from .plot_colors import BORDER, GROUND, SAMPLERS, TEXT_DIM, TRANSPARENT_GROUND
-from .plot_data import Axis, Plot, Sampled, color_difference
 from .plot_shapes import Color, Measure, Rect, Shapes, fit_text, rough_measure
 
 ROWS = ("weight", "density", "sampling")

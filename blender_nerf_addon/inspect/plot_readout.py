@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from ..vendor.nerf_core.contract.ray_axes import number
+from ..vendor.nerf_core.contract.ray_plot import Plot
 from . import plot_colors as ink
-from .plot_data import Plot, Reading, number, read
+from .plot_data import Reading, read
 from .plot_layout import SMALL, Layout
 from .plot_shapes import Measure, Rect, Shapes, rough_measure
 
@@ -54,7 +56,7 @@ def _box(
     small, line = SMALL * scale, 14 * scale
     readings = [read(part.curves, t) for part in plot.parts]
     names = [("t", ink.TEXT), *((name, color) for name, color, _ in _values(readings[0]))]
-    columns = [[f"{number(t)} {unit}" if i == 0 else "" for i, _ in enumerate(readings)]]
+    columns = [[f"{plot.t.text(t)} {unit}" if i == 0 else "" for i, _ in enumerate(readings)]]
     columns += [[_values(each)[row][2] for each in readings] for row in range(len(names) - 1)]
     first = max(measure(name, small) for name, _ in names) + 12 * scale
     widths = [max(measure(row[i], small) for row in columns) + 12 * scale for i in range(len(readings))]

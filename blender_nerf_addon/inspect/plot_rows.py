@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from ..vendor.nerf_core.contract.ray_axes import Axis
+from ..vendor.nerf_core.contract.ray_plot import Plot, Sampled
 from . import plot_colors as ink
-from .plot_data import Axis, Plot, Sampled, number
 from .plot_shapes import Color, Measure, Rect, Shapes, fit_text
 
 FRAME, FILL, SHADE, CURVE, STEMS, DOTS, MARK = range(1, 8)  # layers
@@ -98,8 +99,8 @@ class Rows:
                 self._hatch(Rect(left, rect.low, right - left, rect.height), 4.0, SHADE)
         if not self.narrow:
             y, small = rect.low + 0.5 * rect.height - 0.35 * SMALL * scale, SMALL * scale
-            shapes.text(rect.left - 4 * scale, y, number(axis.low), small, ink.TEXT_DIM, "right")
-            shapes.text(rect.right + 4 * scale, y, number(axis.high), small, ink.TEXT_DIM)
+            shapes.text(rect.left - 4 * scale, y, axis.text(axis.low), small, ink.TEXT_DIM, "right")
+            shapes.text(rect.right + 4 * scale, y, axis.text(axis.high), small, ink.TEXT_DIM)
         if not self.plot.zoomed or rows is None:
             return
         left, right = rect.left + axis.place([self.plot.t.low, self.plot.t.high]) * rect.width
@@ -110,14 +111,14 @@ class Rows:
 
     def marks(self, rects: list[Rect], above: float, levels: int) -> None:
         """Lines through all rows at near, far, end and the depths; names on `levels` lines `above`."""
-        curves, scale = self.curves, self.scale
+        curves, scale, told = self.curves, self.scale, self.plot.t.text
         wanted: list[tuple[str, float, Color, float]] = []
         if curves.true_depth > 0:
-            wanted.append((f"true {number(curves.true_depth)}", curves.true_depth, ink.TRUE, 0.0))
+            wanted.append((f"true {told(curves.true_depth)}", curves.true_depth, ink.TRUE, 0.0))
         if curves.median_depth > 0:
-            wanted.append((f"median {number(curves.median_depth)}", curves.median_depth, ink.MEDIAN, 2.0))
+            wanted.append((f"median {told(curves.median_depth)}", curves.median_depth, ink.MEDIAN, 2.0))
         if curves.expected_depth > 0:
-            wanted.append((f"expected {number(curves.expected_depth)}", curves.expected_depth, ink.EXPECTED, 5.0))
+            wanted.append((f"expected {told(curves.expected_depth)}", curves.expected_depth, ink.EXPECTED, 5.0))
         if curves.end_reason in ("opaque", "budget") and curves.end < curves.far:
             wanted.append((f"ended: {curves.end_reason}", curves.end, ink.END, 1.5))
         if not curves.missed:

@@ -11,8 +11,10 @@ import bpy
 from bpy_extras.view3d_utils import location_3d_to_region_2d
 from mathutils import Vector
 
+from ..vendor.nerf_core.contract.ray_axes import Axis
+from ..vendor.nerf_core.contract.ray_plot import Plot
 from . import plot_hover, plot_settings, state
-from .plot_data import Axis, Plot, build, number
+from .plot_data import build
 from .plot_draw import Drawing, measure
 from .plot_layout import Layout, compose
 from .plot_readout import marker, readout
@@ -254,7 +256,7 @@ def _draw_marker(context: bpy.types.Context) -> None:
     place = arrays["origin"][ray] + hover.t * arrays["direction"][ray]
     spot = location_3d_to_region_2d(context.region, context.region_data, Vector(place.tolist()))
     if spot is not None:
-        scale, words = context.preferences.system.ui_scale, f"t {number(hover.t)} {unit_of(context.scene)}"
+        scale, words = context.preferences.system.ui_scale, f"t {hover.t:.4g} {unit_of(context.scene)}"
         Drawing(marker(spot.x, spot.y, words, scale)).draw(context.region.width, context.region.height)
 
 

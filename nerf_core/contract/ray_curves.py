@@ -14,7 +14,7 @@ import numpy as np
 from .traces import END_REASONS
 
 MEAN_PIECES = 192  # into which the mean of several rays is cut
-_CURVE_POINTS = 8  # of transmittance within an interval that it falls in
+_CURVE_POINTS = 14  # of transmittance within an interval that it falls in
 _VISIBLE = 0.5 / 255.0  # a fall of transmittance that a picture could show
 
 
@@ -106,7 +106,11 @@ class RayCurves:
         before = self.transmittance
         if not len(before):
             return np.array([self.near, self.far]), np.ones(2)
-        parts = np.linspace(0.0, 1.0, _CURVE_POINTS)
+        # At equal steps of what is left, so that a steep fall is as smooth as a slow one.
+        share = np.linspace(0.0, 1.0, _CURVE_POINTS)
+        depth = np.maximum(self.optical_depth, 1e-9)[:, None]
+        parts = -np.log1p(share * np.expm1(-depth)) / depth
+        parts[:, -1] = 1.0
         t = self.t0[:, None] + (self.t1 - self.t0)[:, None] * parts
         value = before[:, None] * np.exp(-self.optical_depth[:, None] * parts)
         keep = np.zeros(t.shape, dtype=bool)

@@ -17,6 +17,11 @@ def state(addon_module):
 
 
 @pytest.fixture
+def axes(addon_module):
+    return addon_module("vendor.nerf_core.contract.ray_axes")
+
+
+@pytest.fixture
 def data(addon_module):
     return addon_module("inspect.plot_data")
 
@@ -31,12 +36,12 @@ def show(state, rays=4, names=("hierarchical",)):
     state.current().show(slots(state, rays, names), pixels=pixels, chosen_ray=0, view="the camera")
 
 
-def test_ticks_are_round(data):
-    assert data.linear_ticks(2.13, 6.4, 5) == [(3.0, "3"), (4.0, "4"), (5.0, "5"), (6.0, "6")]
-    assert [text for _, text in data.linear_ticks(0.0, 0.27, 6)] == ["0.00", "0.05", "0.10", "0.15", "0.20", "0.25"]
-    assert [text for _, text in data.log_ticks(0.01, 100.0, 5)] == ["0.01", "0.1", "1", "10", "100"]
-    assert [text for _, text in data.log_ticks(1e-5, 1e6, 4)] == ["10⁻⁵", "0.01", "10", "10⁴"]
-    assert [data.number(value) for value in (None, 0, 3.14159, 0.004567, 12345, 2e-5, 98.7)] == [
+def test_ticks_are_round(axes):
+    assert axes.linear_ticks(2.13, 6.4, 5) == [(3.0, "3"), (4.0, "4"), (5.0, "5"), (6.0, "6")]
+    assert [text for _, text in axes.linear_ticks(0.0, 0.27, 6)] == ["0.00", "0.05", "0.10", "0.15", "0.20", "0.25"]
+    assert [text for _, text in axes.log_ticks(0.01, 100.0, 5)] == ["0.01", "0.1", "1", "10", "100"]
+    assert [text for _, text in axes.log_ticks(1e-5, 1e6, 4)] == ["10⁻⁵", "0.01", "10", "10⁴"]
+    assert [axes.number(value) for value in (None, 0, 3.14159, 0.004567, 12345, 2e-5, 98.7)] == [
         "-", "0", "3.14", "0.00457", "12345", "2e-05", "98.7",
     ]  # fmt: skip
     generator = np.random.default_rng(fresh_seed())
@@ -44,9 +49,9 @@ def test_ticks_are_round(data):
         low = float(generator.uniform(-50, 50))
         high = low + 10.0 ** float(generator.uniform(-4, 4))
         most = int(generator.integers(2, 12))
-        values = [value for value, _ in data.linear_ticks(low, high, most)]
+        values = [value for value, _ in axes.linear_ticks(low, high, most)]
         assert 1 <= len(values) <= most and low - 1e-6 <= values[0] and values[-1] <= high + 1e-6 * abs(high) + 1e-9
-        labels = [text for _, text in data.linear_ticks(low, high, most)]
+        labels = [text for _, text in axes.linear_ticks(low, high, most)]
         assert len(set(labels)) == len(labels)
 
 
