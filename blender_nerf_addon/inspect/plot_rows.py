@@ -3,26 +3,13 @@
 import numpy as np
 
 from ..vendor.nerf_core.contract.ray_axes import Axis
-from ..vendor.nerf_core.contract.ray_plot import Plot, Sampled
+from ..vendor.nerf_core.contract.ray_plot import Plot, Sampled, color_so_far, step_segments
 from . import plot_colors as ink
 from .plot_shapes import Color, Measure, Rect, Shapes, fit_text
 
 FRAME, FILL, SHADE, CURVE, STEMS, DOTS, MARK = range(1, 8)  # layers
 SMALL = 10.0
 CHECKER = (0.32, 0.46)  # what shines through a transparent colour
-
-
-def step_segments(t0: np.ndarray, t1: np.ndarray, y: np.ndarray, base: float) -> np.ndarray:
-    """The outline of a step function as line ends (2 M, 2): tops, and uprights between neighbours or down to `base`."""
-    if not len(t0):
-        return np.zeros((0, 2))
-    joined = np.abs(t0[1:] - t1[:-1]) < 1e-6 * max(1.0, float(np.abs(t1).max()))
-    before = np.concatenate([[base], np.where(joined, y[:-1], base)])
-    ends = np.concatenate([~joined, [True]])
-    tops = np.stack([np.stack([t0, y], -1), np.stack([t1, y], -1)], axis=1)
-    rises = np.stack([np.stack([t0, before], -1), np.stack([t0, y], -1)], axis=1)
-    falls = np.stack([np.stack([t1, y], -1), np.stack([t1, np.full_like(y, base)], -1)], axis=1)[ends]
-    return np.concatenate([tops, rises, falls]).reshape(-1, 2)
 
 
 def swatch(shapes: Shapes, rect: Rect, rgba: np.ndarray, scale: float, straight: bool = False) -> None:
@@ -81,13 +68,9 @@ class Rows:
         """
         curves, shapes, scale = self.curves, self.shapes, self.scale
         axis = self.plot.whole
-        ground = np.array(ink.FIELD[:3])
-        shapes.rect(FRAME, rect, (*ground, 1.0))
-        sums = np.cumsum(curves.weight[:, None] * np.concatenate([curves.color, np.ones((len(curves.t), 1))], -1), 0)
-        colors = np.concatenate([np.zeros((1, 4)), sums])
-        colors[:, :3] += (1.0 - np.clip(colors[:, 3:], 0.0, 1.0)) * ground
-        colors = np.clip(np.concatenate([colors[:, :3], np.ones((len(colors), 1))], axis=-1), 0.0, 1.0)
-        edges = np.concatenate([[axis.low], np.clip(curves.t, axis.low, axis.high), [axis.high]])
+        shapes.rect(FRAME, rect, ink.FIELD)
+        edges, colors = color_so_far(curves, axis, np.array(ink.FIELD[:3]))
+        colors = np.concatenate([colors, np.ones((len(colors), 1))], axis=-1)
         places = rect.left + axis.place(edges) * rect.width
         low, top = np.full(len(colors), rect.low), np.full(len(colors), rect.top)
         boxes = np.stack([places[:-1], low, places[1:], top], axis=-1)

@@ -2,11 +2,12 @@
 
 import argparse
 import re
+from pathlib import Path
 from typing import Any
 
 from ..contract.errors import NerfError
 from ..contract.samplers import SamplerChoice
-from .common import add_device, add_json, add_sampler, read_sampler, say
+from .common import add_device, add_json, add_overwrite, add_sampler, read_sampler, say
 
 HELP = "the samples along the rays of pixels, in numbers"
 NUMBER = r"\s*(-?\d+(?:\.\d*)?|-?\.\d+)\s*"
@@ -33,6 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compare", metavar="NAME[:N]", help="the same rays under a second sampler, with N samples")
     parser.add_argument("--snapshot", type=int, metavar="STEP", help="the run as it was at one of its snapshots")
     parser.add_argument("--brief", action="store_true", help="a summary of each ray, without its samples")
+    parser.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="draw density, weight, transmittance, PDF and CDF along the ray as .png or .svg; with several pixels one "
+        "file each, numbered",
+    )
+    parser.add_argument("--plot-mean", action="store_true", help="one plot instead: the mean of all pixels' rays")
+    parser.add_argument("--plot-whole", action="store_true", help="plot all of the ray, not only where something is")
+    add_overwrite(parser)
     add_device(parser)
     add_json(parser)
 
@@ -55,6 +65,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         camera = _camera(arguments)
     elif not (arguments.frame is arguments.width is arguments.height is None):
         raise NerfError("--frame, --width and --height choose of the cameras of --camera; --view has one of its own.")
+    targets = _plot_targets(arguments, len(pixels))
     loaded = load_run(arguments.run_dir, arguments.device, arguments.snapshot)
     view = None
     if asked is not None:
@@ -76,6 +87,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                     say(arguments, line)
         if not arguments.brief:
             say(arguments, "\n* the sample's colour is a part of the pixel; distances in world units")
+    for ray, target in targets.items():
+        _plot(arguments, target, traces, ray, pixels, name)
     return {
         "run": arguments.run_dir,
         "step": loaded.spent.steps,
@@ -83,7 +96,36 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "camera": camera.to_dict(),
         "pixels": pixels.tolist(),
         "traces": [trace_document(traced) for traced in traces],
+        "plots": [str(target) for target in targets.values()],
     }
+
+
+def _plot_targets(arguments: argparse.Namespace, rays: int) -> dict[int | None, Path]:
+    """Where which ray's plot goes (None: the mean's), refused before anything is computed."""
+    if arguments.plot is None:
+        if arguments.plot_mean or arguments.plot_whole:
+            raise NerfError("--plot-mean and --plot-whole say how to plot: name the file with --plot.")
+        return {}
+    from ..export.ownership import check_writable
+    from ..export.ray_plot import check_kind
+
+    path = check_kind(arguments.plot)
+    targets: dict[int | None, Path] = {None: path} if arguments.plot_mean else {0: path}
+    if rays > 1 and not arguments.plot_mean:
+        targets = {ray: path.with_name(f"{path.stem}-{ray}{path.suffix}") for ray in range(rays)}
+    return {ray: check_writable(target, arguments.overwrite) for ray, target in targets.items()}
+
+
+def _plot(
+    arguments: argparse.Namespace, target: Path, traces: list[Any], ray: int | None, pixels: Any, name: str
+) -> None:
+    from ..export.ray_plot import plot_traces, write_plot
+
+    heading = f"Mean of {len(pixels)} rays, {name}"
+    if ray is not None:
+        heading = f"Pixel ({pixels[ray][0]:g}, {pixels[ray][1]:g}), {name}"
+    write_plot(target, plot_traces(traces, ray, heading, not arguments.plot_whole))
+    say(arguments, f"wrote {target}")
 
 
 def _camera(arguments: argparse.Namespace) -> Any:

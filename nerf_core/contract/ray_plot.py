@@ -7,6 +7,23 @@ import numpy as np
 from .ray_axes import HEADROOM, Axis, density_axis, focus_range, whole_range
 from .ray_curves import RayCurves
 
+COLORS = {
+    "ground": "#1d1d1d",
+    "field": "#262626",
+    "grid": "#363636",
+    "border": "#4a4a4a",
+    "text": "#e6e6e6",
+    "dim": "#a0a0a0",
+    "density": "#56b4e9",
+    "first": "#9ad0f0",
+    "stem": "#b4b4b4",
+    "transmittance": "#e69f00",
+    "pdf": "#cc79a7",
+    "cdf": "#f0e442",
+    "accumulated": "#2fbf93",
+}
+"""sRGB codes: Blender's dark greys, and curves that stay apart for eyes of all kinds (after Okabe and Ito 2008)."""
+
 
 @dataclass(frozen=True)
 class Sampled:
@@ -83,3 +100,42 @@ def plot_of(parts: tuple[Sampled, ...], focus: bool = False, log_density: bool =
         whole=whole_range(curves),
         heading=heading,
     )
+
+
+def step_segments(t0: np.ndarray, t1: np.ndarray, y: np.ndarray, base: float) -> np.ndarray:
+    """The outline of a step function as line ends (2 M, 2): tops, and uprights between neighbours or down to `base`."""
+    if not len(t0):
+        return np.zeros((0, 2))
+    joined = np.abs(t0[1:] - t1[:-1]) < 1e-6 * max(1.0, float(np.abs(t1).max()))
+    before = np.concatenate([[base], np.where(joined, y[:-1], base)])
+    ends = np.concatenate([~joined, [True]])
+    tops = np.stack([np.stack([t0, y], -1), np.stack([t1, y], -1)], axis=1)
+    rises = np.stack([np.stack([t0, before], -1), np.stack([t0, y], -1)], axis=1)
+    falls = np.stack([np.stack([t1, y], -1), np.stack([t1, np.full_like(y, base)], -1)], axis=1)[ends]
+    return np.concatenate([tops, rises, falls]).reshape(-1, 2)
+
+
+def color_so_far(curves: RayCurves, axis: Axis, ground: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The colour that a ray has collected up to each place, as a picture would show it.
+
+    Parameters
+    ----------
+    curves : RayCurves
+    axis : Axis
+        Of distance.
+    ground : (3,) array
+        sRGB-encoded; what shines through.
+
+    Returns
+    -------
+    edges : (N + 2,) float64 array
+        Distances, from the axis' one end to the other.
+    colors : (N + 1, 3) float64 array
+        Between them, 0 to 1.
+    """
+    light = np.cumsum(curves.weight[:, None] * curves.color, axis=0)
+    alpha = np.cumsum(curves.weight)
+    colors = np.concatenate([np.zeros((1, 3)), light])
+    colors += (1.0 - np.clip(np.append(0.0, alpha), 0.0, 1.0))[:, None] * ground
+    edges = np.concatenate([[axis.low], np.clip(curves.t, axis.low, axis.high), [axis.high]])
+    return edges, np.clip(colors, 0.0, 1.0)
