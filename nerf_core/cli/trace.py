@@ -87,8 +87,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                     say(arguments, line)
         if not arguments.brief:
             say(arguments, "\n* the sample's colour is a part of the pixel; distances in world units")
-    for ray, target in targets.items():
-        _plot(arguments, target, traces, ray, pixels, name)
+    for plotted, target in targets.items():
+        _plot(arguments, target, traces, plotted, pixels, name)
     return {
         "run": arguments.run_dir,
         "step": loaded.spent.steps,

@@ -71,6 +71,7 @@ def write_plot(path: str | Path, plot: Plot) -> Path:
     try:
         import matplotlib
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
         raise NerfError(
             "The plot needs the package 'matplotlib', which this Python does not have; run 'nerf doctor' to see how "
@@ -80,8 +81,9 @@ def write_plot(path: str | Path, plot: Plot) -> Path:
     settings = {"svg.hashsalt": "nerf-toolkit", "svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": 8.5}
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "agg", **settings, **_dark()}):
         count = len(plot.parts)
-        figure = Figure(figsize=(SIZE[0] * count, SIZE[1]), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.08, h_pad=0.03, hspace=0.01)
+        figure = Figure(
+            figsize=(SIZE[0] * count, SIZE[1]), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.03, hspace=0.01)
+        )
         rows = figure.subplots(5, count, squeeze=False, height_ratios=(0.3, 0.07, 1, 1, 1))
         for column, part in enumerate(plot.parts):
             _Part(plot, part, rows[:, column]).draw(SAMPLERS[column], column)
@@ -241,7 +243,7 @@ class _Part:
         if fill:
             boxes = [[(a, base), (b, base), (b, y), (a, y)] for a, b, y in zip(t0, t1, values, strict=True) if y > base]
             axes.add_collection(PolyCollection(boxes, facecolors=COLORS[name], alpha=fill, edgecolors="none"))
-        ends = step_segments(t0, t1, values, base).reshape(-1, 2, 2)
+        ends = list(step_segments(t0, t1, values, base).reshape(-1, 2, 2))
         axes.add_collection(
             LineCollection(
                 ends,
