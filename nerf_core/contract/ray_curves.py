@@ -28,7 +28,7 @@ class RayCurves:
     Attributes
     ----------
     t, t0, t1, density, weight, transmittance, optical_depth : (N,) float64 arrays
-        The samples whose colours count, by t; transmittance is what reaches the sample's interval.
+        The samples of the stage whose colours count, by t; transmittance is what reaches the sample's interval.
     color : (N, 3) float64 array
         Straight.
     first_t0, first_t1, first_density, first_weight : (M,) float64 arrays
@@ -144,8 +144,10 @@ class RayCurves:
         t, dt = samples["t"], samples["dt"]
         t0, t1 = optional.get("t0", t - 0.5 * dt), optional.get("t1", t + 0.5 * dt)
         depth = optional.get("optical_depth", samples["density"] * dt)
-        last = samples["stage"] == samples["stage"].max(initial=0.0)
-        counts = optional["selected"] > 0 if "selected" in optional else last
+        stage = samples["stage"]
+        # Beside those whose colours were asked for, their stage has some that were too faint for that.
+        selected = optional["selected"] > 0 if "selected" in optional else stage == stage.max(initial=0.0)
+        counts = stage == stage[selected].max(initial=-1.0)
         order, first = np.flatnonzero(counts), np.flatnonzero(~counts)
         order, first = order[np.argsort(t[order], kind="stable")], first[np.argsort(t[first], kind="stable")]
         bins = _rows(arrays, "bin_ray", ray, ("bin_t0", "bin_t1", "bin_weight"))

@@ -40,6 +40,17 @@ def test_rays_that_see_nothing():
         RayCurves.of_ray(arrays, 4)
 
 
+def test_what_was_too_faint_for_a_colour_belongs_to_its_stage():
+    arrays = trace_arrays()
+    last = np.flatnonzero((arrays["ray"] == 0) & (arrays["selected"] > 0))
+    selected = arrays["selected"].copy()
+    selected[last[-3:]] = 0
+    curves = RayCurves.of_ray({**arrays, "selected": selected}, 0)
+    assert len(curves.t) == 16 and len(curves.first_t0) == 16
+    selected[last] = 0
+    assert len(RayCurves.of_ray({**arrays, "selected": selected}, 0).t) == 0
+
+
 def test_a_trace_without_the_newer_arrays():
     old = ("ray", "t", "dt", "density", "color", "weight", "transmittance", "stage", "rgba")
     full = trace_arrays()
