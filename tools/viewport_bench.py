@@ -39,7 +39,8 @@ def main() -> int:
     if options.changes < 10:
         parser.error("--changes must be 10 or more")
     with tempfile.TemporaryDirectory(prefix="nerf-viewport-") as folder:
-        found = measure(blender, options.run.resolve(), options.changes, Path(folder))
+        arguments = [str(options.run.resolve()), str(options.changes)]
+        found = measure(blender, "viewport_session.py", arguments, Path(folder))
     if found is None:
         return 1
     report(found)
@@ -48,8 +49,8 @@ def main() -> int:
     return 0
 
 
-def measure(blender: str, run: Path, changes: int, folder: Path) -> dict | None:
-    """Run the session in a window; what it measured, or None."""
+def measure(blender: str, script: str, arguments: list[str], folder: Path) -> dict | None:
+    """Run a session in a window, which writes what it measured to its last argument; that, or None."""
     stage(folder / "extensions" / "user_default" / "nerf_toolkit")
     result, log = folder / "result.json", folder / "blender.log"
     variables = {
@@ -57,7 +58,7 @@ def measure(blender: str, run: Path, changes: int, folder: Path) -> dict | None:
         "BLENDER_USER_RESOURCES": str(folder),
         "NERF_CORE_PYTHON": os.environ.get("NERF_CORE_PYTHON") or sys.executable,
     }
-    session = [str(HERE / "viewport_session.py"), "--", str(run), str(changes), str(result)]
+    session = [str(HERE / script), "--", *arguments, str(result)]
     window = ["--window-geometry", "0", "0", *map(str, WINDOW)]
     with open(log, "wb") as stream:
         subprocess.run(

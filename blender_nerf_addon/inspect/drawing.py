@@ -66,7 +66,7 @@ void main()
 }
 """
 )
-# A dark rim about a bright colour and the other way round, and a thin one of the opposite about that.
+# A rim for contrast, dark about a bright colour and the other way round; a small disc has a thin and fainter one.
 _DISC_FRAGMENT = (
     _TARGET
     + """
@@ -75,9 +75,10 @@ void main()
   float inside = shape.x - 1.0 - length(spot);
   float cover = clamp(inside + 1.0, 0.0, 1.0);
   float bright = dot(tint.rgb, vec3(0.299, 0.587, 0.114)) > 0.5 ? 1.0 : 0.0;
-  float rim = clamp(2.4 - inside, 0.0, 1.0);
+  float width = clamp(0.25 * shape.x, 0.7, 2.4);
+  float rim = clamp(width - inside, 0.0, 1.0) * clamp(0.12 * shape.x, 0.3, 1.0);
   vec3 seen = mix(tint.rgb, vec3(1.0 - bright), rim);
-  float alpha = tint.a * mix(shape.y, 1.0, rim);
+  float alpha = tint.a;
   if (shape.y < 0.5) {
     seen = vec3(0.92);
     alpha = 0.85 * clamp(1.8 - inside, 0.0, 1.0);

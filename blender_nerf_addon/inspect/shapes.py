@@ -22,6 +22,7 @@ REACH = (-34.0, 44.0)  # of marks across
 LINE = 1.1  # half the width of the ray
 DOT = (5.0, 20.0)  # diameter of a sample of no weight, and what a weight of 1 adds
 OTHERS = 0.5  # size of the samples of rays that are not the chosen one
+CROWD = 12  # so many of them are drawn in full strength
 DASHES = 60  # from near to far
 
 END_TEXTS = {"missed": "missed the box", "left": "left the box", "opaque": "opaque", "budget": "budget spent"}
@@ -110,7 +111,7 @@ def build(state: State, shown: Shown) -> Shapes:
         if shown.strip:
             bands += _strip(own)
         if shown.samples:
-            discs += [_discs(others, OTHERS * shown.size), _discs(own, shown.size)]
+            discs += [_discs(others, OTHERS * shown.size, faint=True), _discs(own, shown.size)]
         marks, words = _marks(own, shown, len(state.slots))
         bands += marks
         labels += words
@@ -259,8 +260,12 @@ def _thin(rays: _Rays, shown: Shown) -> list[Vertices]:
     if not rays.count:
         return []
     looked, skipped, outside = _spans(rays, shown)
-    found = [rays.lines(*outside, 0.0, (*rays.color, 0.12)), rays.lines(*looked, 0.0, (*rays.color, 0.45))]
-    return [*found, rays.lines(*skipped, 0.0, (*rays.color, 0.3))]
+    crowd = min(1.0, (CROWD / rays.count) ** 0.5)  # many lines together must not hide what they lead to
+    found = [
+        rays.lines(*outside, 0.0, (*rays.color, 0.2 * crowd)),
+        rays.lines(*looked, 0.0, (*rays.color, 0.7 * crowd)),
+    ]
+    return [*found, rays.lines(*skipped, 0.0, (*rays.color, 0.5 * crowd))]
 
 
 def _thick(rays: _Rays, shown: Shown) -> list[Vertices]:
@@ -286,7 +291,8 @@ def _bin_lines(rays: _Rays) -> Vertices:
     most = np.zeros(len(rays["rgba"]), dtype=np.float32)
     np.maximum.at(most, rays["bin_ray"], weight)
     part = weight / np.maximum(most[rays["bin_ray"]], 1e-12)
-    color = np.concatenate([colors.scale(part), 0.15 + 0.7 * part[:, None]], axis=-1)
+    crowd = min(1.0, (CROWD / rays.count) ** 0.5)
+    color = np.concatenate([colors.scale(part), crowd * (0.15 + 0.7 * part[:, None])], axis=-1)
     return rays.lines(rays["bin_ray"], rays["bin_t0"], rays["bin_t1"], 4.0, color)
 
 
@@ -333,13 +339,12 @@ def _strip(rays: _Rays) -> list[Vertices]:
     return found
 
 
-def _discs(rays: _Rays, size: float) -> Discs:
-    """Lightest first, so that what counts lies on top."""
+def _discs(rays: _Rays, size: float, faint: bool = False) -> Discs:
+    """Lightest first, so that what counts lies on top; with `faint` those of little weight are also transparent."""
     order = np.argsort(rays["weight"], kind="stable")
     weight = np.clip(rays["weight"][order], 0.0, 1.0)
-    color = np.concatenate(
-        [np.clip(rays["color"][order], 0.0, 1.0), np.ones((len(order), 1), dtype=np.float32)], axis=-1
-    )
+    opacity = np.clip(0.12 + 1.5 * np.sqrt(weight), 0.0, 1.0) if faint else np.ones(len(order))
+    color = np.concatenate([np.clip(rays["color"][order], 0.0, 1.0), opacity[:, None]], axis=-1)
     direction = rays["direction"][rays["ray"][order]]
     vertices = _vertices(rays["position"][order], direction, 0.0, rays.lane, color)
     diameter = (DOT[0] + DOT[1] * np.sqrt(weight)) * size

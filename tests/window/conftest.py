@@ -77,6 +77,19 @@ def session(blender, installed, variables, tmp_path_factory):
     return perform(blender, variables, tmp_path_factory.mktemp("session"), "session.py")
 
 
+@pytest.fixture(scope="session")
+def ball_run(variables, tmp_path_factory):
+    """Copies, one for each folder it is called with, of a run that was trained on a ball once."""
+    from tests.core.tiny_scene import write_dataset
+
+    home = tmp_path_factory.mktemp("ball")
+    data = write_dataset(home / "data", train=16, size=40)
+    command = [variables["NERF_CORE_PYTHON"], "-m", "nerf_core", "train", str(data), "--run", str(home / "run")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([*command, "--steps", "150", "--device", "cpu"], check=True, capture_output=True, env=environment)
+    return lambda folder: shutil.copytree(home / "run", folder / "run")
+
+
 def perform(blender, variables, folder, script, *arguments, simulate=True):
     """Run a session's script in a window of its own; what it left in `folder`.
 

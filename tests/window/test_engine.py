@@ -2,15 +2,12 @@
 
 import os
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.core.tiny_scene import write_dataset
-
-from .conftest import ROOT, perform
+from .conftest import perform
 
 pytestmark = pytest.mark.timeout(900)
 VIEWS = ("1-perspective", "2-orthographic", "3-camera")
@@ -18,13 +15,9 @@ PLACES = ("in_front", "behind", "beside")
 
 
 @pytest.fixture(scope="module")
-def engine_session(blender, installed, variables, tmp_path_factory):
+def engine_session(blender, installed, variables, ball_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("engine")
-    data = write_dataset(folder / "data", train=16, size=40)
-    command = [variables["NERF_CORE_PYTHON"], "-m", "nerf_core", "train", str(data), "--run", str(folder / "run")]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([*command, "--steps", "150", "--device", "cpu"], check=True, capture_output=True, env=environment)
-    return perform(blender, variables, folder, "engine_session.py", str(folder / "run"), simulate=False)
+    return perform(blender, variables, folder, "engine_session.py", str(ball_run(folder)), simulate=False)
 
 
 def encoded(rgba):

@@ -1,0 +1,75 @@
+"""How live the inspector is: traces of up to 256 rays, one after another, in a real window.
+
+    NERF_TEST_BLENDER=blender python tools/inspector_bench.py --run out/demo/RUN
+
+Prints how long the core takes for a trace, how long Blender waits for it, what making the batches takes once a trace,
+and what a redraw takes with the overlay and without it: its difference is what the overlay costs, the graphics card's
+work included. The core's Python is NERF_CORE_PYTHON, or the one that runs this.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from viewport_bench import measure
+
+STEPS = (
+    ("core", "trace, in the core"),
+    ("answer", "from asking to showing"),
+    ("build", "batches, once a trace"),
+    ("calls", "drawing calls, each redraw"),
+    ("with", "redraw of the viewport"),
+    ("without", "the same without overlay"),
+)
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True, help="a trained run's folder")
+    parser.add_argument("--updates", type=int, default=60, metavar="N", help="traces of each kind (default 60)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    options = parser.parse_args()
+    blender = os.environ.get("NERF_TEST_BLENDER") or "blender"
+    if shutil.which(blender) is None:
+        parser.error(f"there is no program '{blender}': set NERF_TEST_BLENDER to a Blender that can open a window")
+    if not (options.run / "checkpoint.safetensors").is_file():
+        parser.error(f"nothing is trained in '{options.run}'")
+    if options.updates < 5:
+        parser.error("--updates must be 5 or more")
+    with tempfile.TemporaryDirectory(prefix="nerf-inspector-") as folder:
+        arguments = [str(options.run.resolve()), str(options.updates)]
+        found = measure(blender, "inspector_session.py", arguments, Path(folder))
+    if found is None:
+        return 1
+    report(found)
+    if options.json is not None:
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def report(found: dict) -> None:
+    """Print the table."""
+    print(f"Blender {found['version']}, {found['renderer']}, viewport {found['width']}x{found['height']}")
+    for case in found["cases"]:
+        print(f"\n{case['name']}: {case['rays']} rays, {case['samples']:.0f} samples, {case['bins']:.0f} bins (median)")
+        for key, text in STEPS:
+            times = sorted(case[key])
+            late = times[min(len(times) - 1, int(0.95 * len(times)))]
+            middle, worst = statistics.median(times), times[-1]
+            print(
+                f"  {text:28} median {1e3 * middle:7.2f} ms   95 % {1e3 * late:7.2f} ms   worst {1e3 * worst:7.2f} ms"
+            )
+        one = [statistics.median(case[key]) for key in ("answer", "build", "with", "without")]
+        print(f"  {'the overlay, of a redraw':28} {1e3 * (one[2] - one[3]):14.2f} ms")
+        print(f"  {'redraws a second':28} {1.0 / one[2]:14.1f}      (without overlay {1.0 / one[3]:.1f})")
+        print(f"  {'updates a second':28} {1.0 / (one[0] + one[1] + one[2]):14.1f}      (trace, batches and redraw)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
