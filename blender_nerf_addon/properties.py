@@ -7,6 +7,7 @@ from . import compat
 from .capture.settings import NERF_PG_capture
 from .compositing.settings import NERF_PG_compositing
 from .experiments.settings import NERF_PG_experiment
+from .heat.settings import NERF_PG_heat
 from .importers.settings import NERF_PG_baked, NERF_PG_mesh, NERF_PG_volume
 from .inspect.plot_settings import NERF_PG_ray_plot
 from .inspect.settings import NERF_PG_inspector
@@ -36,6 +37,7 @@ class NERF_PG_scene(bpy.types.PropertyGroup):
     volume: PointerProperty(type=NERF_PG_volume)
     compositing: PointerProperty(type=NERF_PG_compositing)
     experiment: PointerProperty(type=NERF_PG_experiment)
+    heat: PointerProperty(type=NERF_PG_heat)
 
 
 CLASSES = (NERF_PG_scene,)

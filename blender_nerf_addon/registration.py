@@ -16,6 +16,7 @@ from .experiments import compare as experiment_compare
 from .experiments import settings as experiment_settings
 from .experiments import state as experiment_state
 from .experiments import wipe_line
+from .heat import settings as heat_settings
 from .importers import settings as importer_settings
 from .inspect import overlay as inspect_overlay
 from .inspect import plot_settings, plot_view
@@ -31,6 +32,7 @@ from .operators import cameras, capture, compositing, geometry, inspect, live_pr
 from .operators import core as core_operators
 from .operators import engine as engine_operators
 from .operators import experiments as experiment_operators
+from .operators import heat as heat_operators
 from .operators import inspect_pixel as inspect_pixel_operators
 from .operators import layouts as layout_operators
 from .operators import objects as object_operators
@@ -45,6 +47,7 @@ from .ui import (
     engine_panel,
     experiments_panel,
     geometry_panel,
+    heat_panel,
     inspect_panel,
     layout_panel,
     object_panel,
@@ -64,6 +67,7 @@ MODULES: tuple[ModuleType, ...] = (
     video_settings,
     importer_settings,
     inspect_settings,
+    heat_settings,
     compositing_settings,
     plot_settings,
     experiment_settings,
@@ -101,6 +105,7 @@ MODULES: tuple[ModuleType, ...] = (
     compositing_setup,
     compositing,
     cameras,
+    heat_operators,
     object_operators,
     video_operators,
     engine_operators,
@@ -119,6 +124,7 @@ MODULES: tuple[ModuleType, ...] = (
     compositing_panel,
     ray_plot_panel,
     experiments_panel,
+    heat_panel,
     cli,
 )
 

@@ -18,6 +18,7 @@ from . import (
     capture,
     compositing,
     experiment,
+    heat,
     import_data,
     inspect,
     layout,
@@ -55,6 +56,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     volume,
     compositing,
     experiment,
+    heat,
 )
 
 _handle: Any = None

@@ -15,6 +15,7 @@ import numpy as np
 from ..capture.cameras import Frame
 from ..jobs import core, direct
 from ..vendor.nerf_core.contract.errors import Cancelled, NerfError
+from ..vendor.nerf_core.contract.heat import HEAT_MAPS, HEAT_NAMES, heat_kind
 from .background import world_color
 from .shot import shot_of
 
@@ -23,6 +24,7 @@ FIRST_PIXELS = 16384
 NOISY_ROWS = 16  # at a time where there is noise: it must be the same however fast the machine is
 NOTHING = 1e10  # depth where nothing is hit, as in Cycles and Workbench
 
+_HEAT_PASSES = {kind.label: kind.name for kind in HEAT_MAPS}
 _numbers = itertools.count(1)
 
 
@@ -54,7 +56,13 @@ def wanted_passes(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> list[tu
         passes.append(("Normal", 3, "XYZ", "VECTOR"))
     if scene.nerf_engine.use_opacity:
         passes.append(("Opacity", 1, "A", "VALUE"))
+    passes += [(heat_kind(name).label, 1, "X", "VALUE") for name in wanted_heat(scene)]
     return passes
+
+
+def wanted_heat(scene: bpy.types.Scene) -> list[str]:
+    """The heat maps that are rendered, by the contract's names."""
+    return [name for name in HEAT_NAMES if getattr(scene.nerf_engine, f"use_{name}")]
 
 
 def _render(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph) -> None:
@@ -64,6 +72,7 @@ def _render(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph) -> N
         engine.report({"WARNING"}, "NeRF Toolkit renders no stereoscopy: all views show what the camera sees")
     passes = wanted_passes(scene, layer)
     asked = ["normal"] if any(name == "Normal" for name, *_ in passes) else []
+    asked += wanted_heat(scene)
     item = engine.camera_override or scene.camera
     shot = shot_of(item.original if item else None, depsgraph, engine.frame_set, asked)
     world = world_color(scene)
@@ -107,7 +116,11 @@ def _write_nothing(
     frame = Frame.of_render(scene.render, with_border=scene.render.use_border)
     width, height = frame.crop[2:] if frame.crop else (frame.width, frame.height)
     nothing = np.zeros((height, width, 4), dtype=np.float32)
-    _write(engine, layer.name, 0, {"rgba": nothing, "depth": nothing[..., 0], "normal": nothing[..., :3]}, world)
+    heat = {name: nothing[..., 0] for name in HEAT_NAMES}
+    heat["captured_weight"] = heat["captured_weight"] + np.float32(1.0)  # there is nothing to catch
+    _write(
+        engine, layer.name, 0, {"rgba": nothing, "depth": nothing[..., 0], "normal": nothing[..., :3], **heat}, world
+    )
 
 
 def _write(
@@ -138,7 +151,7 @@ def _pass_pixels(name: str, arrays: dict[str, Any], world: tuple[float, float, f
         return arrays["normal"]
     if name == "Opacity":
         return rgba[..., 3]
-    return None
+    return arrays.get(_HEAT_PASSES.get(name))
 
 
 def over(rgba: np.ndarray, world: tuple[float, float, float] | None) -> np.ndarray:

@@ -1,7 +1,12 @@
 """What a person chooses about the render engine; kept in the .blend as `scene.nerf_engine`."""
 
+from typing import Any
+
 import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, PointerProperty
+
+from ..inspect.settings import SAMPLERS, sampler_request
+from ..vendor.nerf_core.contract.heat import heat_kind
 
 
 def _redraw(_group: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
@@ -9,6 +14,11 @@ def _redraw(_group: bpy.types.PropertyGroup, context: bpy.types.Context) -> None
         for area in window.screen.areas:
             if area.type == "VIEW_3D":
                 area.tag_redraw()
+
+
+def _heat(name: str) -> Any:
+    kind = heat_kind(name)
+    return BoolProperty(name=kind.label, description=f"A pass: {kind.about}", default=False)
 
 
 class NERF_PG_engine(bpy.types.PropertyGroup):
@@ -50,6 +60,38 @@ class NERF_PG_engine(bpy.types.PropertyGroup):
     use_opacity: BoolProperty(
         name="Opacity", description="A pass with the alpha of the NeRF alone, without the world", default=True
     )
+    use_sample_count: _heat("sample_count")
+    use_captured_weight: _heat("captured_weight")
+    use_depth_error: _heat("depth_error")
+    use_colour_error: _heat("colour_error")
+    sampler: EnumProperty(
+        name="Sampler",
+        description="What places the samples along rays: in renders, the viewport and heat maps",
+        items=[item for item in SAMPLERS if item[0] != "ORACLE"],
+        default="TRAINED",
+        update=_redraw,
+    )
+    sampler_samples: IntProperty(
+        name="Samples a Ray",
+        description="Full evaluations of the field that the sampler may make a ray; 0 is its own choice",
+        default=0,
+        min=0,
+        max=4096,
+        soft_max=256,
+        update=_redraw,
+    )
+    viewport_show: EnumProperty(
+        name="Show",
+        description="What the viewport shows of the NeRFs",
+        items=(
+            ("COLOUR", "Colour", "What a render shows"),
+            ("SAMPLE_COUNT", "Sample Count", heat_kind("sample_count").about),
+            ("CAPTURED_WEIGHT", "Captured Weight", heat_kind("captured_weight").about),
+            ("DEPTH", "Depth", "How far away what is seen lies along the viewing axis; near is bright"),
+        ),
+        default="COLOUR",
+        update=_redraw,
+    )
     viewport_training: BoolProperty(
         name="Follow Training", description="Show the viewport's NeRF as its training goes on", default=True
     )
@@ -59,6 +101,20 @@ class NERF_PG_engine(bpy.types.PropertyGroup):
         default=False,  # what a NeRF was trained on stands in its place
         update=_redraw,
     )
+
+
+def render_sampler(scene: bpy.types.Scene) -> dict[str, Any] | None:
+    """The sampler that pictures are rendered with, as a request has it; None: what each run was trained with."""
+    settings = scene.nerf_engine
+    return sampler_request(settings.sampler, settings.sampler_samples)
+
+
+def draw_sampler(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
+    """Draw the sampler and how many samples it may take."""
+    column = layout.column()
+    column.prop(settings, "sampler")
+    if settings.sampler != "TRAINED":
+        column.prop(settings, "sampler_samples")
 
 
 CLASSES = (NERF_PG_engine,)

@@ -12,6 +12,7 @@ from ..objects.layers import scene_layers
 from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
 from .lens import lens_of
+from .settings import render_sampler
 
 NO_NERF = "The scene has no NeRF to render: press Add NeRF to Scene in the sidebar's tab NeRF."
 SEEDS = 65536  # a frame's, one for each row
@@ -93,6 +94,7 @@ def shot_of(
         "color": "linear",
         "depth": "z" if settings.depth == "Z" else "distance",
         "passes": passes,
+        "sampler": render_sampler(scene),
         "clip": True,
     }
     if lens is not None:

@@ -22,9 +22,10 @@ from ..objects.layers import scene_layers
 from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.messages import Message
-from . import drawing, meshes, refining
+from . import drawing, heat_view, legend, meshes, refining
 from .background import world_color
 from .refining import Speed
+from .settings import render_sampler
 from .view_camera import Part, border_part, part_of, view_camera
 
 WAITING_INTERVAL = 0.008  # between two looks at whether a picture has arrived
@@ -45,6 +46,8 @@ class Wanted:
     camera: Camera
     layers: list[dict[str, Any]]
     part: Part | None = None  # of the region; all of it
+    show: str = "COLOUR"
+    sampler: dict[str, Any] | None = None  # as trained
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Picture:
     wanted: Wanted
     divisor: int
     pixels: drawing.Pixels | None
+    legend: heat_view.Legend | None = None  # of a heat map
 
 
 class View:
@@ -127,7 +131,7 @@ class View:
         part = border_part(context, depsgraph)
         if self._layers:
             camera = view_camera(region.width, region.height, view.window_matrix, view.view_matrix)
-            self._want(camera if part is None else part_of(camera, part), part)
+            self._want(camera if part is None else part_of(camera, part), part, depsgraph.scene)
         else:
             self._forget()
         self._upload()
@@ -143,6 +147,8 @@ class View:
         if self._textures is not None or solid is not None:
             with drawing.into(part if self.shown is None else self.shown.wanted.part):
                 drawing.draw(self._textures, solid, world_color(depsgraph.scene), view.window_matrix, begins)
+        if self.shown is not None and self.shown.legend is not None:
+            legend.draw(self.shown.legend, (region.width, region.height), context.preferences.system.ui_scale)
         engine.update_stats("", self._trouble or self._failure)
 
     # What the timer calls.
@@ -187,12 +193,12 @@ class View:
 
     # Inside.
 
-    def _want(self, camera: Camera, part: Part | None) -> None:
+    def _want(self, camera: Camera, part: Part | None, scene: bpy.types.Scene) -> None:
         old = self.wanted
-        same = old is not None and old.layers == self._layers and _same_view(old.camera, camera) and old.part == part
-        if same:
+        new = Wanted(camera, list(self._layers or ()), part, scene.nerf_engine.viewport_show, render_sampler(scene))
+        if old is not None and _same_view(old.camera, camera) and replace(old, camera=camera) == new:
             return
-        self.wanted = Wanted(camera, list(self._layers or ()), part)
+        self.wanted = new
         flight = self._flight
         # A coarse picture of a moment ago will be here sooner than any other: what moves must not wait for its rest.
         if flight is not None and flight.divisor >= refining.first_divisor(camera, _speed):
@@ -233,6 +239,8 @@ class View:
             "color": "linear",
             "depth": "z",
             "clip": True,
+            "passes": heat_view.request_passes(wanted.show),
+            "sampler": wanted.sampler,
             "tag": self._tag,
         }
         myself = weakref.ref(self)
@@ -257,8 +265,9 @@ class View:
         global _speed
         picture = None
         if answer.error is None:
-            pixels = drawing.Pixels.of(answer.arrays["rgba"], answer.arrays["depth"])
-            picture = Picture(flight.wanted, flight.divisor, pixels)
+            rgba, depth, scale = heat_view.paint(flight.wanted.show, answer.arrays)
+            pixels = drawing.Pixels.of(rgba, depth)
+            picture = Picture(flight.wanted, flight.divisor, pixels, scale)
             _speed = _speed.after(pixels.width * pixels.height, float(answer.result.get("seconds") or 0.0))
         with self._lock:
             if self._flight is flight:
@@ -338,4 +347,5 @@ def unregister() -> None:
         bpy.app.timers.unregister(_tick)
     _views.clear()
     drawing.forget()
+    legend.forget()
     meshes.forget()

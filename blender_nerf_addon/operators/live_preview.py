@@ -53,18 +53,23 @@ class NERF_OT_open_preview(bpy.types.Operator):
             raise NerfError("There is no preview yet: train with Live Preview turned on.")
         if bpy.app.background or context.window is None:
             raise NerfError("Blender has no window to open the preview in.")
-        editors = list(_image_editors())
-        for _window, area in editors:
-            if area.spaces.active.image == image:
-                self.report({"INFO"}, f"An Image Editor shows '{image.name}' already")
-                return {"FINISHED"}
-        area = next((area for _window, area in editors if area.spaces.active.image is None), None)
-        if area is None:
-            area = new_window(context)
-            area.ui_type = "IMAGE_EDITOR"
-        area.spaces.active.image = image
-        area.tag_redraw()
+        if not open_image(context, image):
+            self.report({"INFO"}, f"An Image Editor shows '{image.name}' already")
         return {"FINISHED"}
+
+
+def open_image(context: bpy.types.Context, image: bpy.types.Image) -> bool:
+    """Show an image in an Image Editor that is empty, or in a new window; False when one shows it already."""
+    editors = list(_image_editors())
+    if any(area.spaces.active.image == image for _window, area in editors):
+        return False
+    area = next((area for _window, area in editors if area.spaces.active.image is None), None)
+    if area is None:
+        area = new_window(context)
+        area.ui_type = "IMAGE_EDITOR"
+    area.spaces.active.image = image
+    area.tag_redraw()
+    return True
 
 
 def find_preview() -> bpy.types.Image | None:

@@ -157,19 +157,20 @@ def chosen_views(scene: bpy.types.Scene, layer: bpy.types.ViewLayer, run_id: str
         if views == "ALL":
             own = scene_cameras(scene, scene.nerf.capture)
             items = [item for item in own if item.visible_get(view_layer=layer)]
-        found = [_view(scene, layer, item, run_id) for item in items if item is not None]
+        found = [view_of(scene, layer, item, run_id) for item in items if item is not None]
     if not found:
         raise NerfError(NO_CAMERA)
     return found
 
 
-def _view(
+def view_of(
     scene: bpy.types.Scene,
     layer: bpy.types.ViewLayer,
     item: bpy.types.Object,
     run_id: str | None,
     frame: int | None = None,
 ) -> View:
+    """What a picture of a camera object is rendered from, as the scene is now; see `View`."""
     camera = camera_at(scene, layer, item)
     depsgraph = layer.depsgraph or bpy.context.evaluated_depsgraph_get()
     return View(item.name, frame, camera, scene_layers(depsgraph, run_id=run_id) if run_id else [])
@@ -216,13 +217,18 @@ def _read_views(
             scene.frame_set(frame)
             if scene.camera is None:
                 raise NerfError(f"The scene has no camera at frame {frame}: make one the scene's camera.")
-            found.append(_view(scene, layer, scene.camera, run_id, frame))
+            found.append(view_of(scene, layer, scene.camera, run_id, frame))
             yield frame
+
+
+def file_name(name: str) -> str:
+    """A camera's name as a part of a file's."""
+    return re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name).strip(" .") or "camera"
 
 
 def _free_path(folder: Path, name: str, frame: int | None, suffix: str, taken: set[str]) -> Path:
     """Where a picture goes: not where another one of this rendering does, and over no file that is not ours."""
-    safe = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name).strip(" .") or "camera"
+    safe = file_name(name)
     stem = safe if frame is None else f"{safe}_{frame:04d}"
     path, number = folder / f"{stem}{suffix}", 2
     while path.name.lower() in taken or (path.exists() and not encode.is_ours(path)):

@@ -6,6 +6,8 @@ from typing import ClassVar
 import bpy
 
 from ..engine.engine import ID
+from ..engine.settings import draw_sampler
+from ..vendor.nerf_core.contract.heat import HEAT_NAMES
 
 # Panels of Blender that say nothing to this engine, though they do to most.
 _NOT_OURS = ("freestyle", "gpencil", "greasepencil", "stereoscopy", "output_views", "texture")
@@ -46,7 +48,8 @@ class NERF_PT_engine_sampling(_RenderPanel, bpy.types.Panel):
         """Draw the settings."""
         layout = _split(self.layout)
         settings = context.scene.nerf_engine
-        layout.prop(settings, "samples")
+        layout.prop(settings, "samples", text="Rays a Pixel")
+        draw_sampler(layout, settings)
         layout.prop(settings, "blur_samples")
         layout.prop(settings, "seed")
         layout.prop(settings, "viewport_training")
@@ -100,6 +103,9 @@ class NERF_PT_engine_passes(_Panel, bpy.types.Panel):
         row = layout.row()
         row.active = layer.use_pass_z
         row.prop(settings, "depth", text="Depth Is")
+        column = layout.column(heading="Heat Maps", align=True)
+        for name in HEAT_NAMES:
+            column.prop(settings, f"use_{name}")
 
 
 class NERF_PT_engine(bpy.types.Panel):
@@ -122,6 +128,11 @@ class NERF_PT_engine(bpy.types.Panel):
             context.space_data.shading, "type", "RENDERED", text="Show in Viewport", icon="SHADING_RENDERED"
         )
         column.prop(context.scene.nerf_engine, "show_meshes", toggle=True, icon="MESH_CUBE")
+        column = self.layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        column.prop(context.scene.nerf_engine, "viewport_show")
+        draw_sampler(column, context.scene.nerf_engine)
 
 
 def _split(layout: bpy.types.UILayout) -> bpy.types.UILayout:

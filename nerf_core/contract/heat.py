@@ -109,17 +109,16 @@ def colour_table(colours: Colours) -> np.ndarray:
     return table
 
 
-def coloured(values: np.ndarray, top: float, colours: Colours, low: float = 0.0) -> np.ndarray:
-    """The colours of values between `low` and `top`, clipped to these.
-
-    Returns
-    -------
-    (..., 3) uint8 array
-        sRGB-encoded.
-    """
+def colour_steps(values: np.ndarray, top: float, low: float = 0.0) -> np.ndarray:
+    """(...) uint8: which entry of a colour table shows values between `low` and `top`, clipped to these."""
     part = (np.asarray(values, np.float64) - low) / max(top - low, 1e-30)
     # As matplotlib does it: 256 equal steps, the last one closed.
-    return colour_table(colours)[np.clip(np.nan_to_num(part, nan=0.0) * 256.0, 0.0, 255.0).astype(np.uint8)]
+    return np.clip(np.nan_to_num(part, nan=0.0) * 256.0, 0.0, 255.0).astype(np.uint8)
+
+
+def coloured(values: np.ndarray, top: float, colours: Colours) -> np.ndarray:
+    """(..., 3) uint8, sRGB-encoded: the colours of values between 0 and `top`, clipped to these."""
+    return colour_table(colours)[colour_steps(values, top)]
 
 
 def top_value(values: np.ndarray, kind: HeatKind) -> float:

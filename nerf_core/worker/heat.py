@@ -1,5 +1,6 @@
 """Heat maps of a `render` request, with the data set's own view as reference where there is one."""
 
+import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,7 @@ class HeatRenderer:
             The placed layers.
         watch : (should_stop, on_progress)
         """
+        begun = time.perf_counter()
         should_stop, on_progress = watch
         truths = self._truths(first, watch) if needs_reference(wanted.heat) and len(layers) == 1 else None
         truth = truth_of(truths, layers, wanted.view)
@@ -52,6 +54,7 @@ class HeatRenderer:
             layers, wanted.view, wanted.heat, first.background, truth, should_stop, on_progress, shutter_layers
         )
         result, arrays = answer(heat, wanted.heat_pictures)
+        result["seconds"] = time.perf_counter() - begun
         if truth is not None:
             result["view"] = {"name": truth.name, "split": truth.split}
         return frame, result, arrays

@@ -1,0 +1,24 @@
+"""What a person chooses about heat maps in an Image Editor; kept in the .blend as `scene.nerf.heat`."""
+
+import bpy
+from bpy.props import EnumProperty
+
+from ..vendor.nerf_core.contract.heat import HEAT_MAPS
+from . import picture
+
+ITEMS = tuple((kind.name.upper(), kind.label, kind.about) for kind in HEAT_MAPS)
+
+
+def _show(self: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
+    picture.choose(self.map.lower())
+
+
+class NERF_PG_heat(bpy.types.PropertyGroup):
+    """Which map is shown."""
+
+    map: EnumProperty(
+        name="Heat Map", description="Which map the image 'NeRF Heat Map' shows", items=ITEMS, update=_show
+    )
+
+
+CLASSES = (NERF_PG_heat,)
