@@ -1,7 +1,7 @@
 """What a person chooses about heat maps in an Image Editor; kept in the .blend as `scene.nerf.heat`."""
 
 import bpy
-from bpy.props import EnumProperty
+from bpy.props import EnumProperty, PointerProperty
 
 from ..vendor.nerf_core.contract.heat import HEAT_MAPS
 from . import picture
@@ -19,6 +19,7 @@ class NERF_PG_heat(bpy.types.PropertyGroup):
     map: EnumProperty(
         name="Heat Map", description="Which map the image 'NeRF Heat Map' shows", items=ITEMS, update=_show
     )
+    image: PointerProperty(type=bpy.types.Image, name="Image", description="What shows them")
 
 
 CLASSES = (NERF_PG_heat,)

@@ -93,10 +93,12 @@ def heat_step(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> tasks.Step:
     uid = scene.session_uid
 
     def handle(result: dict[str, Any], _size: tuple[int, int]) -> bpy.types.Image:
-        scene = runs.scene_again(uid)
-        return picture.show(
-            paths, scene.nerf.heat.map.lower(), view.name, sampler_name(sampler), result["heat"], view.camera
+        settings = runs.scene_again(uid).nerf.heat
+        # The pointer keeps the image in the file, too.
+        settings.image = picture.show(
+            paths, settings.map.lower(), view.name, sampler_name(sampler), result["heat"], view.camera
         )
+        return settings.image
 
     return tasks.Step(
         "render",
