@@ -1,4 +1,8 @@
-"""The legend of a heat map over a viewport's region, drawn by the engine: its colours are shown as the map's are."""
+"""The legend of a heat map over a viewport's region.
+
+The engine draws its bar, so that its colours are shown as the map's are, through the scene's view transform. Words can
+be drawn only after that, by a handler.
+"""
 
 from typing import Any
 
@@ -9,48 +13,60 @@ from gpu_extras.batch import batch_for_shader
 
 from .heat_view import Legend
 
-WIDTH, BAR, TEXT = 280, 12, 12  # at an interface scale of 1
-PAPER, INK = (0.012, 0.012, 0.014, 0.85), (0.85, 0.85, 0.85, 1.0)
+WIDTH, BAR, TEXT = 300, 12, 12  # at an interface scale of 1
+PAPER, INK = (0.01, 0.01, 0.012, 0.95), (0.93, 0.93, 0.93, 1.0)
 
 _shader: Any = None
 
 
-def draw(legend: Legend, size: tuple[int, int], scale: float) -> None:
-    """Draw a legend at the lower edge of a region.
+class _Layout:
+    """Where things are, in pixels; `fits` says whether there is room."""
+
+    def __init__(self, size: tuple[int, int], scale: float) -> None:
+        self.width, self.bar, self.text = (round(value * scale) for value in (WIDTH, BAR, TEXT))
+        self.gap = self.text // 2
+        self.fits = size[0] >= self.width + 4 * self.gap and size[1] >= 8 * self.text
+        self.left, self.low = (size[0] - self.width) // 2, 3 * self.gap
+        self.middle = self.low + self.text + self.gap
+        self.top = self.middle + self.bar + self.gap
+
+
+def draw_bar(legend: Legend, size: tuple[int, int], scale: float) -> None:
+    """Draw a legend's bar at the lower edge of a region whose framebuffer is bound.
 
     Parameters
     ----------
     legend : Legend
     size : (int, int)
-        Of the region, whose framebuffer is bound.
+        Of the region.
     scale : float
         Of the interface.
     """
-    width, bar, text = (round(value * scale) for value in (WIDTH, BAR, TEXT))
-    gap = text // 2
-    if size[0] < width + 4 * gap or size[1] < 8 * text:
+    at = _Layout(size, scale)
+    if not at.fits:
         return
-    left, low = (size[0] - width) // 2, 2 * gap
-    middle = low + text + gap
     gpu.state.depth_test_set("NONE")
     gpu.state.depth_mask_set(False)
     gpu.state.blend_set("ALPHA")
-    _quads(size, [(left - gap, low - gap, left + width + gap, middle + bar + text + 2 * gap)], [PAPER])
-    edges = left + np.linspace(0, width, 257)
+    paper = (at.left - 2 * at.gap, at.low - at.gap, at.left + at.width + 2 * at.gap, at.top + at.text + at.gap)
+    _quads(size, [paper], [PAPER])
+    edges = at.left + np.linspace(0, at.width, 257)
     colours = np.concatenate([legend.table(), np.ones((256, 1), np.float32)], axis=1)
-    _quads(size, [(a, middle, b, middle + bar) for a, b in zip(edges[:-1], edges[1:], strict=True)], colours.tolist())
-    _pixel_space(size)
-    try:
-        top = middle + bar + gap
-        _write(legend.title, left, top, text)
-        if legend.mean is not None:
-            _write(f"on the subject {legend.mean:.3g}", left + width, top, text, 1.0)
-        for place, words in legend.ticks():
-            _write(words, left + place * width, low, text, place)
-    finally:
-        gpu.matrix.pop_projection()
-        gpu.matrix.pop()
+    boxes = [(a, at.middle, b, at.middle + at.bar) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    _quads(size, boxes, colours.tolist())
     gpu.state.blend_set("NONE")
+
+
+def draw_words(legend: Legend, size: tuple[int, int], scale: float) -> None:
+    """Draw a legend's words, in a region's pixel space."""
+    at = _Layout(size, scale)
+    if not at.fits:
+        return
+    _write(legend.title, at.left, at.top, at.text)
+    if legend.mean is not None:
+        _write(f"on the subject {legend.mean:.3g}", at.left + at.width, at.top, at.text, 1.0)
+    for place, words in legend.ticks():
+        _write(words, at.left + place * at.width, at.low, at.text, place)
 
 
 def forget() -> None:
@@ -59,22 +75,12 @@ def forget() -> None:
     _shader = None
 
 
-def _write(words: str, x: float, y: float, size: int, align: float = 0.0) -> None:
+def _write(words: str, x: float, y: int, size: int, align: float = 0.0) -> None:
     """Write with the left end (0), the middle (0.5) or the right end (1) of the words at `x`."""
     blf.size(0, size)
     blf.color(0, *INK)
     blf.position(0, x - align * blf.dimensions(0, words)[0], y, 0)
     blf.draw(0, words)
-
-
-def _pixel_space(size: tuple[int, int]) -> None:
-    gpu.matrix.push()
-    gpu.matrix.push_projection()
-    gpu.matrix.load_identity()
-    width, height = size
-    gpu.matrix.load_projection_matrix(
-        ((2.0 / width, 0.0, 0.0, -1.0), (0.0, 2.0 / height, 0.0, -1.0), (0.0, 0.0, -1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
-    )
 
 
 def _quads(size: tuple[int, int], boxes: list[tuple[float, ...]], colours: Any) -> None:

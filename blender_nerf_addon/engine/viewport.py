@@ -36,6 +36,7 @@ NO_NERF = "No NeRF is shown in this view: press Add NeRF to Scene in the sidebar
 
 _numbers = itertools.count(1)
 _views: "weakref.WeakSet[View]" = weakref.WeakSet()
+_handler: Any = None
 _speed = Speed()  # of the session's core, the same for all views
 
 
@@ -89,6 +90,7 @@ class View:
         self._lock = threading.Lock()
         self._layers: list[dict[str, Any]] | None = None
         self._local = (False, False)
+        self._region = 0  # that it was drawn in last
         self._trouble = ""  # of the scene
         self._failure = ""  # of the last picture that was asked for
         self.wanted: Wanted | None = None
@@ -125,6 +127,7 @@ class View:
 
     def draw(self, engine: bpy.types.RenderEngine, context: bpy.types.Context, depsgraph: bpy.types.Depsgraph) -> None:
         """Draw what there is, and see to it that what is missing will come."""
+        self._region = context.region.as_pointer()
         if self._layers is None or self._local != _local(context.space_data):
             self.scene_changed(depsgraph, context.space_data)
         region, view = context.region, context.region_data
@@ -148,7 +151,7 @@ class View:
             with drawing.into(part if self.shown is None else self.shown.wanted.part):
                 drawing.draw(self._textures, solid, world_color(depsgraph.scene), view.window_matrix, begins)
         if self.shown is not None and self.shown.legend is not None:
-            legend.draw(self.shown.legend, (region.width, region.height), context.preferences.system.ui_scale)
+            legend.draw_bar(self.shown.legend, (region.width, region.height), context.preferences.system.ui_scale)
         engine.update_stats("", self._trouble or self._failure)
 
     # What the timer calls.
@@ -167,6 +170,13 @@ class View:
         if not flying:
             self._ask_next()
         return self._flight is not None or arrived
+
+    def draw_words(self, context: bpy.types.Context) -> None:
+        """Draw the words of a heat map's legend, if this is its region."""
+        region = context.region
+        shown = self.shown
+        if region.as_pointer() == self._region and shown is not None and shown.legend is not None:
+            legend.draw_words(shown.legend, (region.width, region.height), context.preferences.system.ui_scale)
 
     @property
     def follows_training(self) -> bool:
@@ -336,13 +346,33 @@ def _listen(message: Message) -> None:
             view.trained(_place(run))
 
 
+def _draw_words() -> None:
+    """After Blender has drawn a viewport with all that lies over it."""
+    context = bpy.context
+    shading = getattr(context.space_data, "shading", None)
+    if shading is None or shading.type != "RENDERED":
+        return
+    for view in views():
+        try:
+            view.draw_words(context)
+        except ReferenceError:  # Blender has let go of the viewport's engine
+            _views.discard(view)
+
+
 def register() -> None:
-    """Hear of training."""
+    """Hear of training, and of viewports that are drawn."""
+    global _handler
     core.listen(_listen)
+    if not bpy.app.background:
+        _handler = bpy.types.SpaceView3D.draw_handler_add(_draw_words, (), "WINDOW", "POST_PIXEL")
 
 
 def unregister() -> None:
     """Let go of everything."""
+    global _handler
+    if _handler is not None:
+        bpy.types.SpaceView3D.draw_handler_remove(_handler, "WINDOW")
+        _handler = None
     if bpy.app.timers.is_registered(_tick):
         bpy.app.timers.unregister(_tick)
     _views.clear()

@@ -80,7 +80,7 @@ class HeatKind:
 
 
 HEAT_MAPS = (
-    HeatKind("sample_count", "Sample Count", "Full evaluations of the field a ray", "a ray", "viridis"),
+    HeatKind("sample_count", "Sample Count", "Full evaluations of the field a ray", "evaluations a ray", "viridis"),
     HeatKind(
         "captured_weight", "Captured Weight", "Share of the weight within half a voxel of a sample", "", "viridis", 1.0
     ),
