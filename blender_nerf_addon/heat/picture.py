@@ -13,8 +13,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from ..importers import encode
-from ..inspect.picture_camera import remember_camera
+from ..importers import encode, images
 from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.files import make_folder, write_bytes
 from ..vendor.nerf_core.contract.heat import HEAT_NAMES
@@ -134,7 +133,7 @@ def choose(name: str) -> None:
     told["map"] = name
     image[KEY] = json.dumps(told)
     if image.size[0]:
-        remember_camera(image, _with_legend(Camera.from_dict(told["camera"]), *image.size))
+        images.remember_camera(image, _with_legend(Camera.from_dict(told["camera"]), *image.size))
 
 
 def shown(image: bpy.types.Image | None = None) -> Shown | None:
