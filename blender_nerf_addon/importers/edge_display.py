@@ -8,7 +8,7 @@ SIDES = 8
 ALONG = "bar"  # an edge's vector, while the group needs it
 
 
-def give_bars(item: bpy.types.Object, kind: str, material: bpy.types.Material, attribute: str) -> None:
+def give_bars(item: bpy.types.Object, kind: str, material: bpy.types.Material, attribute: str, dashes: int = 1) -> None:
     """Give a mesh of loose edges its modifier and material.
 
     Parameters
@@ -20,15 +20,17 @@ def give_bars(item: bpy.types.Object, kind: str, material: bpy.types.Material, a
     material : Material
     attribute : str
         The colour, on the edges' points.
+    dashes : int
+        Into how many pieces a bar is cut, with gaps as long as they are.
     """
     if not item.data.materials:
         item.data.materials.append(material)
     if any(m.type == "NODES" and m.node_group and m.node_group.get(KIND_KEY) == kind for m in item.modifiers):
         return
-    item.modifiers.new("NeRF Bars", "NODES").node_group = _group(kind, material, attribute)
+    item.modifiers.new("NeRF Bars", "NODES").node_group = _group(kind, material, attribute, dashes)
 
 
-def _group(kind: str, material: bpy.types.Material, attribute: str) -> bpy.types.NodeTree:
+def _group(kind: str, material: bpy.types.Material, attribute: str, dashes: int) -> bpy.types.NodeTree:
     found = next((g for g in bpy.data.node_groups if g.get(KIND_KEY) == kind), None)
     if found is not None:
         return found
@@ -84,8 +86,19 @@ def _group(kind: str, material: bpy.types.Material, attribute: str) -> bpy.types
     links(thickness, points.inputs["Radius"])  # which becomes the points' attribute of that name
 
     bar = node("GeometryNodeMeshCylinder", -450, -500)
-    for name, value in (("Vertices", SIDES), ("Radius", 1.0), ("Depth", 1.0)):
+    piece = 1.0 / (2 * dashes - 1)
+    for name, value in (("Vertices", SIDES), ("Radius", 1.0), ("Depth", piece)):
         bar.inputs[name].default_value = value
+    body = bar.outputs["Mesh"]
+    if dashes > 1:
+        row = node("GeometryNodeMeshLine", -650, -650)
+        row.inputs["Count"].default_value = dashes
+        row.inputs["Start Location"].default_value = (0.0, 0.0, 0.5 * piece - 0.5)
+        row.inputs["Offset"].default_value = (0.0, 0.0, 2.0 * piece)
+        pieces = node("GeometryNodeInstanceOnPoints", -450, -650)
+        links(row.outputs["Mesh"], pieces.inputs["Points"])
+        links(body, pieces.inputs["Instance"])
+        body = pieces.outputs["Instances"]
     vector = named(ALONG, "FLOAT_VECTOR", -450, -800)
     turn = node("FunctionNodeAlignRotationToVector", -200, -450, axis="Z")
     links(vector, turn.inputs["Vector"])
@@ -99,7 +112,7 @@ def _group(kind: str, material: bpy.types.Material, attribute: str) -> bpy.types
         links(socket, size.inputs[axis])
     bars = node("GeometryNodeInstanceOnPoints", 200, 0)
     links(points.outputs[0], bars.inputs["Points"])
-    links(bar.outputs["Mesh"], bars.inputs["Instance"])
+    links(body, bars.inputs["Instance"])
     links(turn.outputs["Rotation"], bars.inputs["Rotation"])
     links(size.outputs[0], bars.inputs["Scale"])
 

@@ -20,6 +20,7 @@ from .trace_parts import Part, bin_part, depth_part, ray_part, reach, sample_par
 
 COLLECTION = "NeRF Trace"
 PARTS = ("samples", "rays", "bins", "skipped", "depths")
+SKIP_DASHES = 12
 TITLE_KEY = "nerf_title"  # the name that a bake gave an object
 COLORS = {"samples": "color", "rays": "color", "bins": "weight_color", "skipped": "color", "depths": "color"}
 
@@ -76,7 +77,7 @@ def trace_parts(arrays: Arrays, size: float = 1.0) -> dict[str, Part]:
         "samples": sample_part(arrays, radius),
         "rays": ray_part(arrays, thin),
         "bins": bin_part(arrays, 3.0 * thin),
-        "skipped": skip_part(arrays, 1.6 * thin),
+        "skipped": skip_part(arrays, 1.5 * thin),
         "depths": depth_part(arrays, 0.8 * radius),
     }
 
@@ -116,7 +117,7 @@ def _object(
     if part.edges is None:
         give_body(item, kind, material, COLORS[name], rounded=True)
     else:
-        give_bars(item, kind, material, COLORS[name])
+        give_bars(item, kind, material, COLORS[name], dashes=SKIP_DASHES if name == "skipped" else 1)
     return item
 
 

@@ -13,7 +13,7 @@ from .colors import ramp_colors, srgb_to_linear
 
 EXPECTED, MEDIAN, TRUE = range(3)
 DEPTH_COLORS = np.array([[1.0, 1.0, 1.0], [1.0, 0.86, 0.25], [0.35, 0.95, 0.45]], np.float32)  # sRGB, by `kind`
-SKIP_COLOR = np.array([[0.45, 0.45, 0.5]], np.float32)
+SKIP_COLOR = np.array([[0.62, 0.66, 0.72]], np.float32)
 
 _PLAIN = ("t", "t0", "t1", "dt", "density", "weight", "transmittance", "optical_depth")
 _COUNTED = ("ray", "stage")

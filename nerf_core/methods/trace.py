@@ -186,9 +186,13 @@ def assemble(
         return np.where(missed, 0, number).astype(np.int32)
 
     ray = np.concatenate([stage.ray for stage in stages])
-    stage = np.repeat(np.arange(len(stages)), [len(each.ray) for each in stages])
-    # Stages come one after the other, each sorted: a stable sort by ray leaves that order within a ray.
-    order = np.argsort(ray, kind="stable") if len(stages) > 1 else np.arange(len(ray))
+    numbers = np.repeat(np.arange(len(stages)), [len(each.ray) for each in stages])
+    # However many stages led there, the last one is 1; what only one stage has is its first.
+    stage = numbers * (numbers == len(stages) - 1) > 0
+    if len(stages) > 2:
+        order = np.lexsort((np.concatenate([each.t for each in stages]), stage, ray))
+    else:  # each is sorted, and one comes after the other: a stable sort by ray leaves that order within a ray
+        order = np.argsort(ray, kind="stable")
     selected = np.concatenate([np.zeros(len(ray) - len(chosen), bool), chosen])[order]
     ray = ray[order].astype(np.int32)
     t, t0, t1 = gathered("t"), gathered("t0"), gathered("t1")
@@ -205,8 +209,7 @@ def assemble(
         weight=joined("weight"),
         transmittance=joined("transmittance"),
         optical_depth=joined("optical_depth"),
-        # However many stages led there, the last one is 1; what only one stage has is its first.
-        stage=(stage[order] if len(stages) == 1 else stage[order] == len(stages) - 1).astype(np.int32),
+        stage=stage[order].astype(np.int32),
         selected=selected.astype(np.uint8),
         rgba=rgba.astype(np.float32),
         near=near.astype(np.float32),

@@ -133,7 +133,12 @@ def test_what_is_seen_of_it(objects):
     reach = np.linalg.norm(balls - arrays["position"][:, None], axis=-1)
     np.testing.assert_allclose(reach.max(axis=1), values(samples.data, "radius"), rtol=1e-3)
     np.testing.assert_allclose(colors[:count, :3], linear(arrays["color"]), atol=1e-5)
-    assert len(evaluated(skipped)[0].polygons) == len(arrays["skip_ray"]) * 10
+    mesh, places, _ = evaluated(skipped)
+    dashes = places[len(skipped.data.vertices) :].reshape(len(arrays["skip_ray"]), 12, 16, 3)
+    np.testing.assert_allclose(dashes[..., 0].min(axis=(1, 2)), arrays["skip_t0"] - 3.0, atol=1e-4)
+    np.testing.assert_allclose(dashes[..., 0].max(axis=(1, 2)), arrays["skip_t1"] - 3.0, atol=1e-4)
+    long = np.ptp(dashes[..., 0], axis=2) / (arrays["skip_t1"] - arrays["skip_t0"])[:, None]
+    np.testing.assert_allclose(long, 1 / 23, rtol=1e-2)
     assert len(evaluated(depths)[0].polygons) == len(depths.data.vertices) * 24 * 12
 
 

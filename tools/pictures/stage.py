@@ -196,6 +196,24 @@ class Stage:
         with bpy.context.temp_override(window=hands.view_area()[0], area=editor, region=region):
             bpy.ops.image.view_all(fit_view=enlarge)
 
+    def spreadsheet(self, item: Any) -> Pauses:
+        """Show an object's own data in a Spreadsheet below the viewport."""
+        window, area, _ = hands.view_area()
+        before = set(window.screen.areas)
+        with bpy.context.temp_override(window=window, area=area):
+            bpy.ops.screen.area_split(direction="HORIZONTAL", factor=0.36)
+        made = next(each for each in window.screen.areas if each not in before)
+        low = min(made, area, key=lambda each: each.y)
+        if low == area:  # the viewport stays the upper one
+            raise AssertionError("the viewport was put below")
+        low.ui_type = "SPREADSHEET"
+        self.select(item)
+        item.select_set(False)  # active all the same, and without an outline
+        yield 0.5
+        space = low.spaces.active
+        space.object_eval_state = "ORIGINAL"
+        yield 0.5
+
     def properties(self, tab: str) -> None:
         """Which tab the Properties editor shows, such as 'RENDER' or 'OBJECT'."""
         for area in hands.view_area()[0].screen.areas:
