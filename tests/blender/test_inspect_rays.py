@@ -212,6 +212,7 @@ def test_what_changes_what_is_shown(inspector, scene, addon_module):
     assert json.loads(bpy.data.images["Camera"]["nerf_camera"]) == camera.to_dict()
 
     # Another file shows nothing of this one.
+    scene.nerf.inspector.sampler = "TRAINED"
     trace(20, 15)
     assert current.slots
     bpy.ops.wm.read_homefile(use_factory_startup=True)
