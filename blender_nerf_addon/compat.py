@@ -101,18 +101,3 @@ def declare_depth_write(info: Any) -> None:
     """Say that a shader writes its fragments' depth; before that could be said it was simply done."""
     if hasattr(info, "depth_write"):
         info.depth_write("ANY")
-
-
-def begin_drawing() -> bool:
-    """Whether Blender can draw off the screen; without a window that is begun here, from 5.2 on."""
-    if not bpy.app.background:
-        return True
-    import gpu
-
-    if not hasattr(gpu, "init"):
-        return False
-    try:
-        gpu.init()
-    except (RuntimeError, SystemError):
-        return False
-    return True

@@ -1,6 +1,7 @@
 """`trace`: the rays of pixels of the scene's camera as objects with attributes."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -26,6 +27,9 @@ def add(commands: Any) -> None:
     trace.add_argument("--samples", type=count, metavar="N", help="evaluations of the field a ray, at most")
     trace.add_argument("--compare", choices=NAMES, help="bake the same rays under a second sampler, too")
     trace.add_argument("--compare-samples", type=count, metavar="N", help="evaluations of the second one, at most")
+    trace.add_argument("--plot", metavar="FILE", help="draw the first pixel's ray as .png or .svg (docs/ray-plots.md)")
+    trace.add_argument("--plot-mean", action="store_true", help="draw the mean of all pixels' rays instead")
+    trace.add_argument("--plot-whole", action="store_true", help="draw all of the ray, not only where something is")
     add_save(trace)
 
 
@@ -38,5 +42,10 @@ def _trace(options: argparse.Namespace, scene: bpy.types.Scene) -> None:
         settings.sampler_b, settings.samples_b = options.compare.upper(), options.compare_samples or 0
     run(bpy.ops.nerf.trace_pixels, pixels=" ".join(options.pixel))
     run(bpy.ops.nerf.bake_trace)
+    if options.plot is not None:
+        plot = scene.nerf.ray_plot
+        plot.mean, plot.focus = options.plot_mean, not options.plot_whole
+        run(bpy.ops.nerf.save_ray_plot, filepath=str(Path(options.plot).absolute()))
+        print(f"Wrote {options.plot}", flush=True)
     samples = sum(len(entry.object.data.vertices) for entry in scene.nerf.baked if entry.part == "samples")
     print(f"{samples} samples of {len(options.pixel)} rays", flush=True)

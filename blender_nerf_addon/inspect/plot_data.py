@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..vendor.nerf_core.contract.ray_axes import cost_line, sampler_title
-from ..vendor.nerf_core.contract.ray_curves import RayCurves, mean_curves
-from ..vendor.nerf_core.contract.ray_plot import Plot, Sampled, plot_of
+from ..vendor.nerf_core.contract.ray_curves import RayCurves
+from ..vendor.nerf_core.contract.ray_plot import Plot, plot_of_traces
 
 
 def build(
@@ -34,18 +33,10 @@ def build(
     Plot or None
         None where there is nothing to show.
     """
-    parts = []
-    for slot in slots[:2]:
-        if not slot.rays:
-            return None
-        curves = mean_curves(slot.arrays) if ray is None else RayCurves.of_ray(slot.arrays, min(ray, slot.rays - 1))
-        parts.append(Sampled(curves, *_words(slot, curves)))
-    return plot_of(tuple(parts), focus, log_density, heading) if parts else None
-
-
-def _words(slot: Any, curves: RayCurves) -> tuple[str, str]:
-    seconds = slot.result.get("seconds")
-    return sampler_title(slot.used), cost_line(curves, None if seconds is None else float(seconds), slot.rays)
+    if not slots or not all(slot.rays for slot in slots):
+        return None
+    traces = [(slot.arrays, slot.used, slot.result.get("seconds")) for slot in slots]
+    return plot_of_traces(traces, ray, focus, log_density, heading)
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
-from .. import compat
 from ..importers import encode
 from ..inspect import plot_draw, plot_hover, plot_view, state
 from ..inspect.plot_layout import compose
 from ..inspect.plot_shapes import Rect
+from ..jobs import tasks
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.files import make_folder, write_bytes
 from . import common
@@ -196,7 +196,9 @@ class NERF_OT_save_ray_plot(bpy.types.Operator):
     bl_label = "Save Plot"
     bl_description = "Draw the plots of the inspected ray into an image of this size, and save it as PNG"
 
-    filepath: StringProperty(name="File", description="A PNG file", subtype="FILE_PATH")
+    filepath: StringProperty(
+        name="File", description="A PNG file; without a window also an SVG file", subtype="FILE_PATH"
+    )
     filter_glob: StringProperty(default="*.png", options={"HIDDEN"})
     check_existing: BoolProperty(default=True, options={"HIDDEN"})
     width: IntProperty(name="Width", description="In pixels", default=1600, min=300, max=8192)
@@ -228,18 +230,61 @@ class NERF_OT_save_ray_plot(bpy.types.Operator):
         target = _target(self.filepath)
         if target.exists() and not self._asked and not encode.is_ours(target):
             raise NerfError(f"'{target}' exists and was not made by NeRF Toolkit; choose another name.")
+        if bpy.app.background:  # where Blender cannot draw, the core does
+            scene = context.scene
+            return common.begin_task(self, "Plot", [lambda: plot_step(scene, target)], undo=False)
+        if target.suffix.lower() != ".png":
+            raise NerfError(f"Blender draws plots as PNG; the core writes SVG: {CORE_PLOT}")
         pixels = draw_plot(context.scene, self.width, self.height, self.scale)
         make_folder(target.parent)
         write_bytes(target, encode.png(pixels[::-1].astype("float32") / 255.0))
-        image = next((each for each in bpy.data.images if each.get(SAVED_KEY)), None)
-        if image is None:
-            image = bpy.data.images.load(str(target))
-            image.name, image[SAVED_KEY] = SAVED_NAME, True
-        else:
-            image.filepath = str(target)
-            image.reload()
+        show_saved(target)
         self.report({"INFO"}, f"The plot is in '{target}'")
         return {"FINISHED"}
+
+
+def show_saved(target: Path) -> bpy.types.Image:
+    """The image of the plot that was saved last, now with this file."""
+    image = next((each for each in bpy.data.images if each.get(SAVED_KEY)), None)
+    if image is None:
+        image = bpy.data.images.load(str(target))
+        image.name, image[SAVED_KEY] = SAVED_NAME, True
+    else:
+        image.filepath = str(target)
+        image.reload()
+    return image
+
+
+def plot_step(scene: bpy.types.Scene, target: Path) -> tasks.Step:
+    """The step that has the core trace what the inspector shows again, and draw it into a file."""
+    shown, settings = state.current(), scene.nerf.ray_plot
+    ray = None if settings.mean else shown.chosen_ray
+    params = {
+        "run": shown.run,
+        "camera": shown.camera.to_dict(),
+        "pixels": shown.pixels.tolist(),
+        "samplers": [slot.used or None for slot in shown.slots],
+        "ray": ray,
+        "out": str(target),
+        "overwrite": True,  # it was looked at already
+        "focus": settings.focus,
+        "heading": plot_view.heading(shown, settings.mean),
+    }
+    if shown.matrix is not None:
+        params["matrix"] = shown.matrix.tolist()
+    if shown.snapshot is not None:
+        params["snapshot"] = shown.snapshot
+    depths = shown.slots[0].arrays.get("true_depth")
+    if depths is not None:
+        params["true_depth"] = depths.tolist()
+
+    def handle(result: dict[str, Any], _arrays: dict[str, Any]) -> Path:
+        written = Path(result["out"])
+        if written.suffix.lower() == ".png":
+            show_saved(written)
+        return written
+
+    return tasks.Step("plot", params, handle, "Plotting a ray")
 
 
 def draw_plot(scene: bpy.types.Scene, width: int, height: int, scale: float) -> Any:
@@ -248,13 +293,11 @@ def draw_plot(scene: bpy.types.Scene, width: int, height: int, scale: float) -> 
     Raises
     ------
     NerfError
-        When there is no ray, or Blender cannot draw here.
+        When there is no ray.
     """
     plot = plot_view.ray_plot(scene)
     if plot is None:
         raise NerfError("No ray is inspected: click a pixel of a NeRF with the inspector first.")
-    if not compat.begin_drawing():
-        raise NerfError(f"Blender draws nothing without a window; the core writes the same plot: {CORE_PLOT}")
     rect, rows = Rect(0, 0, width, height), scene.nerf.ray_plot.rows
     layout = compose(plot, rect, scale, rows, plot_view.unit_of(scene), plot_draw.measure)
     return plot_draw.pixels(layout.shapes, width, height)
@@ -263,13 +306,13 @@ def draw_plot(scene: bpy.types.Scene, width: int, height: int, scale: float) -> 
 def _target(text: str) -> Path:
     text = text.strip()
     if not text:
-        raise NerfError("Choose a PNG file.")
+        raise NerfError("Choose a PNG file for the plot.")
     if text.startswith("//") and not bpy.data.filepath:
         raise NerfError(f"'{text}' is relative to the .blend file, which is not saved yet; save it first.")
     path = Path(bpy.path.abspath(text)).expanduser().absolute()
     if path.is_dir():
         raise NerfError(f"'{path}' is a folder; name a file.")
-    return path if path.suffix.lower() == ".png" else path.with_name(path.name + ".png")
+    return path if path.suffix.lower() in (".png", ".svg") else path.with_name(path.name + ".png")
 
 
 CLASSES = (

@@ -1,11 +1,13 @@
 """What a plot of a ray holds, whoever draws it: one sampler's curves or two, on common axes."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from .ray_axes import HEADROOM, Axis, density_axis, focus_range, whole_range
-from .ray_curves import RayCurves
+from .ray_axes import HEADROOM, Axis, cost_line, density_axis, focus_range, sampler_title, whole_range
+from .ray_curves import RayCurves, mean_curves
 
 COLORS = {
     "ground": "#1d1d1d",
@@ -73,6 +75,32 @@ class Plot:
     def zoomed(self) -> bool:
         """Whether only a part of the ray is shown."""
         return self.t != self.whole
+
+
+def plot_of_traces(
+    traces: Sequence[tuple[Mapping[str, Any], Mapping[str, Any], float | None]],
+    ray: int | None,
+    focus: bool = False,
+    log_density: bool = True,
+    heading: str = "",
+) -> Plot:
+    """The plot of a ray, or of the mean of all rays.
+
+    Parameters
+    ----------
+    traces : sequence of (arrays, sampler, seconds)
+        Of the same rays under one sampler or two: what `trace` answers, and its sampler as it is on the wire.
+    ray : int or None
+        Which; None: the mean.
+    focus, log_density, heading
+        As :func:`plot_of` has them.
+    """
+    parts = []
+    for arrays, sampler, seconds in traces[:2]:
+        rays = len(arrays["rgba"])
+        curves = mean_curves(arrays) if ray is None else RayCurves.of_ray(arrays, min(ray, rays - 1))
+        parts.append(Sampled(curves, sampler_title(sampler), cost_line(curves, seconds, rays)))
+    return plot_of(tuple(parts), focus, log_density, heading)
 
 
 def plot_of(parts: tuple[Sampled, ...], focus: bool = False, log_density: bool = True, heading: str = "") -> Plot:

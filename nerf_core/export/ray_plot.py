@@ -8,9 +8,8 @@ import numpy as np
 
 from ..contract.errors import NerfError
 from ..contract.files import MARK, write_beside
-from ..contract.ray_axes import color_difference, cost_line, sampler_title
-from ..contract.ray_curves import RayCurves, mean_curves
-from ..contract.ray_plot import COLORS, Plot, Sampled, color_so_far, plot_of, step_segments
+from ..contract.ray_axes import color_difference
+from ..contract.ray_plot import COLORS, Plot, Sampled, color_so_far, plot_of_traces, step_segments
 from ..rendering.trace_pixels import TracedPixels
 
 KINDS = (".png", ".svg")
@@ -36,13 +35,8 @@ def plot_traces(traces: Sequence[TracedPixels], ray: int | None, heading: str = 
     focus : bool
         Show closely where something is, instead of all that lies in the box.
     """
-    parts = []
-    for traced in traces:
-        arrays, rays = traced.arrays, len(traced.origin)
-        curves = mean_curves(arrays) if ray is None else RayCurves.of_ray(arrays, ray)
-        title = sampler_title(traced.sampler.to_dict())
-        parts.append(Sampled(curves, title, cost_line(curves, traced.seconds, rays)))
-    return plot_of(tuple(parts), focus, heading=heading)
+    found = [(traced.arrays, traced.sampler.to_dict(), traced.seconds) for traced in traces]
+    return plot_of_traces(found, ray, focus, heading=heading)
 
 
 def check_kind(path: str | Path) -> Path:

@@ -12,7 +12,7 @@ from ..contract.messages import CANCELLED, Message, failure
 from ..rendering.frame import Frame
 from ..rendering.layers import Layer
 from ..rendering.picture import render_picture
-from . import geometry
+from . import geometry, ray_plots
 from .geometry import Reply, Watch
 from .heat import HeatRenderer
 from .params import MAX_POINTS, Params
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PROGRESS_SECONDS = 0.25
 #: What is served first: a trace is quick, points take seconds, a video lets all others go between its frames.
-ORDER = ("trace", "render", "points", "mesh", "volume", "dataset", "video")
+ORDER = ("trace", "plot", "render", "points", "mesh", "volume", "dataset", "video")
 
 
 @dataclass
@@ -73,6 +73,7 @@ class Looking:
             "render": self._render,
             "points": self._points,
             "trace": self._trace,
+            "plot": self._plot,
             "video": self._video,
             "mesh": self._mesh,
             "volume": self._volume,
@@ -227,6 +228,11 @@ class Looking:
         run = entry.params.text("run")
         loaded = self.session.find(run, entry.params.snapshot())
         return self.traces.answer(loaded, entry.params, *self._watch(entry, run, "Tracing rays"))
+
+    def _plot(self, entry: Waiting) -> Reply:
+        run = entry.params.text("run")
+        loaded = self.session.find(run, entry.params.snapshot())
+        return ray_plots.answer(loaded, self.traces, entry.params, self._watch(entry, run, "Plotting a ray"))
 
 
 def _frame(

@@ -1,11 +1,14 @@
 """The plots of a ray: ticks, axes, where curves lie in pixels, what a place reads, and what is saved."""
 
+from xml.etree import ElementTree
+
 import bpy
 import numpy as np
 import pytest
 
 from ..seeds import fresh_seed
 from ..trace_arrays import DENSITY, trace_arrays
+from .small_run import core_python, look_from, needs_core, trained_run
 
 
 @pytest.fixture
@@ -159,29 +162,34 @@ def test_the_plot_follows_the_state(state, addon_module):
     assert (view.ray_plot(scene).t.low, view.ray_plot(scene).t.high) == (2.0, 4.0)
 
 
-def test_save_plot_writes_pixels_or_says_what_does(state, addon_module, tmp_path):
-    target, compat = tmp_path / "plot é.png", addon_module("compat")
+@pytest.fixture
+def core(addon_module, monkeypatch):
+    monkeypatch.setenv("NERF_CORE_PYTHON", core_python())
+    yield addon_module("jobs.core")
+    addon_module("jobs.core").leave(20)
+
+
+@needs_core
+def test_without_a_window_the_core_draws_what_the_inspector_shows(state, core, tmp_path):
+    target = tmp_path / "plot é.svg"
     assert not bpy.ops.nerf.save_ray_plot.poll()
-    show(state, names=("hierarchical", "surface"))
-    if not compat.begin_drawing():
-        with pytest.raises(RuntimeError, match="nerf trace RUN"):
-            bpy.ops.nerf.save_ray_plot(filepath=str(target))
-        assert not target.exists()
-        return
-    assert bpy.ops.nerf.save_ray_plot(filepath=str(target), width=900, height=600, scale=1.0) == {"FINISHED"}
-    image = bpy.data.images["NeRF Ray Plot"]
-    assert tuple(image.size) == (900, 600)
-    pixels = np.empty(900 * 600 * 4, np.float32)
-    image.pixels.foreach_get(pixels)
-    drawn = np.round(pixels.reshape(600, 900, 4)[..., :3] * 255)
-    assert shares(drawn, (0x56, 0xB4, 0xE9)) and shares(drawn, (0xE6, 0x9F, 0x00)) and shares(drawn, (0xF0, 0xE4, 0x42))
+    scene = bpy.context.scene
+    scene.nerf.run_folder = str(trained_run(tmp_path))
+    look_from(scene)
+    scene.nerf.inspector.sampler, scene.nerf.inspector.compare = "OCCUPANCY", True
+    scene.nerf.inspector.sampler_b = "OCCUPANCY"
+    assert bpy.ops.nerf.trace_pixels(pixels="20,15 19,15") == {"FINISHED"}
+    state.current().choose(1)
+    assert bpy.ops.nerf.save_ray_plot(filepath=str(target)) == {"FINISHED"}
+    words = [each.text for each in ElementTree.parse(target).getroot().iter("{http://www.w3.org/2000/svg}text")]
+    slot = state.current().slots[0]
+    assert words.count("Occupancy") == 2 and any("Pixel (19, 15)" in word for word in words)
+    assert any(word.startswith(f"{slot.arrays['full'][1]} full") for word in words)
+    assert f"alpha {slot.arrays['rgba'][1, 3]:.2f}" in words
+    assert bpy.ops.nerf.save_ray_plot(filepath=str(tmp_path / "mean")) == {"FINISHED"}
+    assert tuple(bpy.data.images["NeRF Ray Plot"].size) > (900, 600)
     other = tmp_path / "mine.png"
     other.write_bytes(b"mine")
     with pytest.raises(RuntimeError, match="not made by NeRF Toolkit"):
         bpy.ops.nerf.save_ray_plot(filepath=str(other))
     assert other.read_bytes() == b"mine"
-
-
-def shares(pixels, color):
-    """Whether some pixels are of a colour."""
-    return (np.abs(pixels - np.array(color)).max(axis=-1) <= 3).sum() > 30
