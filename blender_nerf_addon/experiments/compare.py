@@ -1,7 +1,8 @@
-"""Two turntables beside each other: image sequences in step with the scene's frame, flipped, or wiped over.
+"""Two turntables: image sequences in step with the scene's frame, and one image to flip and wipe between them in.
 
-The wipe is an image of its own, put together from the two pictures of the frame: what is on the screen are the very
-bytes of both, whatever the display's colour management does, and it can be saved like any other.
+The comparison is an image of its own, put together from the two pictures of the frame: what is on the screen are the
+very bytes of both, whatever the display's colour management does. And it stays the same image when it is flipped: from
+5.2 on an Image Editor forgets zoom and place with every other one that it is given.
 """
 
 from collections.abc import Iterator
@@ -17,16 +18,16 @@ from ..vendor.nerf_core.contract.errors import NerfError
 from . import places
 
 KEY = "nerf_turntable"
-NAMES = {"A": "NeRF A", "B": "NeRF B", "WIPE": "NeRF Wipe"}
+NAMES = {"A": "NeRF A", "B": "NeRF B", "BOTH": "NeRF Compare"}
 
 
 def find(which: str) -> bpy.types.Image | None:
-    """The image of 'A', 'B' or 'WIPE', whatever its name is by now."""
+    """The image of 'A', 'B' or 'BOTH', whatever its name is by now."""
     return next((image for image in bpy.data.images if image.get(KEY) == which), None)
 
 
 def which(image: bpy.types.Image | None) -> str:
-    """'A', 'B' or 'WIPE'; empty for other images."""
+    """'A', 'B' or 'BOTH'; empty for other images."""
     return str(image.get(KEY, "")) if image is not None else ""
 
 
@@ -55,7 +56,7 @@ def pictures(scene: bpy.types.Scene, name: str) -> list[Path]:
 
 
 def load(scene: bpy.types.Scene) -> None:
-    """Have the images "NeRF A" and "NeRF B" be the sequences of the two chosen cells.
+    """Have "NeRF A" and "NeRF B" be the sequences of the two chosen cells, and "NeRF Compare" their comparison.
 
     Raises
     ------
@@ -95,6 +96,8 @@ def refresh(scene: bpy.types.Scene) -> None:
         first = pictures(scene, name)[0]
         if image is None or image.filepath != str(first):
             _sequence(side, first)
+    for area in editors():
+        follow(scene, area.spaces.active)
     _compose(scene)
 
 
@@ -104,7 +107,7 @@ def frame_of(scene: bpy.types.Scene, frames: int) -> int:
 
 
 def _compose(scene: bpy.types.Scene) -> None:
-    """Put the wipe together for the scene's frame."""
+    """Put the comparison together for the scene's frame."""
     settings = scene.nerf.experiment
     sides = []
     for name in (settings.a, settings.b):
@@ -115,12 +118,12 @@ def _compose(scene: bpy.types.Scene) -> None:
     if left.shape != right.shape:
         raise NerfError(f"The turntables of '{settings.a}' and '{settings.b}' are of different sizes.")
     height, width = left.shape[:2]
-    line = round(settings.split * width)
+    line = round({"A": 1.0, "B": 0.0}.get(settings.shown, settings.split) * width)
     whole = np.concatenate([left[:, :line], right[:, line:]], axis=1).astype(np.float32) / np.float32(255.0)
-    image = find("WIPE")
+    image = find("BOTH")
     if image is None:
-        image = bpy.data.images.new(NAMES["WIPE"], width, height, alpha=True)
-        image[KEY] = "WIPE"
+        image = bpy.data.images.new(NAMES["BOTH"], width, height, alpha=True)
+        image[KEY] = "BOTH"
     elif tuple(image.size) != (width, height):
         image.scale(width, height)
     image.pixels.foreach_set(whole.ravel())
@@ -149,24 +152,25 @@ def editors() -> Iterator[bpy.types.Area]:
                 yield area
 
 
-def show(scene: bpy.types.Scene, area: bpy.types.Area | None = None) -> None:
-    """Have `area`, or every Image Editor that shows one of ours, show what is chosen, in step with the frame."""
-    settings = scene.nerf.experiment
-    image = find(settings.shown)
+def show(scene: bpy.types.Scene, kind: str, area: bpy.types.Area) -> None:
+    """Have an Image Editor show 'A', 'B' (the sequences, in step with the frame) or 'BOTH'."""
+    image = find(kind)
     if image is None:
-        return
-    for each in [area] if area is not None else list(editors()):
-        space = each.spaces.active
-        if area is None and not which(space.image):
-            continue
-        if space.image != image:
-            space.image = image
-        item = row_of(scene, settings.b if settings.shown == "B" else settings.a)
-        if settings.shown != "WIPE" and item is not None:
-            user = space.image_user
-            user.frame_start, user.frame_offset, user.frame_duration = 1, 0, item.frames
-            user.use_cyclic = user.use_auto_refresh = True
-        each.tag_redraw()
+        raise NerfError("Load the turntables first.")
+    space = area.spaces.active
+    space.image = image
+    follow(scene, space)
+    area.tag_redraw()
+
+
+def follow(scene: bpy.types.Scene, space: bpy.types.SpaceImageEditor) -> None:
+    """Have an Image Editor that shows a sequence of ours show the picture of the scene's frame."""
+    settings = scene.nerf.experiment
+    item = row_of(scene, {"A": settings.a, "B": settings.b}.get(which(space.image), ""))
+    if item is not None:
+        user = space.image_user
+        user.frame_start, user.frame_offset, user.frame_duration = 1, 0, item.frames
+        user.use_cyclic = user.use_auto_refresh = True
 
 
 @persistent
@@ -174,7 +178,7 @@ def _frame_changed(scene: bpy.types.Scene, *_others: object) -> None:
     settings = scene.nerf.experiment
     if not settings.loaded or bpy.app.is_job_running("RENDER"):
         return
-    if settings.shown != "WIPE" or find("WIPE") is None:
+    if not any(which(area.spaces.active.image) == "BOTH" for area in editors()):
         return
     try:
         refresh(scene)

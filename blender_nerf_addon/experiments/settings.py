@@ -27,24 +27,14 @@ class NERF_PG_experiment_row(bpy.types.PropertyGroup):
     frames: IntProperty()
 
 
-def _changed(settings: bpy.types.PropertyGroup, shows: bool) -> None:
+def _follow(settings: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
     """Have the images be what the settings say."""
     from . import compare  # which needs the properties
 
     try:
         compare.refresh(settings.id_data)
-        if shows:
-            compare.show(settings.id_data)
-    except NerfError as error:  # a property has nobody to report to; the buttons say it, too
+    except (NerfError, OSError) as error:  # a property has nobody to report to; the buttons say it, too
         print(f"NeRF Toolkit: {error}")
-
-
-def _follow(settings: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
-    _changed(settings, shows=False)
-
-
-def _show(settings: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
-    _changed(settings, shows=True)
 
 
 class NERF_PG_experiment(bpy.types.PropertyGroup):
@@ -94,7 +84,7 @@ class NERF_PG_experiment(bpy.types.PropertyGroup):
             ("B", "B", "The turntable B"),
             ("WIPE", "Wipe", "A left of a line, B right of it"),
         ),
-        update=_show,
+        update=_follow,
     )
     split: FloatProperty(
         name="Wipe",

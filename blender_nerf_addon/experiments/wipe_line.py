@@ -74,8 +74,9 @@ class NERF_GGT_wipe(bpy.types.GizmoGroup):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs the wipe's image."""
-        return compare.which(getattr(context.space_data, "image", None)) == "WIPE"
+        """Needs the comparison's image, and the wipe chosen."""
+        shown = compare.which(getattr(context.space_data, "image", None)) == "BOTH"
+        return shown and context.scene.nerf.experiment.shown == "WIPE"
 
     def setup(self, _context: bpy.types.Context) -> None:
         """Make it."""

@@ -181,7 +181,6 @@ class NERF_OT_compare_choose(bpy.types.Operator):
             name = settings.rows[settings.active].name
         compare.pictures(context.scene, name)
         setattr(settings, self.side.lower(), name)
-        compare.show(context.scene)
         return {"FINISHED"}
 
 
@@ -191,8 +190,8 @@ class NERF_OT_compare_load(bpy.types.Operator):
     bl_idname = "nerf.compare_load"
     bl_label = "Load Turntables"
     bl_description = (
-        "Load the turntables of A and B as the images 'NeRF A' and 'NeRF B', and show them in an Image Editor in step "
-        "with the scene's frame"
+        "Load the turntables of A and B as the image sequences 'NeRF A' and 'NeRF B', and compare them in the image "
+        "'NeRF Compare' in an Image Editor, in step with the scene's frame"
     )
     bl_options = {"REGISTER", "UNDO"}  # noqa: RUF012
 
@@ -205,11 +204,39 @@ class NERF_OT_compare_load(bpy.types.Operator):
         ours = [area for area in areas if compare.which(area.spaces.active.image)]
         empty = [area for area in areas if area.spaces.active.image is None]
         if ours or empty:
-            compare.show(scene, (ours or empty)[0])
+            compare.show(scene, "BOTH", (ours or empty)[0])
         elif not bpy.app.background and context.window is not None:
             area = live_preview.new_window(context)
             area.ui_type = "IMAGE_EDITOR"
-            compare.show(scene, area)
+            compare.show(scene, "BOTH", area)
+        return {"FINISHED"}
+
+
+class NERF_OT_compare_show(bpy.types.Operator):
+    """Show one turntable, or the comparison of both, in this Image Editor."""
+
+    bl_idname = "nerf.compare_show"
+    bl_label = "Show"
+    bl_description = "Show this in this Image Editor, in step with the scene's frame"
+
+    kind: EnumProperty(
+        name="What",
+        items=(
+            ("BOTH", "Comparison", "The image that flips and wipes"),
+            ("A", "A", "The sequence of A"),
+            ("B", "B", "The sequence of B"),
+        ),
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs an Image Editor."""
+        return isinstance(context.space_data, bpy.types.SpaceImageEditor)
+
+    @common.tells_errors
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Show it."""
+        compare.show(context.scene, self.kind, context.area)
         return {"FINISHED"}
 
 
@@ -222,9 +249,9 @@ class NERF_OT_compare_flip(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs turntables; in an Image Editor, one of ours: the key is its own elsewhere."""
+        """Needs turntables; in an Image Editor, their comparison: the key is its own elsewhere."""
         space = context.space_data
-        if isinstance(space, bpy.types.SpaceImageEditor) and not compare.which(space.image):
+        if isinstance(space, bpy.types.SpaceImageEditor) and compare.which(space.image) != "BOTH":
             return False
         if not context.scene.nerf.experiment.loaded:
             cls.poll_message_set("Load the turntables first")
@@ -265,6 +292,7 @@ CLASSES = (
     NERF_OT_experiment_open,
     NERF_OT_compare_choose,
     NERF_OT_compare_load,
+    NERF_OT_compare_show,
     NERF_OT_compare_flip,
 )
 

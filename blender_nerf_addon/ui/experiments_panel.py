@@ -84,6 +84,10 @@ class NERF_PT_compare(bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         """Draw both names, and the ways to compare."""
         _draw_comparison(self.layout, context.scene.nerf.experiment, choice=True)
+        shown = compare.which(context.space_data.image)
+        row = self.layout.row(align=True)
+        for kind, text in (("BOTH", "Compare"), ("A", "Only A"), ("B", "Only B")):
+            row.operator("nerf.compare_show", text=text, depress=shown == kind).kind = kind
 
 
 def _draw_choice(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

@@ -193,9 +193,9 @@ def turned(addon_module, tmp_path):
     return scene.nerf.experiment
 
 
-def wipe_bytes() -> np.ndarray:
-    """(H, W, 4) of the wipe as it would be saved, the first row on top."""
-    image = bpy.data.images["NeRF Wipe"]
+def compared() -> np.ndarray:
+    """(H, W, 4) of the comparison as it would be saved, the first row on top."""
+    image = bpy.data.images["NeRF Compare"]
     values = np.empty(len(image.pixels), dtype=np.float32)
     image.pixels.foreach_get(values)
     return np.round(255 * values).astype(int).reshape(image.size[1], image.size[0], 4)[::-1]
@@ -213,54 +213,61 @@ def test_the_turntables_are_sequences_in_step_with_the_frame(turned, tmp_path):
     assert Path(bpy.path.abspath(b.filepath)) == tmp_path / "turntables" / "dark" / "0001.png"
     assert bpy.ops.nerf.compare_load() == {"FINISHED"}
     assert sorted(image.name for image in bpy.data.images if image.get("nerf_turntable")) == [
-        "NeRF A", "NeRF B", "NeRF Wipe",
+        "NeRF A", "NeRF B", "NeRF Compare",
     ]  # fmt: skip
 
 
 def test_the_wipe_is_a_left_of_the_line_and_b_right_of_it(turned):
-    turned.b, turned.split = "dark", 0.25
+    turned.b, turned.split, turned.shown = "dark", 0.25, "WIPE"
+    editor()
     bpy.context.scene.frame_set(1)
     assert bpy.ops.nerf.compare_load() == {"FINISHED"}
-    found = wipe_bytes()
+    found = compared()
     assert (found[:, :5] == (250, 40, 7, 255)).all() and (found[:, 5:] == (20, 40, 7, 255)).all()
-    assert not bpy.data.images["NeRF Wipe"].is_dirty
-    turned.shown = "WIPE"
+    assert not bpy.data.images["NeRF Compare"].is_dirty
     bpy.context.scene.frame_set(6)  # the turn begins again at 4
-    assert (wipe_bytes()[..., 1] == 120).all()
+    assert (compared()[..., 1] == 120).all()
     turned.split = 1.0
-    assert (wipe_bytes() == (250, 120, 7, 255)).all()
+    assert (compared() == (250, 120, 7, 255)).all()
     turned.a, turned.split = "mid", 0.5
-    assert (wipe_bytes()[:, :10] == (130, 120, 7, 255)).all() and (wipe_bytes()[:, 10:] == (20, 120, 7, 255)).all()
+    assert (compared()[:, :10] == (130, 120, 7, 255)).all() and (compared()[:, 10:] == (20, 120, 7, 255)).all()
 
 
 def test_flip_shows_the_other_one(turned):
     assert not bpy.ops.nerf.compare_flip.poll()
+    bpy.context.scene.frame_set(2)
     bpy.ops.nerf.compare_load()
-    assert turned.shown == "A"
-    bpy.ops.nerf.compare_flip()
-    assert turned.shown == "B"
-    bpy.ops.nerf.compare_flip()
-    assert turned.shown == "A"
+    for shown, value in (("A", 250), ("B", 130), ("A", 250)):
+        assert turned.shown == shown and (compared() == (value, 80, 7, 255)).all()
+        bpy.ops.nerf.compare_flip()
 
 
-def test_an_image_editor_shows_what_is_chosen(turned, addon_module):
-    compare = addon_module("experiments.compare")
+def editor() -> bpy.types.Area:
+    """An Image Editor."""
     area = bpy.context.window_manager.windows[0].screen.areas[0]
     area.ui_type = "IMAGE_EDITOR"
+    return area
+
+
+def test_an_image_editor_shows_what_is_chosen(turned):
+    area = editor()
     bpy.ops.nerf.compare_load()
     space = area.spaces.active
-    assert space.image == bpy.data.images["NeRF A"]
+    assert space.image == bpy.data.images["NeRF Compare"]
+    window = bpy.context.window_manager.windows[0]
+    for kind, name in (("B", "NeRF B"), ("BOTH", "NeRF Compare"), ("A", "NeRF A")):
+        with bpy.context.temp_override(window=window, area=area):
+            assert bpy.ops.nerf.compare_show(kind=kind) == {"FINISHED"}
+        assert space.image == bpy.data.images[name]
     user = space.image_user
     assert (user.frame_duration, user.frame_start, user.frame_offset) == (3, 1, 0)
     assert user.use_cyclic and user.use_auto_refresh
-    for shown, name in (("WIPE", "NeRF Wipe"), ("B", "NeRF B")):
-        turned.shown = shown
-        assert space.image == bpy.data.images[name] and compare.which(space.image) == shown
-    assert space.image_user.frame_duration == 3
+    with bpy.context.temp_override(window=window, area=area):
+        assert not bpy.ops.nerf.compare_flip.poll()  # F is the editor's own there
     # One that shows something of the person's own is left alone.
     own = bpy.data.images.new("mine", 8, 8)
     space.image = own
-    turned.shown = "A"
+    turned.shown = "B"
     assert space.image == own
 
 

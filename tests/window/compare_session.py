@@ -58,6 +58,14 @@ def script():
     yield from look("a1", editor, result)
     scene.frame_set(3)
     yield from look("a3", editor, result)
+    for kind in ("A", "B"):
+        with bpy.context.temp_override(window=window, area=editor, region=region):
+            bpy.ops.nerf.compare_show(kind=kind)
+            bpy.ops.image.view_all(fit_view=True)
+        yield from look(f"only_{kind.lower()}", editor, result)
+    with bpy.context.temp_override(window=window, area=editor, region=region):
+        bpy.ops.nerf.compare_show(kind="BOTH")
+        bpy.ops.image.view_all(fit_view=True)
 
     def press_flip():
         x, y = region.x + region.width / 2, region.y + region.height / 2

@@ -1,4 +1,4 @@
-"""Two turntables in a real window: what the screen shows left and right of the wipe's line, which is dragged; F flips."""
+"""Two turntables in a real window: what is on the screen beside the wipe's line, which is dragged; F flips."""
 
 import json
 
@@ -48,9 +48,11 @@ def is_all(part, expected) -> bool:
 
 def test_the_sequences_follow_the_frame_and_f_flips(compared):
     for name, image, expected in (
-        ("a1", "NeRF A", color(A, 0)),
-        ("a3", "NeRF A", color(A, 2)),
-        ("b3", "NeRF B", color(B, 2)),
+        ("a1", "NeRF Compare", color(A, 0)),
+        ("a3", "NeRF Compare", color(A, 2)),
+        ("only_a", "NeRF A", color(A, 2)),
+        ("only_b", "NeRF B", color(B, 2)),
+        ("b3", "NeRF Compare", color(B, 2)),
     ):
         found, facts = picture(compared, name)
         assert facts["image"] == image and min(found.shape[:2]) > 100
@@ -68,7 +70,7 @@ def test_a_is_left_of_the_line_and_b_right_of_it(compared, name, frame):
     assert is_all(found[rows, int(0.05 * width) : int(line - 0.02 * width)], color(A, frame))
     assert is_all(found[rows, int(line + 0.02 * width) : int(0.9 * width)], color(B, frame))
     near = found[rows, int(line) - 3 : int(line) + 4].reshape(-1, 3)
-    assert (near > 240).all(axis=1).any() and (near < 150).all(axis=1).any()  # light within dark
+    assert (near > 240).all(axis=1).any() and (near.sum(axis=1) < 300).any()  # light within dark
 
 
 def test_the_line_follows_the_mouse(compared):
