@@ -1,7 +1,6 @@
 """`nerf heat`: heat maps of the active camera's view."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import bpy
@@ -39,13 +38,12 @@ def _heat(options: argparse.Namespace, scene: bpy.types.Scene) -> None:
     run(bpy.ops.nerf.heat_map)
     (image,) = tasks.current().results
     shown = picture.shown(image)
-    folder = Path(bpy.path.abspath(image.filepath))
     for name in HEAT_NAMES:
-        numbers = shown.numbers[name]
+        numbers = shown.shot.numbers[name]
         against = {"data": ", against the data set's view", "full": ", against full sampling"}
         print(
             f"{heat_kind(name).label}: mean {numbers['mean']:.4g}, {numbers['least']:.4g} to {numbers['most']:.4g}"
             f"{against.get(numbers.get('reference'), '')}",
             flush=True,
         )
-        print(folder.with_name(folder.name.replace(shown.map, name)), flush=True)
+        print(shown.shot.files[name], flush=True)

@@ -21,28 +21,52 @@ from ..vendor.nerf_core.contract.heat import HEAT_NAMES
 NAME = "NeRF Heat Map"
 KEY = "nerf_heat_map"  # what the image says of its maps, as JSON
 FOLDER = "heat"  # below the run's renders
+MOST = 8  # shots that are kept to flip between
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What the image shows.
+class Shot:
+    """The maps of one view under one sampler.
 
     Attributes
     ----------
-    map : str
-        By its name.
     view : str
         The camera's name.
     sampler : str
         As a person reads it.
     numbers : dict of str to dict
-        Of each map: `least`, `most`, `mean`, `mean_hit`, `top` and, of errors, `reference`.
+        Of each map, as the core tells them: `least`, `most`, `mean`, `mean_hit`, `median_hit`, `most_hit`, `top` and,
+        of errors, `reference`.
+    files : dict of str to str
+        The pictures.
+    camera : dict
+        That the maps were made with.
     """
 
-    map: str
     view: str
     sampler: str
     numbers: dict[str, dict[str, Any]]
+    files: dict[str, str]
+    camera: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the image shows: a map of one of the shots that it knows."""
+
+    map: str
+    index: int
+    shots: list[Shot]
+
+    @property
+    def shot(self) -> Shot:
+        """The one that is shown."""
+        return self.shots[self.index]
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Of the map that is shown."""
+        return self.shot.numbers[self.map]
 
 
 def files(folder: Path, view: str) -> dict[str, dict[str, Path]]:
@@ -89,59 +113,48 @@ def write(arrays: Mapping[str, np.ndarray], paths: Mapping[str, Mapping[str, Pat
     return size
 
 
-def show(
-    paths: Mapping[str, Mapping[str, Path]],
-    chosen: str,
-    view: str,
-    sampler: str,
-    numbers: Mapping[str, Any],
-    camera: Camera,
-) -> bpy.types.Image:
-    """Put a view's maps into the image, of which it shows the chosen one.
+def show(shot: Shot, chosen: str) -> bpy.types.Image:
+    """Put a view's maps into the image, beside those that it knows; it shows the chosen one of these.
 
     Parameters
     ----------
-    paths : mapping
-        Of :func:`files`.
+    shot : Shot
+        Takes the place of an earlier one of the same view and sampler.
     chosen : str
-    view, sampler : str
-        For a person.
-    numbers : mapping
-        Of the core's answer.
-    camera : Camera
-        That the maps were made with: a click on the picture leads along its rays.
+        A map's name.
     """
+    before = shown()
     image = find()
     if image is None:
-        image = bpy.data.images.load(str(paths[chosen]["picture"]), check_existing=False)
+        image = bpy.data.images.load(shot.files[chosen], check_existing=False)
         image.name = NAME
-    told = {"view": view, "sampler": sampler, "numbers": numbers, "camera": camera.to_dict()}
-    told["files"] = {name: str(group["picture"]) for name, group in paths.items()}
-    image[KEY] = json.dumps(told)
-    choose(chosen)
+    shots = [] if before is None else list(before.shots)
+    same = [i for i, each in enumerate(shots) if (each.view, each.sampler) == (shot.view, shot.sampler)]
+    if same:
+        shots[same[0]] = shot
+    else:
+        shots = [*shots, shot][-MOST:]
+    _put(image, Shown(chosen, shots.index(shot), shots))
     return image
 
 
-def choose(name: str) -> None:
-    """Show another map of the same view."""
-    image = find()
-    told = _told(image)
-    if image is None or name not in told.get("files", {}):
+def choose(name: str | None = None, index: int | None = None) -> None:
+    """Show another map, or the maps of another shot."""
+    image, old = find(), shown()
+    if image is None or old is None:
         return
-    image.filepath = told["files"][name]
-    image.reload()
-    told["map"] = name
-    image[KEY] = json.dumps(told)
-    if image.size[0]:
-        images.remember_camera(image, _with_legend(Camera.from_dict(told["camera"]), *image.size))
+    new = replace(old, map=name or old.map, index=old.index if index is None else index)
+    if new != old and 0 <= new.index < len(new.shots) and new.map in new.shot.files:
+        _put(image, new)
 
 
 def shown(image: bpy.types.Image | None = None) -> Shown | None:
     """What the image shows; None without one."""
-    told = _told(image or find())
-    if not told:
+    image = image or find()
+    if image is None:
         return None
-    return Shown(told.get("map", HEAT_NAMES[0]), told["view"], told["sampler"], told["numbers"])
+    told = json.loads(image[KEY])
+    return Shown(told["map"], told["index"], [Shot(**each) for each in told["shots"]])
 
 
 def find() -> bpy.types.Image | None:
@@ -149,8 +162,12 @@ def find() -> bpy.types.Image | None:
     return next((image for image in bpy.data.images if KEY in image), None)
 
 
-def _told(image: bpy.types.Image | None) -> dict[str, Any]:
-    return {} if image is None else json.loads(image[KEY])
+def _put(image: bpy.types.Image, new: Shown) -> None:
+    image.filepath = new.shot.files[new.map]
+    image.reload()
+    image[KEY] = json.dumps({"map": new.map, "index": new.index, "shots": [vars(shot) for shot in new.shots]})
+    if image.size[0]:
+        images.remember_camera(image, _with_legend(Camera.from_dict(new.shot.camera), *image.size))
 
 
 def _with_legend(camera: Camera, width: int, height: int) -> Camera:

@@ -1,7 +1,7 @@
 """What a person chooses about heat maps in an Image Editor; kept in the .blend as `scene.nerf.heat`."""
 
 import bpy
-from bpy.props import EnumProperty, PointerProperty
+from bpy.props import BoolProperty, EnumProperty, PointerProperty
 
 from ..vendor.nerf_core.contract.heat import HEAT_MAPS
 from . import picture
@@ -18,6 +18,11 @@ class NERF_PG_heat(bpy.types.PropertyGroup):
 
     map: EnumProperty(
         name="Heat Map", description="Which map the image 'NeRF Heat Map' shows", items=ITEMS, update=_show
+    )
+    keep_scale: BoolProperty(
+        name="Keep Scale",
+        description="Colour the next maps on the scales of those that are shown, so that they can be compared",
+        default=False,
     )
     image: PointerProperty(type=bpy.types.Image, name="Image", description="What shows them")
 

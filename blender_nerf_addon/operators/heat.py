@@ -3,7 +3,7 @@
 from typing import Any
 
 import bpy
-from bpy.props import BoolProperty
+from bpy.props import BoolProperty, IntProperty
 
 from ..engine.settings import render_sampler
 from ..heat import picture
@@ -76,6 +76,30 @@ class NERF_OT_open_heat_map(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class NERF_OT_choose_heat_map(bpy.types.Operator):
+    """Show maps that were made before."""
+
+    bl_idname = "nerf.choose_heat_map"
+    bl_label = "Choose Heat Map"
+    bl_description = "Show the maps of this view and sampler in the image"
+
+    index: IntProperty(name="Index", min=0, options={"SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        """Needs the image."""
+        return picture.find() is not None
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        """Show them."""
+        shown = picture.shown()
+        if shown is None or self.index >= len(shown.shots):
+            self.report({"ERROR"}, "There is no such heat map any more")
+            return {"CANCELLED"}
+        picture.choose(index=self.index)
+        return {"FINISHED"}
+
+
 def heat_step(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> tasks.Step:
     """The step that makes the maps of what the scene's camera sees.
 
@@ -89,15 +113,20 @@ def heat_step(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> tasks.Step:
     folder = chosen.chosen_run(scene)
     view = view_of(scene, layer, scene.camera, find.identity(folder.root))
     sampler = render_sampler(scene)
-    paths = picture.files(folder.renders, file_name(view.name))
+    name = sampler_name(sampler)
+    paths = picture.files(folder.renders, file_name(view.name if sampler is None else f"{view.name}_{name}"))
     uid = scene.session_uid
+    before = picture.shown()
+    tops = {}
+    if scene.nerf.heat.keep_scale and before is not None:
+        tops = {each: numbers["top"] for each, numbers in before.shot.numbers.items()}
 
     def handle(result: dict[str, Any], _size: tuple[int, int]) -> bpy.types.Image:
         settings = runs.scene_again(uid).nerf.heat
         # The pointer keeps the image in the file, too.
-        settings.image = picture.show(
-            paths, settings.map.lower(), view.name, sampler_name(sampler), result["heat"], view.camera
-        )
+        files = {each: str(group["picture"]) for each, group in paths.items()}
+        shot = picture.Shot(view.name, name, result["heat"], files, view.camera.to_dict())
+        settings.image = picture.show(shot, settings.map.lower())
         return settings.image
 
     return tasks.Step(
@@ -107,6 +136,7 @@ def heat_step(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> tasks.Step:
             "camera": view.camera.to_dict(),
             "passes": list(HEAT_NAMES),
             "heat_pictures": True,
+            "heat_top": tops,
             "sampler": sampler,
         },
         handle,
@@ -120,14 +150,14 @@ def sampler_name(sampler: dict[str, Any] | None) -> str:
     if sampler is None:
         return "As trained"
     name = sampler["name"].capitalize()
-    return f"{name}, {sampler['samples']} samples" if sampler.get("samples") else name
+    return f"{name} {sampler['samples']}" if sampler.get("samples") else name
 
 
 def summary(shown: picture.Shown) -> str:
     """The map that is shown, in one sentence."""
-    numbers = shown.numbers[shown.map]
+    numbers = shown.numbers
     hit = "" if numbers["mean_hit"] is None else f", {numbers['mean_hit']:.3g} on the subject"
-    return f"{heat_kind(shown.map).label} of {shown.view}: {numbers['mean']:.3g} on the mean{hit}"
+    return f"{heat_kind(shown.map).label} of {shown.shot.view}: {numbers['mean']:.3g} on the mean{hit}"
 
 
 def _open(task: tasks.Task) -> None:
@@ -136,4 +166,4 @@ def _open(task: tasks.Task) -> None:
         live_preview.open_image(bpy.context, task.results[0])
 
 
-CLASSES = (NERF_OT_heat_map, NERF_OT_open_heat_map)
+CLASSES = (NERF_OT_heat_map, NERF_OT_open_heat_map, NERF_OT_choose_heat_map)

@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         files = heat_files(folder, Path(written[-1]).stem, names)
         for path in files.values():
             check_writable(path, arguments.overwrite)
-        heat_maps.append(write_heat(files, heat))
+        heat_maps.append(write_heat(files, heat, names))
 
     with progress_bar("evaluating") as progress:
         evaluation = evaluate_run(
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             progress=progress,
             on_view=on_view,
             sampler=read_sampler(arguments),
-            heat=names,
+            heat=tuple(names),
             on_heat=on_heat,
         )
     width = max(4, *(len(view.name) for view in evaluation.views))

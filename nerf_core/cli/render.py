@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             made, heat = render_heat(
                 [layer],
                 view,
-                options.heat,
+                tuple(options.heat),
                 loaded.background,
                 truth_of(truths, [layer], view),
                 on_progress=lambda done: progress((index + done) / len(cameras)),
@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                 made, heat = frame(index)
                 options.write(group, made, background)
                 if options.heat:
-                    told.append(write_heat(group, heat))
+                    told.append(write_heat(group, heat, options.heat))
     mean = sum(seconds) / len(seconds)
     say(arguments, f"Rendered {len(cameras)} views, {mean:.2f} s each: {out}")
     return {

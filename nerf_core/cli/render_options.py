@@ -1,7 +1,7 @@
 """What `nerf render` may add to plain pictures: samples, lens, crop, linear colour, and files of other passes."""
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,7 +76,7 @@ class RenderOptions:
     linear: bool
     depth: str | None
     normals: bool
-    heat: tuple[str, ...] = ()
+    heat: dict[str, float | None] = field(default_factory=dict)
 
     @classmethod
     def read(cls, arguments: argparse.Namespace, is_video: bool) -> "RenderOptions":

@@ -13,7 +13,7 @@ SMALLEST_WIDTH = 300
 REFERENCES = {"data": "the data set's own view", "full": "the run's full sampling"}
 
 
-def heat_numbers(values: np.ndarray, alpha: np.ndarray, kind: HeatKind) -> dict[str, Any]:
+def heat_numbers(values: np.ndarray, alpha: np.ndarray, kind: HeatKind, top: float | None = None) -> dict[str, Any]:
     """What a heat map amounts to.
 
     Parameters
@@ -22,12 +22,14 @@ def heat_numbers(values: np.ndarray, alpha: np.ndarray, kind: HeatKind) -> dict[
     alpha : (H, W) float array
         Of the picture; pixels of at least `HIT_ALPHA` show the subject.
     kind : HeatKind
+    top : float, optional
+        Of the scale; by default it is chosen.
 
     Returns
     -------
     dict
-        `least`, `most` and `mean` over all pixels, `mean_hit` over those that show the subject (None without any), and
-        `top`, the value of the last colour.
+        `least`, `most` and `mean` over all pixels; `mean_hit`, `median_hit` and `most_hit` (the 95th percentile) over
+        those that show the subject (None without any); and `top`, the value of the last colour.
     """
     hit = alpha >= HIT_ALPHA
     return {
@@ -35,7 +37,9 @@ def heat_numbers(values: np.ndarray, alpha: np.ndarray, kind: HeatKind) -> dict[
         "most": float(values.max()),
         "mean": float(values.mean(dtype=np.float64)),
         "mean_hit": float(values[hit].mean(dtype=np.float64)) if hit.any() else None,
-        "top": top_value(values, kind),
+        "median_hit": float(np.median(values[hit])) if hit.any() else None,
+        "most_hit": float(np.quantile(values[hit], 0.95)) if hit.any() else None,
+        "top": top_value(values, kind) if top is None else top,
     }
 
 

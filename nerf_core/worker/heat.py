@@ -2,6 +2,7 @@
 
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,7 +54,7 @@ class HeatRenderer:
         frame, heat = render_heat(
             layers, wanted.view, wanted.heat, first.background, truth, should_stop, on_progress, shutter_layers
         )
-        result, arrays = answer(heat, wanted.heat_pictures)
+        result, arrays = answer(heat, wanted.heat_pictures, wanted.heat_top)
         result["seconds"] = time.perf_counter() - begun
         if truth is not None:
             result["view"] = {"name": truth.name, "split": truth.split}
@@ -78,9 +79,12 @@ def needs_reference(names: tuple[str, ...]) -> bool:
     return any(name in ERRORS for name in names)
 
 
-def answer(heat: Heat, pictures: bool) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def answer(heat: Heat, pictures: bool, tops: Mapping[str, float]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What a `render` answer says: numbers and references by the maps' names; arrays, and pictures where wanted."""
-    numbers = {name: heat_numbers(values, heat.subject[name], heat_kind(name)) for name, values in heat.maps.items()}
+    numbers = {
+        name: heat_numbers(values, heat.subject[name], heat_kind(name), tops.get(name))
+        for name, values in heat.maps.items()
+    }
     for name, reference in heat.references.items():
         numbers[name]["reference"] = reference
     result: dict[str, Any] = {"heat": numbers}

@@ -1,7 +1,7 @@
 """What a `render` request asks for, checked."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,8 @@ class WantedPicture:
         Heat maps.
     heat_pictures : bool
         Whether they are wanted as pictures with legends, too.
+    heat_top : mapping of str to float
+        Where their scales end; the others' are chosen.
     """
 
     view: View
@@ -50,6 +52,7 @@ class WantedPicture:
     snapshot: int | None = None
     heat: tuple[str, ...] = ()
     heat_pictures: bool = False
+    heat_top: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def runs(self) -> list[str]:
@@ -83,7 +86,16 @@ def wanted_picture(params: Params) -> WantedPicture:
     if snapshot is not None and params.values.get("layers") is not None:
         raise ParamError("'render' wants 'snapshot' with 'run', and got it with 'layers'.")
     heat = tuple(name for name in HEAT_NAMES if name in (params.values.get("passes") or ()))
-    return WantedPicture(view, layers, shutter_layers, snapshot, heat, params.flag("heat_pictures"))
+    return WantedPicture(view, layers, shutter_layers, snapshot, heat, params.flag("heat_pictures"), _heat_top(params))
+
+
+def _heat_top(params: Params) -> dict[str, float]:
+    given = params.mapping("heat_top")
+    unknown = sorted(set(given) - set(HEAT_NAMES))
+    if unknown:
+        raise ParamError(f"'render' does not know the heat map {unknown[0]!r:.80} in 'heat_top'.")
+    tops = Params("render", {f"heat_top.{name}": value for name, value in given.items()})
+    return {name: tops.number_above(f"heat_top.{name}", 0.0) for name in given}
 
 
 def _view(params: Params) -> View:

@@ -140,12 +140,12 @@ def test_the_image_shows_one_map_after_the_other(scene, parts, run, tmp_path):
     image = bpy.data.images["NeRF Heat Map"]
     assert parts.picture.find() == image
     shown = parts.picture.shown()
-    assert (shown.map, shown.view, shown.numbers["colour_error"]["reference"]) == ("colour_error", "Camera", "data")
+    assert (shown.map, shown.shot.view, shown.numbers["reference"]) == ("colour_error", "Camera", "data")
     zoom = image.size[0] // SIDE
     for name in ("colour_error", "sample_count", "captured_weight", "depth_error"):
         scene.nerf.heat.map = name.upper()  # no core has a part in it
         exr = read_one(run / "renders" / "heat" / f"Camera_{name}.exr")
-        numbers = parts.picture.shown().numbers[name]
+        numbers = parts.picture.shown().numbers
         assert numbers["mean"] == pytest.approx(exr.mean(), abs=1e-5) and numbers["most"] == exr.max()
         expected = parts.heat.coloured(exr, numbers["top"], parts.heat.heat_kind(name).colours)
         np.testing.assert_array_equal(bytes_of(image)[: zoom * SIDE : zoom, ::zoom], expected, err_msg=name)
@@ -154,13 +154,31 @@ def test_the_image_shows_one_map_after_the_other(scene, parts, run, tmp_path):
     camera = parts.picture_camera.camera_of_picture(image, scene, bpy.context.evaluated_depsgraph_get())
     at = np.array([[17.5, 31.5]])
     np.testing.assert_allclose(camera.rays(at * zoom)[1], parts.camera().rays(at)[1], atol=1e-6)
-    # Another view takes the same image; files that are not ours stay.
+    # Another sampler's maps, on the same scales, stand beside these: one flips between them.
+    scene.nerf.heat.keep_scale = True
+    scene.nerf_engine.sampler = "OCCUPANCY"
+    scene.camera.data.lens *= 0.5
+    assert bpy.ops.nerf.heat_map() == {"FINISHED"}
+    shown = parts.picture.shown()
+    assert [(shot.view, shot.sampler) for shot in shown.shots] == [("Camera", "As trained"), ("Camera", "Occupancy")]
+    tops = [{name: numbers["top"] for name, numbers in shot.numbers.items()} for shot in shown.shots]
+    assert shown.index == 1 and tops[0] == tops[1]
+    assert Path(image.filepath).name == "Camera_Occupancy_depth_error.png"
+    second = bytes_of(image)
+    scene.nerf.heat.map = "SAMPLE_COUNT"
+    assert bpy.ops.nerf.choose_heat_map(index=0) == {"FINISHED"}
+    assert Path(image.filepath).name == "Camera_sample_count.png" and bytes_of(image).shape == second.shape
+    with pytest.raises(RuntimeError, match="no such heat map"):
+        bpy.ops.nerf.choose_heat_map(index=2)
+    # A new view of the same camera and sampler takes the old one's place; files that are not ours stay.
     mine = run / "renders" / "heat" / "Camera_sample_count.png"
     mine.write_bytes(b"mine")
+    scene.nerf_engine.sampler = "TRAINED"
     scene.camera.location.z += 0.3
     assert bpy.ops.nerf.heat_map() == {"FINISHED"}
-    assert mine.read_bytes() == b"mine" and Path(image.filepath).name == "Camera-2_depth_error.png"
-    assert parts.picture.shown().numbers["colour_error"]["reference"] == "full"
+    assert mine.read_bytes() == b"mine" and Path(image.filepath).name == "Camera-2_sample_count.png"
+    shown = parts.picture.shown()
+    assert (len(shown.shots), shown.index) == (2, 0) and shown.shot.numbers["colour_error"]["reference"] == "full"
     scene.camera = None
     with pytest.raises(RuntimeError):
         bpy.ops.nerf.heat_map()

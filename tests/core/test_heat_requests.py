@@ -57,9 +57,11 @@ def test_a_render_gives_maps_numbers_and_what_they_are_measured_against(core, tr
     )
     assert moved.result["reference"] == "full" and not moved.arrays["colour_error"].any()
     assert "view" not in moved.result
-    with pytest.raises(RemoteError) as caught:
-        core.call("render", camera=CAMERA.to_dict(), run=str(trained_run), passes=["heat"])
-    assert caught.value.code == INVALID_PARAMS and "sample_count" in str(caught.value)
+    wrong = [({"passes": ["heat"]}, "sample_count"), ({"heat_top": {"normal": 1}}, "'normal' in 'heat_top'")]
+    for params, words in [*wrong, ({"heat_top": {"depth_error": 0}}, "'heat_top.depth_error'")]:
+        with pytest.raises(RemoteError) as caught:
+            core.call("render", camera=CAMERA.to_dict(), run=str(trained_run), **params)
+        assert caught.value.code == INVALID_PARAMS and words in str(caught.value), caught.value
 
 
 def values_of(path) -> np.ndarray:
@@ -89,7 +91,17 @@ def test_the_command_line_writes_numbers_and_pictures(nerf, trained_run, tmp_pat
     np.testing.assert_array_equal(
         picture[:320:8, ::8], coloured(count, told["heat"][0]["sample_count"]["top"], "viridis")
     )
-    for options, words in ((("--heat", "warmth"), "no heat map 'warmth'"), (("--heat", ""), "no heat map ''")):
+    # A scale that is given.
+    other = ("--cameras", cameras, "--out", tmp_path / "scaled", "--device", "cpu", "--json")
+    told = json.loads(nerf("render", trained_run, *other, "--heat", "sample_count=5").stdout)
+    assert [each["sample_count"]["top"] for each in told["heat"]] == [5.0, 5.0]
+    picture = np.asarray(Image.open(tmp_path / "scaled" / "0000_sample_count.png"))
+    np.testing.assert_array_equal(picture[:320:8, ::8], coloured(count, 5.0, "viridis"))
+    for options, words in (
+        (("--heat", "sample_count=many"), "above 0, not at 'many'"),
+        (("--heat", "warmth"), "no heat map 'warmth'"),
+        (("--heat", ""), "no heat map ''"),
+    ):
         assert words in nerf("render", trained_run, *asked, *options, code=2).stderr
     refused = nerf("render", trained_run, "--orbit", 1, "--out", tmp_path / "o.mp4", "--heat", "all", code=2)
     assert "--heat makes pictures, not a video" in refused.stderr
