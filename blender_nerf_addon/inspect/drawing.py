@@ -88,6 +88,8 @@ void main()
 """
 )
 
+_PLAIN = {"position": 3, "direction": 3, "offset": 2, "color": 4}
+_ATTRIBUTES = {"band": _PLAIN, "disc": {**_PLAIN, "disc": 4}}  # the last: corner, diameter, whether it is filled
 _CORNERS = np.array([(-1, -1), (1, -1), (-1, 1), (1, 1)], dtype=np.float32)
 
 _shaders: dict[str, Any] = {}
@@ -164,12 +166,12 @@ def _batch(kind: str, primitive: str, buffer: Any, elements: Any, count: int) ->
 
 def _filled(kind: str, vertices: Vertices, shape: np.ndarray | None = None) -> Any:
     """A vertex buffer in the shader's own format; numpy arrays go in whole."""
-    form = _shader(kind).format_calc()
+    form = gpu.types.GPUVertFormat()
+    for name, length in _ATTRIBUTES[kind].items():
+        form.attr_add(id=name, comp_type="F32", len=length, fetch_mode="FLOAT")
     buffer = gpu.types.GPUVertBuf(form, len(vertices))
-    named = {name: getattr(vertices, name) for name in ("position", "direction", "offset", "color")}
-    if shape is not None:
-        named["disc"] = shape
-    for name, values in named.items():
+    for name in _ATTRIBUTES[kind]:
+        values = shape if name == "disc" else getattr(vertices, name)
         buffer.attr_fill(name, np.ascontiguousarray(values, dtype=np.float32))
     return buffer
 
@@ -179,12 +181,9 @@ def _shader(kind: str) -> Any:
         info = gpu.types.GPUShaderCreateInfo()
         between = gpu.types.GPUStageInterfaceInfo(f"nerf_inspect_{kind}")
         between.smooth("VEC4", "tint")
-        info.vertex_in(0, "VEC3", "position")
-        info.vertex_in(1, "VEC3", "direction")
-        info.vertex_in(2, "VEC2", "offset")
-        info.vertex_in(3, "VEC4", "color")
+        for slot, (name, length) in enumerate(_ATTRIBUTES[kind].items()):
+            info.vertex_in(slot, f"VEC{length}", name)
         if kind == "disc":
-            info.vertex_in(4, "VEC4", "disc")  # corner, diameter, whether it is filled
             between.smooth("VEC2", "spot")
             between.flat("VEC2", "shape")
         info.vertex_out(between)
