@@ -22,6 +22,7 @@ from .inspect import overlay as inspect_overlay
 from .inspect import plot_settings, plot_view
 from .inspect import request as inspect_request
 from .inspect import settings as inspect_settings
+from .inspect import tool as inspect_tool
 from .jobs import core, managed, pump, tasks, training
 from .jobs import settings as job_settings
 from .objects import find as object_find
@@ -97,6 +98,7 @@ MODULES: tuple[ModuleType, ...] = (
     points,
     inspect,
     inspect_pixel_operators,
+    inspect_tool,
     plot_view,
     ray_plot_operators,
     trace_pixel_operators,
