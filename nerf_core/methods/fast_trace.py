@@ -9,6 +9,8 @@ from .trace import StageSamples, Stretches, Trace, assemble
 
 THICK = 100.0
 """Optical depth that nothing passes."""
+PIECE = 64
+"""Samples that a ray is followed for between two looks at whether anything passes it."""
 LARGEST = 1e9
 """How far a ray is followed that no box ends; the kernels' number."""
 
@@ -28,9 +30,10 @@ def trace_occupancy(
     directions = np.asarray(directions, np.float32).reshape(-1, 3)
     rays = len(unit_origins)
     near, far = _range(field, unit_origins, directions)
-    counts, positions, distances, intervals = field.march(unit_origins, directions)
+    march = field.march(unit_origins, directions)
+    counts, positions, distances, intervals = march
     ray = np.repeat(np.arange(rays), counts)
-    density = field.query(positions, None)[0]
+    density, color = _look(field, march, directions)
     # In front of each sample, in float64: a running sum over all rays, less what came before the ray.
     # Past THICK it is all the same, and without larger numbers the sum keeps its digits.
     depth = np.minimum(density.astype(np.float64) * intervals, THICK)
@@ -39,12 +42,10 @@ def trace_occupancy(
     transmittance = np.exp(-(before - before[starts[ray]])) if len(ray) else before
     weight = transmittance * -np.expm1(-depth)
     used = transmittance >= settings.transmittance_threshold
-    ray, density, depth, weight, transmittance, positions = (
-        each[used] for each in (ray, density, depth, weight, transmittance, positions)
+    ray, density, color, depth, weight, transmittance = (
+        each[used] for each in (ray, density, color, depth, weight, transmittance)
     )
     selected = weight > settings.weight_threshold
-    # Colours only of what is used: behind the walls of a room lies much that is not.
-    color = field.query(positions, directions[ray])[1]
     t0, t1 = _intervals(field, distances[used], near[ray], far[ray])
 
     closed = np.zeros(rays, bool)
@@ -78,6 +79,31 @@ def trace_occupancy(
         end=end / scale,
         end_reason=reason,
     )
+
+
+def _look(
+    field: FastBackend, march: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], directions: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Density and colour of marched samples as far as rays go, a piece of every ray at a time; 0 behind their ends.
+
+    What no view has ever seen stays fog, so that most of an unbounded scene's samples lie behind its walls.
+    """
+    counts, positions, _, intervals = march
+    density, color = np.zeros(len(positions), np.float32), np.zeros((len(positions), 3), np.float32)
+    starts = np.cumsum(counts) - counts
+    closing = -np.log(max(field.settings.transmittance_threshold, 1e-30))
+    depth = np.zeros(len(counts))
+    passing = np.flatnonzero(counts)
+    for first in range(0, int(counts.max(initial=0)), PIECE):
+        passing = passing[(counts[passing] > first) & (depth[passing] <= closing)]
+        if not len(passing):
+            break
+        long = np.minimum(counts[passing] - first, PIECE)
+        ray = np.repeat(passing, long)
+        rows = np.repeat(starts[passing] + first, long) + np.arange(len(ray)) - np.repeat(np.cumsum(long) - long, long)
+        density[rows], color[rows] = field.query(positions[rows], directions[ray])
+        depth += np.bincount(ray, density[rows].astype(np.float64) * intervals[rows], len(counts))
+    return density, color
 
 
 def _range(field: FastBackend, origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
