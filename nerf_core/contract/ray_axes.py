@@ -11,6 +11,7 @@ from .ray_curves import RayCurves
 
 DECADES = 5  # of density at most: what is thinner is drawn at the foot
 HEADROOM = 1.08
+BESIDE = 0.05  # of the weight, at each end, that need not be seen closely
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -73,11 +74,14 @@ def focus_range(curves: Sequence[RayCurves]) -> Axis:
     if seen is None:
         return whole
     low, high = seen
-    marks = [each.true_depth for each in curves if low < each.true_depth < whole.high]
-    low, high = min([low, *marks]), max([high, *marks])
     lengths = np.concatenate([(each.t1 - each.t0)[each.weight > 0.01] for each in curves])
-    margin = max(0.2 * (high - low), 2.0 * float(np.median(lengths)) if len(lengths) else 0.0, 1e-3 * whole.high)
-    return Axis(max(whole.low, low - margin), min(whole.high, high + margin))
+    usual = float(np.median(lengths)) if len(lengths) else 0.0
+    size = whole.high - whole.low
+    margin = max(0.25 * (high - low), min(1.5 * usual, 0.1 * size), 1e-3 * size)
+    # Where the surface truly is, is worth seeing, too, unless it is so far off that nothing else would be seen.
+    near = [each.true_depth for each in curves if low - 4.0 * margin < each.true_depth < high + 4.0 * margin]
+    low, high = min([low, *near]) - margin, max([high, *near]) + margin
+    return Axis(max(whole.low, low), min(whole.high, high))
 
 
 def density_axis(densities: np.ndarray, log: bool) -> Axis:
@@ -162,21 +166,13 @@ def _count(value: float) -> str:
 
 
 def _where_something_is(curves: Sequence[RayCurves]) -> tuple[float, float] | None:
-    """From where to where 99 % of the weights lie; of what was proposed where there is no weight."""
+    """Between which samples nearly all weight lies; what was proposed, where there is no weight."""
     ends = []
     for each in curves:
-        for t, value in (each.accumulated_line(), each.cdf_line()):
-            if len(t) and value[-1] > 1e-3:
-                ends.append((_reached(t, value, 0.005), _reached(t, value, 0.995)))
+        for t, mass in ((each.t, each.weight), (0.5 * (each.bin_t0 + each.bin_t1), each.bin_mass)):
+            if mass.sum() > 1e-3:
+                share = np.cumsum(mass) / mass.sum()
+                inside = t[(share >= BESIDE) & (share - mass / mass.sum() <= 1.0 - BESIDE)]
+                ends.append((inside.min(), inside.max()))
                 break
     return (float(min(low for low, _ in ends)), float(max(high for _, high in ends))) if ends else None
-
-
-def _reached(t: np.ndarray, value: np.ndarray, share: float) -> float:
-    """Where a rising polyline passes a share of its end; not on a flat part before that."""
-    wanted = share * value[-1]
-    before = int(np.searchsorted(value, wanted, side="right")) - 1
-    if before + 1 >= len(value):
-        return float(t[-1])
-    part = (wanted - value[before]) / (value[before + 1] - value[before])
-    return float(t[before] + part * (t[before + 1] - t[before]))

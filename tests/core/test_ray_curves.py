@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from nerf_core.contract.ray_axes import Axis, focus_range, whole_range
 from nerf_core.contract.ray_curves import RayCurves, mean_curves
 
 from ..seeds import fresh_seed
@@ -92,3 +93,19 @@ def test_sums_stay_for_any_rays():
         assert np.all(np.diff(t) >= -1e-6) and np.all(np.diff(value) <= 1e-6)
         assert 1.0 - value[-1] == pytest.approx(curves.weight.sum(), abs=1e-5)
     assert mean_curves(arrays).weight.sum() == pytest.approx(float(arrays["rgba"][:, 3].mean()), abs=1e-5)
+
+
+def test_the_close_view_holds_what_matters_and_little_else():
+    arrays = trace_arrays()
+    curves = RayCurves.of_ray(arrays, 0)
+    axis = focus_range([curves])
+    # 95 % of the weight lie within a quarter behind the ball's front, where the true depth is.
+    assert 2.35 < axis.low < 2.5 < 2.75 < axis.high < 2.9
+    assert whole_range([curves]) == Axis(2.0, 4.0)
+    for far_off, low in ((2.3, 2.3), (2.02, axis.low)):  # one that is far away is left out
+        moved = {**arrays, "true_depth": np.float32([far_off, 0, 0, 0])}
+        found = focus_range([RayCurves.of_ray(moved, 0)])
+        assert found.low <= low < found.high < 2.9
+        assert found.low > 2.0
+    assert focus_range([RayCurves.of_ray(arrays, 2)]) == Axis(2.0, 4.0)  # it sees nothing
+    assert focus_range([RayCurves.of_ray(arrays, 3)]) == Axis(0.0, 1.0)  # it meets no box

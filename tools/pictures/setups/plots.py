@@ -11,15 +11,14 @@ def ray_plots(stage):
     height = scene.render.resolution_y * scene.render.resolution_percentage // 100
     settings = scene.nerf.inspector
     settings.compare, settings.sampler_b, settings.samples_b = True, "HIERARCHICAL", 64
-    stage.run_operator("nerf.trace_pixels", pixels=f"{int(0.53 * width)},{int(0.47 * height)}")
+    stage.run_operator("nerf.trace_pixels", pixels=f"{int(0.42 * width)},{int(0.55 * height)}")
     stage.run_operator("nerf.open_ray_plots")
     yield 1.0
     settings.show_legend = False  # the plots say it
-    stage.hide_subject()
     shown = stage.addon("inspect.state").current()
     one = shown.slots[0].of_ray(0)
     seen = one["origin"] + float(one["median_depth"]) * one["direction"]
-    stage.look(azimuth=-100.0, elevation=24.0, distance=3.0, center=tuple(seen - 0.35 * np.asarray(one["direction"])))
+    stage.look(azimuth=-100.0, elevation=24.0, distance=3.6, center=tuple(seen - 0.5 * np.asarray(one["direction"])))
     yield 1.0
     stage.part("window", (0.1, 0.97))
 
