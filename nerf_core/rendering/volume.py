@@ -42,7 +42,11 @@ def render_weights(density: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
     weights, transmittance : (R, S) tensors
         ``weights = transmittance * (1 - exp(-density * dt))``; transmittance is that BEFORE the sample.
     """
-    optical_depth = density * dt
+    return weights_of(density * dt)
+
+
+def weights_of(optical_depth: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights and transmittance, as `render_weights` gives them, of intervals with (R, S) optical depths."""
     # The sum before a sample as a shifted running sum: subtracting the own depth afterwards would cancel badly.
     before = torch.cumsum(optical_depth, dim=-1)[..., :-1]
     before = torch.cat([torch.zeros_like(optical_depth[..., :1]), before], dim=-1)

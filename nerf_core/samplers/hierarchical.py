@@ -1,6 +1,6 @@
-"""Hierarchical sampling: fine samples drawn from the piecewise-constant PDF of a coarse field's weights.
+"""Hierarchical sampling: fine samples drawn from where a coarse look along the ray puts its weight.
 
-Source: Mildenhall et al. 2020, section 5.2.
+Source: Mildenhall et al. 2020, section 5.2; see `pdf` for what may be put in place of its piecewise-constant PDF.
 """
 
 from collections.abc import Callable
@@ -8,99 +8,161 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..rendering.volume import render_weights
-from .base import FINE, Bins, Cost, Evaluation, FieldFunction, Sampler, Samples
+from .base import FINE, Bins, Cost, Evaluation, Field, Sampler, Samples
+from .evaluation import colored, evaluate
+from .pdf import (
+    EXPONENTIAL_FLOOR,
+    FLOOR,
+    blurred_maximum,
+    exponential_mass,
+    invert_cdf,
+    linear_opacity_mass,
+    sample_exponential,
+    sample_linear_opacity,
+    sample_pdf,
+    unit_draws,
+)
+from .spacing import Spacing
 from .stratified import Stratified, next_t
 
-PDF_FLOOR = 1e-5
-"""A little everywhere: the PDF of an empty ray is even over its bins, that of any other hardly changes."""
-
-
-def sample_pdf(
-    edges: Tensor, weights: Tensor, count: int, deterministic: bool, generator: torch.Generator | None = None
-) -> Tensor:
-    """Draw from piecewise-constant densities by inverting their CDFs.
-
-    Parameters
-    ----------
-    edges : (R, B + 1) tensor
-        Ascending edges of the bins.
-    weights : (R, B) tensor
-        Not negative; need not sum to 1. A row of zeros is sampled uniformly.
-    count : int
-        Samples a row.
-    deterministic : bool
-        Take `count` evenly spaced quantiles instead of random ones.
-    generator : torch.Generator, optional
-
-    Returns
-    -------
-    (R, count) tensor
-        Ascending when `deterministic`; else in random order.
-    """
-    weights = weights + PDF_FLOOR
-    pdf = weights / weights.sum(dim=-1, keepdim=True)
-    cdf = torch.cumsum(pdf, dim=-1)
-    cdf = torch.cat([torch.zeros_like(cdf[:, :1]), cdf / cdf[:, -1:]], dim=-1)
-    shape = (len(weights), count)
-    if deterministic:
-        steps = (torch.arange(count, device=cdf.device, dtype=cdf.dtype) + 0.5) / count
-        u = steps.expand(shape).contiguous()
-    else:
-        u = torch.rand(shape, generator=generator, device=cdf.device, dtype=cdf.dtype)
-    above = torch.searchsorted(cdf, u, right=True).clamp(1, cdf.shape[-1] - 1)
-    below = above - 1
-    cdf_below, cdf_above = cdf.gather(-1, below), cdf.gather(-1, above)
-    edge_below, edge_above = edges.gather(-1, below), edges.gather(-1, above)
-    fraction = ((u - cdf_below) / (cdf_above - cdf_below).clamp_min(1e-8)).clamp(0.0, 1.0)
-    return edge_below + fraction * (edge_above - edge_below)
+__all__ = ["Hierarchical", "evaluate", "sample_pdf"]
 
 
 class Hierarchical(Sampler):
-    """Stratified coarse samples, then fine ones where the coarse field puts its weight; the union is returned.
+    """Stratified coarse samples, then fine ones where the coarse field puts its weight.
 
     Parameters
     ----------
-    coarse_field : callable
-        The coarse network, in the rays' space.
+    coarse_field : Field
+        In the rays' space: a coarse network of its own, or the field itself.
     coarse_samples : int
         A ray (published: 64).
     generator : torch.Generator, optional
         On the rays' device.
+    opacity : {'constant', 'linear'}
+        How density goes on between samples, when compositing and when drawing (Uy et al. 2023).
+    cdf : {'constant', 'exponential'}
+        What weights do between coarse samples, when drawing (Li and Zhang 2024); 'exponential' goes before `opacity`.
+    joined : bool
+        Whether the last stage looks at the coarse samples once more beside the fine ones, as published; else at the
+        fine ones alone, each of which stands for its share of the weight.
+    shared : bool
+        Whether the coarse field is the field itself: then its densities place samples and it has no loss of its own.
+    spacing : Spacing, optional
+        Of the coarse samples.
     """
 
     def __init__(
-        self, coarse_field: FieldFunction, coarse_samples: int, generator: torch.Generator | None = None
+        self,
+        coarse_field: Field,
+        coarse_samples: int,
+        generator: torch.Generator | None = None,
+        opacity: str = "constant",
+        cdf: str = "constant",
+        joined: bool = True,
+        shared: bool = False,
+        spacing: Spacing | None = None,
     ) -> None:
         self.coarse_field = coarse_field
         self.coarse_samples = coarse_samples
         self.generator = generator
-        self.coarse: Sampler = Stratified(generator)
+        self.opacity, self.cdf = opacity, cdf
+        self.joined, self.shared = joined, shared
+        self.coarse: Sampler = Stratified(generator, spacing)
 
     def sample(
-        self, origins: Tensor, directions: Tensor, t_near: Tensor, t_far: Tensor, budget: int, training: bool
+        self,
+        origins: Tensor,
+        directions: Tensor,
+        t_near: Tensor,
+        t_far: Tensor,
+        budget: int,
+        training: bool,
+        depth: Tensor | None = None,
     ) -> Samples:
-        """See `Sampler.sample`; `budget` fine samples join the coarse ones."""
+        """See `Sampler.sample`; `budget` fine samples, which join the coarse ones where `joined`."""
         coarse = self.coarse.sample(origins, directions, t_near, t_far, self.coarse_samples, training)
-        evaluation = evaluate(self.coarse_field, coarse, origins, directions)
+        # Colours of the coarse network are only needed for its own loss.
+        learns = training and not self.shared
+        with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
+            found = evaluate(self.coarse_field, coarse, origins, directions, self.opacity, with_color=learns)
         with torch.no_grad():
+            place, bins = self._placing(coarse, found, t_near, t_far)
+            if self.joined:
+                fine = place(unit_draws(len(origins), budget, coarse.t, not training, self.generator))
+                t = torch.sort(torch.cat([coarse.t, fine], dim=-1), dim=-1).values
+                t0, t1 = t, next_t(t, t_far)
+            else:
+                t, t0, t1 = intervals(place, len(origins), budget, coarse.t, training, self.generator)
+        cost = Cost(full=self.coarse_samples) if learns else Cost(density_only=self.coarse_samples)
+        return Samples(t, t0, t1, stage=FINE, stages=((coarse, found),), bins=bins, cost=cost)
+
+    def _placing(
+        self, coarse: Samples, found: Evaluation, t_near: Tensor, t_far: Tensor
+    ) -> tuple[Callable[[Tensor], Tensor], Bins]:
+        """What takes shares of the light to places, and the histogram that it goes by."""
+        t, density, weights = coarse.t, found.density.detach(), found.weights.detach()
+        if self.cdf == "exponential":
+            knots = blurred_maximum(weights) + EXPONENTIAL_FLOOR
+            mass = exponential_mass(t, knots)
+            return lambda u: sample_exponential(t, knots, u), Bins(t, mass)
+        if self.opacity == "linear":
+            edges = torch.cat([t, torch.maximum(t_far, t[:, -1])[:, None]], dim=-1)
+            return lambda u: sample_linear_opacity(t, density, t_far, u), Bins(
+                edges, linear_opacity_mass(t, density, t_far)
+            )
+        if self.joined:
             # Bins reach from the middle between two samples to the next; the outermost weights have no such bin.
-            middles = 0.5 * (coarse.t[:, 1:] + coarse.t[:, :-1])
-            weights = evaluation.weights.detach()[:, 1:-1]
-            fine = sample_pdf(middles, weights, budget, not training, self.generator)
-            t = torch.sort(torch.cat([coarse.t, fine], dim=-1), dim=-1).values
-        bins = Bins(middles, weights + PDF_FLOOR)
-        return Samples(t, t, next_t(t, t_far), stage=FINE, stages=((coarse, evaluation),), bins=bins)
+            edges, mass = 0.5 * (t[:, 1:] + t[:, :-1]), weights[:, 1:-1] + FLOOR
+        else:  # nothing else looks at the ray's ends
+            edges = torch.cat([t_near[:, None], 0.5 * (t[:, 1:] + t[:, :-1]), t_far[:, None]], dim=-1)
+            mass = weights + FLOOR
+        return lambda u: invert_cdf(edges, mass, u), Bins(edges, mass)
+
+    def losses(
+        self, samples: Samples, evaluation: Evaluation, target: Callable[[Samples, Evaluation], Tensor]
+    ) -> list[Tensor]:
+        """See `Sampler.losses`; a coarse network learns by the same loss as the last one."""
+        return [] if self.shared else super().losses(samples, evaluation, target)
 
     def cost(self) -> Cost:
-        """The coarse network's evaluations."""
-        return Cost(full=self.coarse_samples)
+        """The coarse densities."""
+        return Cost(density_only=self.coarse_samples)
+
+    def trace(
+        self,
+        origins: Tensor,
+        directions: Tensor,
+        t_near: Tensor,
+        t_far: Tensor,
+        budget: int,
+        depth: Tensor | None = None,
+    ) -> list[tuple[Samples, Evaluation | None]]:
+        """See `Sampler.trace`; the coarse samples come with colours, which rendering does without."""
+        samples = self.sample(origins, directions, t_near, t_far, budget, training=False)
+        ((coarse, found),) = samples.stages
+        return [(coarse, colored(self.coarse_field, coarse, found, origins, directions)), (samples, None)]
 
 
-def evaluate(
-    field: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], samples: Samples, origins: Tensor, directions: Tensor
-) -> Evaluation:
-    """Ask a field at samples along (R, 3) rays, and weigh what it gives."""
-    density, color = field(samples.positions(origins, directions), directions)
-    weights, transmittance = render_weights(density, samples.dt)
-    return Evaluation(density, color, weights, transmittance)
+def intervals(
+    place: Callable[[Tensor], Tensor],
+    rows: int,
+    count: int,
+    like: Tensor,
+    training: bool,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Samples that share what they are drawn from evenly: t, t0 and t1, (rows, count) each.
+
+    A sample stands for the stretch that holds one `count`-th of the light, and lies at the middle of that light (or at
+    a random place of it when training).
+    """
+    steps = torch.arange(count + 1, device=like.device, dtype=like.dtype)
+    if training:
+        offset = torch.rand((rows, count), generator=generator, device=like.device, dtype=like.dtype)
+    else:
+        offset = torch.full((rows, count), 0.5, device=like.device, dtype=like.dtype)
+    u = torch.cat([(steps / count).expand(rows, count + 1), (steps[:-1] + offset) / count], dim=-1)
+    t = place(u)
+    edges, middle = t[:, : count + 1], t[:, count + 1 :]
+    return torch.minimum(torch.maximum(middle, edges[:, :-1]), edges[:, 1:]), edges[:, :-1], edges[:, 1:]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .base import Bins, Sampler, Samples
+from .spacing import Linear, Spacing, even_edges, even_places
 
 
 class Stratified(Sampler):
@@ -16,25 +17,32 @@ class Stratified(Sampler):
     ----------
     generator : torch.Generator, optional
         On the rays' device.
+    spacing : Spacing, optional
+        What is even; distance by default.
+    opacity : {'constant', 'linear'}
     """
 
-    def __init__(self, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self, generator: torch.Generator | None = None, spacing: Spacing | None = None, opacity: str = "constant"
+    ) -> None:
         self.generator = generator
+        self.spacing = spacing or Linear()
+        self.opacity = opacity
 
     def sample(
-        self, origins: Tensor, directions: Tensor, t_near: Tensor, t_far: Tensor, budget: int, training: bool
+        self,
+        origins: Tensor,
+        directions: Tensor,
+        t_near: Tensor,
+        t_far: Tensor,
+        budget: int,
+        training: bool,
+        depth: Tensor | None = None,
     ) -> Samples:
         """See `Sampler.sample`."""
-        shape = (len(origins), budget)
-        if training:
-            offset = torch.rand(shape, generator=self.generator, device=t_near.device, dtype=t_near.dtype)
-        else:
-            offset = torch.full(shape, 0.5, device=t_near.device, dtype=t_near.dtype)
-        fraction = (torch.arange(budget, device=t_near.device, dtype=t_near.dtype) + offset) / budget
-        length = (t_far - t_near)[:, None]
-        t = t_near[:, None] + length * fraction
-        edges = torch.linspace(0.0, 1.0, budget + 1, device=t_near.device, dtype=t_near.dtype)
-        return Samples(t, t, next_t(t, t_far), bins=Bins(t_near[:, None] + length * edges, torch.ones_like(t)))
+        t = even_places(t_near, t_far, budget, self.spacing, training, self.generator)
+        edges = even_edges(t_near, t_far, budget, self.spacing)
+        return Samples(t, t, next_t(t, t_far), bins=Bins(edges, torch.ones_like(t)))
 
 
 def next_t(t: Tensor, t_far: Tensor) -> Tensor:

@@ -89,7 +89,7 @@ def test_trace_gives_every_stage_and_losses_only_the_earlier_ones():
     sampler = Hierarchical(wall, coarse_samples=8)
     stages = sampler.trace(*rays(2), budget=8)
     assert [(samples.stage, known is None) for samples, known in stages] == [(COARSE, False), (FINE, True)]
-    assert sampler.losses(stages[-1][0], lambda samples, evaluation: samples.t.shape[1]) == [8]
+    assert sampler.losses(stages[-1][0], None, lambda samples, evaluation: samples.t.shape[1]) == [8]
     assert sampler.cost().full == 8 and Stratified().cost().full == 0
 
 

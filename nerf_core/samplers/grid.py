@@ -1,0 +1,110 @@
+"""Density on a grid of cells, kept by asking the field now and then: what occupancy and surface samplers go by."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .base import Field
+
+EVERY = 16
+"""Training steps between two updates."""
+PARTS = 8
+"""Into which a grid is divided for an update, once every cell has been asked."""
+AT_ONCE = 1 << 17
+"""Points that are asked for at a time."""
+
+
+class DensityGrid:
+    """Cells over a box, with a density each.
+
+    Parameters
+    ----------
+    bounds : (2, 3) tensor
+        In the rays' space, or in what `to_cells` takes it to.
+    resolution : int
+        Cells along the box's longest side.
+    decay : float
+        What an old value is multiplied by when its cell is asked again.
+    keep : {'largest', 'mean'}
+        'largest': the larger of the decayed old value and the new one, so that thin things stay (Müller et al. 2022,
+        appendix C); 'mean': the running mean.
+    seed : int
+    to_cells : callable, optional
+        Positions (..., 3) of the rays' space to where the box is: a contraction.
+    to_field : callable, optional
+        Its inverse.
+    """
+
+    def __init__(
+        self,
+        bounds: Tensor,
+        resolution: int,
+        decay: float = 0.8,
+        keep: str = "largest",
+        seed: int = 0,
+        to_cells: Callable[[Tensor], Tensor] | None = None,
+        to_field: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        sides = bounds[1] - bounds[0]
+        self.bounds = bounds
+        self.cell = float(sides.max()) / resolution
+        self.shape = tuple(max(1, int(np.ceil(float(side) / self.cell - 1e-4))) for side in sides)  # x, y, z
+        self.values = torch.zeros(int(np.prod(self.shape)), device=bounds.device)
+        self.known = torch.zeros(1, device=bounds.device)  # whether every cell has been asked
+        self.decay, self.keep, self.seed = decay, keep, seed
+        self.to_cells, self.to_field = to_cells, to_field
+
+    def lookup(self, positions: Tensor) -> Tensor:
+        """(...) densities of the cells that positions (..., 3) lie in; those outside take the nearest cell's."""
+        return self.values[self.index(positions)]
+
+    def index(self, positions: Tensor) -> Tensor:
+        """(...) int64 numbers of the cells that positions (..., 3) lie in."""
+        inside = positions if self.to_cells is None else self.to_cells(positions)
+        place = ((inside - self.bounds[0]) / self.cell).to(torch.int64)
+        width, height, depth = self.shape
+        x, y, z = (part.clamp(0, size - 1) for part, size in zip(place.unbind(-1), self.shape, strict=True))
+        return x + width * (y + height * z)
+
+    @torch.no_grad()
+    def update(self, step: int, field: Field) -> bool:
+        """Ask again after training step `step` (from 1), if it is time; says whether anything was asked."""
+        if step % EVERY:
+            return False
+        turn = step // EVERY
+        every = PARTS if self.known else 1
+        chosen = torch.arange(turn % every, len(self.values), every, device=self.values.device)
+        self._ask(chosen, field, turn)
+        self.known.fill_(1.0)
+        return True
+
+    @torch.no_grad()
+    def build(self, field: Field, rounds: int = 2) -> None:
+        """Ask every cell, at several places of each."""
+        decay, self.decay = self.decay, 1.0
+        keep, self.keep = self.keep, "largest"
+        for turn in range(rounds):
+            self._ask(torch.arange(len(self.values), device=self.values.device), field, turn)
+        self.decay, self.keep = decay, keep
+        self.known.fill_(1.0)
+
+    def _ask(self, chosen: Tensor, field: Field, turn: int) -> None:
+        # On the CPU and from the step alone, so that a continued run draws what an uninterrupted one would.
+        seed = int(np.random.SeedSequence([self.seed, turn]).generate_state(1)[0])
+        offset = torch.rand(len(chosen), 3, generator=torch.Generator().manual_seed(seed)).to(chosen.device)
+        width, height, _ = self.shape
+        corner = torch.stack([chosen % width, chosen // width % height, chosen // (width * height)], dim=-1)
+        found = []
+        for corners, offsets in zip(corner.split(AT_ONCE), offset.split(AT_ONCE), strict=True):
+            places = self.bounds[0] + (corners + offsets) * self.cell
+            places = torch.minimum(places, self.bounds[1])
+            found.append(field.query_density(places if self.to_field is None else self.to_field(places)))
+        density = torch.cat(found) if found else self.values[:0]
+        old = self.values[chosen]
+        if self.keep == "largest":
+            self.values[chosen] = torch.maximum(old * self.decay, density)
+        else:
+            share = 1.0 if not self.known else 1.0 - self.decay
+            self.values[chosen] = old + share * (density - old)
