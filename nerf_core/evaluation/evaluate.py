@@ -17,6 +17,7 @@ from ..data.truth import Truth
 from ..data.views import View, Views
 from ..methods.base import Method
 from ..methods.cost import RenderCost, added
+from ..rendering.frame import Frame, render_frame
 from ..rendering.heat import Heat, render_heat
 from ..rendering.layers import Layer
 from ..rendering.view import View as Look
@@ -173,9 +174,7 @@ def evaluate_views(
             if progress is not None:
                 progress((before + done) / len(views))
 
-        looked = Look(view.camera, sampler=sampler)
-        known = Truth(view.name, split, view.rgba, view.depth)
-        frame, maps = render_heat([Layer(method)], looked, heat, background, known, should_stop, partly)
+        frame, maps = _rendered(method, view, split, sampler, heat, background, should_stop, partly)
         truth = truth_image(view, background)
         image = over(frame.rgba, np.asarray(background, dtype=np.float32))
         off = depth_errors(view, frame.depth)
@@ -188,6 +187,30 @@ def evaluate_views(
         if should_stop is not None and should_stop():
             raise Cancelled
     return Evaluation(split, results)
+
+
+def _rendered(
+    method: Method,
+    view: View,
+    split: str,
+    sampler: SamplerChoice | None,
+    heat: Sequence[str],
+    background: Sequence[float],
+    should_stop: Callable[[], bool] | None,
+    on_progress: Callable[[float], None],
+) -> tuple[Frame, Heat]:
+    """A view as a method sees it; the oracle alone is told the view's depth."""
+    if (sampler or method.trained_sampler).name == "oracle":
+        if heat:
+            raise NerfError("Heat maps are made of samplers that can be used, not of the oracle; name another sampler.")
+        known = view.depth
+        frame = render_frame(
+            method, view.camera, None, should_stop, on_progress, sampler=sampler, true_depth=known
+        )
+        return frame, Heat()
+    looked = Look(view.camera, sampler=sampler)
+    truth = Truth(view.name, split, view.rgba, view.depth)
+    return render_heat([Layer(method)], looked, heat, background, truth, should_stop, on_progress)
 
 
 def spread(views: Views, count: int | None) -> Views:

@@ -203,9 +203,16 @@ class FastBackend(ABC):
 
     @abstractmethod
     def render(
-        self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None = None
+        self,
+        origins: np.ndarray,
+        directions: np.ndarray,
+        limits: np.ndarray | None = None,
+        evaluations: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray, int]:
         """Premultiplied rgba (N, 4), mean distance (N,), and the field evaluations made for float32 rays (N, 3).
+
+        `evaluations` (N,) int32, if given, is filled with how many of each ray's evaluations were of density AND
+        colour; the others were of density alone.
 
         `limits` (N, 2), if given: of each ray's samples only those at distances ``limits[:, 0] <= t < limits[:, 1]``
         count. The samples lie where they lie without limits, so that adjacent limits share none and lose none.
@@ -214,7 +221,9 @@ class FastBackend(ABC):
     renders_pixels = False
     """Whether :meth:`render_pixels` is there: not every backend makes rays of its own."""
 
-    def render_pixels(self, view: ViewArrays, first: int, count: int) -> tuple[np.ndarray, np.ndarray, int]:
+    def render_pixels(
+        self, view: ViewArrays, first: int, count: int, evaluations: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, int]:
         """As `render`, for `count` pixels of `view`'s only camera from number `first` on."""
         raise NotImplementedError
 

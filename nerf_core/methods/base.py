@@ -170,11 +170,13 @@ class Method(ABC):
         directions: np.ndarray,
         limits: np.ndarray | None = None,
         sampler: SamplerChoice | None = None,
+        true_depth: np.ndarray | None = None,
     ) -> RayColors:
         """Colour and depth of (N, 3) world rays with unit directions, float32.
 
         `limits` (N, 2), if given, are the distances from and to which each ray is looked along, world units. `sampler`
-        places the samples; by default the one that the field was trained with.
+        places the samples; by default the one that the field was trained with. `true_depth` (N,), world units and 0
+        where unknown, is for the oracle alone.
 
         Raises
         ------
@@ -182,11 +184,18 @@ class Method(ABC):
             When the field cannot be sampled so.
         """
 
-    def render_pixels(self, camera: Camera, first: int, count: int, sampler: SamplerChoice | None = None) -> RayColors:
+    def render_pixels(
+        self,
+        camera: Camera,
+        first: int,
+        count: int,
+        sampler: SamplerChoice | None = None,
+        true_depth: np.ndarray | None = None,
+    ) -> RayColors:
         """Colour and depth of `count` of a camera's pixels from number `first` on, row by row; rays through centres."""
         y, x = np.divmod(np.arange(first, first + count), camera.width)
         origins, directions = camera.rays(np.stack([x, y], axis=-1) + 0.5)
-        return self.render_rays(origins.astype(np.float32), directions.astype(np.float32), sampler=sampler)
+        return self.render_rays(origins.astype(np.float32), directions.astype(np.float32), None, sampler, true_depth)
 
     @abstractmethod
     def trace_rays(

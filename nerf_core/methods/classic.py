@@ -17,18 +17,22 @@ from ..data.views import Views
 from ..fields.mlp2020 import RadianceMLP
 from ..kernels.backend import DEPTH_FADES_TO
 from ..rendering.rays import PixelSource, intersect_box
-from ..rendering.volume import Composite, composite, depth_loss
+from ..rendering.volume import composite, depth_loss
 from ..samplers.base import Evaluation, Sampler, Samples
-from ..samplers.hierarchical import Hierarchical, evaluate
-from ..samplers.stratified import Stratified
+from ..samplers.evaluation import evaluate
+from ..samplers.look import look
 from .base import Method, MethodState, Normalisation, RayColors, StepStats
+from .classic_samplers import ClassicSamplers
 from .classic_settings import ClassicSettings
+from .cost import RenderCost
 from .sampler_trace import trace_sampler
 from .trace import Trace
 
 ADAM_MOMENTS = ("exp_avg", "exp_avg_sq")
 DEPTH_REACH = 0.3
 """How far the depth loss reaches, in unit-cube lengths: more than the fast method's, because samples are few."""
+PROPOSAL_RATE = 1e-2
+"""Adam's first rate for proposal networks, whose tables take a far higher one than the field."""
 POINTS_AT_ONCE = {"cpu": 1 << 17, "mps": 1 << 18, "cuda": 1 << 21}
 
 
@@ -63,29 +67,30 @@ class ClassicMethod(Method):
         self._length = 2.0 * normalisation.scale  # field units per world unit
         bounds = 2.0 * normalisation.unit_bounds - 1.0
         self._bounds = torch.tensor(bounds, dtype=torch.float32, device=self.device)
+        self._generator = torch.Generator(device=self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.networks = _networks(self.settings, self.device)
+            self.samplers = ClassicSamplers(self.settings, self.networks, self._bounds, seed, self._generator)
+        self._last = self.samplers.last
         self._parameters = _named_parameters(self.networks)
-        self._optimiser = torch.optim.Adam(
-            self._parameters.values(), lr=self.settings.learning_rate, betas=(0.9, 0.999), eps=1e-7
-        )
-        self._generator = torch.Generator(device=self.device)
+        self._proposals = self.samplers.parameters()
+        groups: list[dict[str, Any]] = [
+            {"params": list(self._parameters.values()), "rate": self.settings.learning_rate}
+        ]
+        if self._proposals:
+            groups.append({"params": list(self._proposals.values()), "rate": PROPOSAL_RATE})
+        self._parameters |= self._proposals
+        self._optimiser = torch.optim.Adam(groups, lr=self.settings.learning_rate, betas=(0.9, 0.999), eps=1e-7)
         self._reseed()
-        self._sampler: Sampler
-        if self.settings.fine_samples:
-            self._sampler = Hierarchical(self.networks["coarse"], self.settings.coarse_samples, self._generator)
-            self._budget, self._last = self.settings.fine_samples, self.networks["fine"]
-        else:
-            self._sampler = Stratified(self._generator)
-            self._budget, self._last = self.settings.coarse_samples, self.networks["coarse"]
         self._source: PixelSource | None = None
         self._has_alpha = False
 
     @classmethod
     def takes_depth(cls, settings: Mapping[str, Any] | None, device: str) -> bool:
-        """Unless the setting `depth_loss` is 0; see `Method`."""
-        return ClassicSettings.from_mapping(settings or {}, device).depth_loss > 0
+        """Unless the setting `depth_loss` is 0 and nothing else needs it; see `Method`."""
+        checked = ClassicSettings.from_mapping(settings or {}, device)
+        return checked.depth_loss > 0 or checked.sampler == "oracle"
 
     def _reseed(self) -> None:
         # By the step, so that a continued run does not draw the pixels of its beginning once more.
@@ -150,27 +155,35 @@ class ClassicMethod(Method):
             return color if known is None else color + depth_weight * depth_term(samples, evaluation)
 
         origins, directions = origins[rows], directions[rows]
-        samples = self._sampler.sample(origins, directions, t_near[rows], t_far[rows], self._budget, training=True)
-        evaluation = evaluate(self._last, samples, origins, directions)
+        sampler = self.samplers.trained
+        true_t = known
+        if s.sampler == "oracle":
+            if batch.depth is None:
+                raise NerfError(ORACLE_NEEDS_DEPTH)
+            true_t = self._tensor(batch.depth)[rows] * self._length
+        samples = sampler.sample(
+            origins, directions, t_near[rows], t_far[rows], self.samplers.budget, training=True, depth=true_t
+        )
+        evaluation = evaluate(self._last, samples, origins, directions, sampler.opacity)
         last = color_loss(samples, evaluation)
-        loss = torch.stack([last, *self._sampler.losses(samples, stage_loss)]).sum()
+        loss = torch.stack([last, *sampler.losses(samples, evaluation, stage_loss)]).sum()
         far_off = None
         if known is not None:
             far_off = depth_term(samples, evaluation)
             loss = loss + depth_weight * far_off
         for group in self._optimiser.param_groups:
             decay = s.final_learning_rate / s.learning_rate
-            group["lr"] = s.learning_rate * decay ** min(max(progress, 0.0), 1.0)
+            group["lr"] = group["rate"] * decay ** min(max(progress, 0.0), 1.0)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self._optimiser.step()
-        self._sampler.update(self.step, self._last)
-        per_ray = samples.t.shape[1] + self._sampler.cost().full
+        sampler.update(self.step, self._last)
+        evaluations = int(samples.counts.sum()) + len(rows) * samples.cost.full
         return StepStats(
             loss.item(),
             last.item(),
             rays=len(hit),
-            samples=len(rows) * per_ray,
+            samples=evaluations,
             depth_loss=None if far_off is None else far_off.item(),
         )
 
@@ -183,36 +196,34 @@ class ClassicMethod(Method):
         directions: np.ndarray,
         limits: np.ndarray | None = None,
         sampler: SamplerChoice | None = None,
+        true_depth: np.ndarray | None = None,
     ) -> RayColors:
-        """See `Method.render_rays`; the fine network's picture."""
-        self._check_sampler(sampler)
-        rgba = np.zeros((len(origins), 4), dtype=np.float32)
-        depth = np.zeros(len(origins), dtype=np.float32)
-        count = 0
-        per_ray = self.settings.coarse_samples + self.settings.fine_samples
-        chunk = max(1, POINTS_AT_ONCE.get(self.device.type, 1 << 17) // per_ray)
-        o, d, t_near, t_far = self._to_field(origins, directions)
+        """See `Method.render_rays`; the last network's picture."""
+        chosen, budget = self.samplers.chosen(sampler, self.step, true_depth is not None)
+        rays = self._to_field(origins, directions)
         if limits is not None:
             within = self._tensor(np.clip(np.asarray(limits, np.float64) * self._length, 0.0, 1e30))
-            t_near, t_far = torch.maximum(t_near, within[:, 0]), torch.minimum(t_far, within[:, 1])
-        hit = (t_far > t_near).nonzero()[:, 0]
-        for rows in hit.split(chunk):
-            samples = self._sampler.sample(o[rows], d[rows], t_near[rows], t_far[rows], self._budget, training=False)
-            evaluation = evaluate(self._last, samples, o[rows], d[rows])
-            seen = composite(evaluation.weights, evaluation.color, samples.t)
-            where = rows.cpu().numpy()
-            rgba[where], depth[where] = self._rgba(seen), seen.depth.cpu().numpy() / self._length
-            count += len(rows) * (samples.t.shape[1] + self._sampler.cost().full)
-        return RayColors(rgba, depth, count)
+            o, d, t_near, t_far = rays
+            rays = o, d, torch.maximum(t_near, within[:, 0]), torch.minimum(t_far, within[:, 1])
+        at_once = max(1, POINTS_AT_ONCE.get(self.device.type, 1 << 17) // self._points_a_ray(chosen, budget))
+        known = None if true_depth is None else self._tensor(true_depth) * self._length
+        seen = look(chosen, self._last, rays, budget, at_once, known)
+        rgba, evaluations = seen.rgba.cpu().numpy(), seen.full.cpu().numpy().astype(np.int32)
+        cost = RenderCost.of_rays(evaluations, rgba[:, 3], seen.density_only, seen.proposal)
+        depth = seen.depth.cpu().numpy() / np.float32(self._length)
+        return RayColors(rgba, depth, cost.full + cost.density_only, evaluations, cost=cost)
 
     @property
     def trained_sampler(self) -> SamplerChoice:
         """See `Method.trained_sampler`."""
-        return SamplerChoice("hierarchical" if self.settings.fine_samples else "uniform")
+        single = self.settings.sampler == "hierarchical" and not self.settings.has_coarse
+        return SamplerChoice("uniform" if single else self.settings.sampler)
 
-    def _check_sampler(self, sampler: SamplerChoice | None) -> None:
-        if sampler is not None:
-            raise NerfError(f"The classic method cannot render with the sampler '{sampler}'.")
+    @staticmethod
+    def _points_a_ray(sampler: Sampler, budget: int) -> int:
+        cost = sampler.cost()
+        own = 0 if isinstance(cost.density_only, Tensor) else cost.density_only
+        return budget + cost.full + own + cost.proposal
 
     @torch.no_grad()
     def trace_rays(
@@ -222,12 +233,11 @@ class ClassicMethod(Method):
         sampler: SamplerChoice | None = None,
         true_depth: np.ndarray | None = None,
     ) -> Trace:
-        """See `Method.trace_rays`: the coarse network at its samples, then the fine one at the union of both."""
-        self._check_sampler(sampler)
-        o, d, t_near, t_far = self._to_field(origins, directions)
-        return trace_sampler(
-            self._sampler, self._last, (o, d, t_near, t_far), self._budget, self._length, origins, directions
-        )
+        """See `Method.trace_rays`: every stage, each with its own network."""
+        chosen, budget = self.samplers.chosen(sampler, self.step, true_depth is not None)
+        rays = self._to_field(origins, directions)
+        known = None if true_depth is None else self._tensor(true_depth) * self._length
+        return trace_sampler(chosen, self._last, rays, budget, self._length, origins, directions, known)
 
     @torch.no_grad()
     def query_density(self, points: np.ndarray) -> np.ndarray:
@@ -260,20 +270,26 @@ class ClassicMethod(Method):
             for moment in ADAM_MOMENTS:
                 if moment in moments:
                     arrays[f"adam/{moment}/{name}"] = _copy(moments[moment])
+        for name, values in self.samplers.buffers().items():
+            arrays[name] = _copy(values)
         return MethodState(arrays, {"settings": asdict(self.settings), "step": self.step})
 
     @classmethod
     def check_state(cls, settings: Mapping[str, Any], device: str, state: MethodState) -> None:
         """See `Method.check_state`."""
-        networks = _networks(ClassicSettings.from_mapping(settings, device), torch.device("meta"))
-        check_arrays(state.arrays, _wanted_shapes(_named_parameters(networks), state.arrays))
+        checked = ClassicSettings.from_mapping(settings, device)
+        networks = _networks(checked, torch.device("meta"))
+        cube = torch.tensor([[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
+        samplers = ClassicSamplers(checked, networks, cube, 0, torch.Generator())
+        parameters = {**_named_parameters(networks), **samplers.parameters()}
+        check_arrays(state.arrays, _wanted_shapes(parameters, samplers.buffers(), state.arrays))
 
     def load_state(self, state: MethodState) -> None:
         """See `Method.load_state`."""
         step = state.settings.get("step")
         if isinstance(step, bool) or not isinstance(step, int) or step < 0:
             raise CheckpointError("the checkpoint does not say how many steps it holds")
-        wanted = _wanted_shapes(self._parameters, state.arrays)
+        wanted = _wanted_shapes(self._parameters, self.samplers.buffers(), state.arrays)
         check_arrays(state.arrays, wanted)
         with torch.no_grad():
             for name, parameter in self._parameters.items():
@@ -284,6 +300,10 @@ class ClassicMethod(Method):
                         "step": torch.tensor(float(step)),
                         **{moment: self._tensor(state.arrays[f"adam/{moment}/{name}"]) for moment in ADAM_MOMENTS},
                     }
+            for name, values in self.samplers.buffers().items():
+                values.copy_(self._tensor(state.arrays[name]))
+        self.samplers.trained.refresh()
+        self.samplers.trained.update_to(step)
         self.step = step
         self._reseed()
 
@@ -303,15 +323,17 @@ class ClassicMethod(Method):
         local = 2.0 * self.normalisation.to_unit(np.asarray(points, dtype=np.float64)) - 1.0
         return [(start, self._tensor(local[start : start + size])) for start in range(0, len(local), size)]
 
-    @staticmethod
-    def _rgba(seen: Composite) -> np.ndarray:
-        return torch.cat([seen.rgb, seen.alpha[:, None]], dim=-1).cpu().numpy()
+
+ORACLE_NEEDS_DEPTH = (
+    "The sampler 'oracle' is told the true depth, and this data set has none: capture with the depth pass, or train "
+    "with another sampler."
+)
 
 
 def _networks(settings: ClassicSettings, device: torch.device) -> dict[str, RadianceMLP]:
     """Coarse and, where there are fine samples, fine; on the device 'meta' nothing is allocated."""
     with torch.device("meta" if device.type == "meta" else "cpu"):
-        stages = ("coarse", "fine") if settings.fine_samples else ("coarse",)
+        stages = ("coarse", "fine") if settings.has_coarse else ("coarse",)
         return {stage: _network(settings).to(device) for stage in stages}
 
 
@@ -336,11 +358,14 @@ def _named_parameters(networks: Mapping[str, RadianceMLP]) -> dict[str, torch.nn
     }
 
 
-def _wanted_shapes(parameters: Mapping[str, Tensor], arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+def _wanted_shapes(
+    parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], arrays: Mapping[str, np.ndarray]
+) -> dict[str, tuple[int, ...]]:
     """What a checkpoint of these parameters must hold: moments come all together or, before the first step, not."""
     moments = ADAM_MOMENTS if any(key.startswith("adam/") for key in arrays) else ()
     prefixes = ("params", *(f"adam/{moment}" for moment in moments))
-    return {f"{prefix}/{name}": tuple(value.shape) for prefix in prefixes for name, value in parameters.items()}
+    shapes = {f"{prefix}/{name}": tuple(value.shape) for prefix in prefixes for name, value in parameters.items()}
+    return {**shapes, **{name: tuple(value.shape) for name, value in buffers.items()}}
 
 
 def _copy(tensor: Tensor) -> np.ndarray:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ..contract.errors import NerfError
+from ..contract.samplers import SAMPLERS, SamplerChoice
+from ..samplers.options import CDFS, MAX_ROUNDS, OPACITIES, checked_options
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,19 @@ class ClassicSettings:
     include_input : bool
         Pass the plain coordinates beside their encoding, as the authors' code does.
     density_activation : {'relu', 'softplus'}
+    sampler : str
+        What places samples, in training and, unless something else is asked for, in rendering; `samplers.options` has
+        them all. 'hierarchical' trains a coarse network beside the fine one, the others a single one. May be given as
+        an object, `{"name": "surface", "samples": 32}`.
+    opacity : {'constant', 'linear'}
+        How density goes on between samples, for 'uniform' and 'hierarchical'.
+    cdf : {'constant', 'exponential'}
+        What weights do between coarse samples, for 'hierarchical'.
+    proposal_rounds : int
+        Proposal networks, one after the other, for 'proposal'.
     coarse_samples, fine_samples : int
-        A ray; 0 fine samples trains one network only.
+        A ray. Hierarchical: the coarse network's, and those added for the fine one (0: one network, sampled evenly).
+        The others have no coarse stage and place as many as both together.
     rays_per_step : int
     learning_rate, final_learning_rate : float
         Adam's, at the beginning and at the end of the budget; exponential in between.
@@ -43,6 +56,10 @@ class ClassicSettings:
     direction_frequencies: int = 4
     include_input: bool = True
     density_activation: str = "relu"
+    sampler: str = "hierarchical"
+    opacity: str = "constant"
+    cdf: str = "constant"
+    proposal_rounds: int = 1
     coarse_samples: int = 64
     fine_samples: int = 128
     rays_per_step: int = 1024
@@ -70,6 +87,7 @@ class ClassicSettings:
         preset = values.pop("preset", None) or ("paper" if device.startswith("cuda") else "small")
         if preset not in PRESETS:
             raise NerfError(f"The classic method's setting 'preset' is {preset!r}; use one of {', '.join(PRESETS)}.")
+        values = _with_sampler(values)
         known = {entry.name: entry.type for entry in fields(cls)}
         for name, value in values.items():
             if name not in known:
@@ -80,6 +98,9 @@ class ClassicSettings:
         if "learning_rate" in values and "final_learning_rate" not in values:
             values["final_learning_rate"] = values["learning_rate"] / 10.0
         settings = replace(PRESETS[preset], **values)
+        if settings.sampler != "hierarchical" and ("coarse_samples" in values) != ("fine_samples" in values):
+            # What is not named has no part in a single stage.
+            settings = replace(settings, **{"coarse_samples": 0, "fine_samples": 0, **values})
         settings.check()
         return settings
 
@@ -96,6 +117,34 @@ class ClassicSettings:
                 f"The classic method's setting 'density_activation' is {self.density_activation!r}; "
                 "use 'relu' or 'softplus'."
             )
+        for name, words in (("sampler", SAMPLERS), ("opacity", OPACITIES), ("cdf", CDFS)):
+            if getattr(self, name) not in words:
+                raise NerfError(
+                    f"The classic method's setting '{name}' is {getattr(self, name)!r:.80}; use one of "
+                    f"{', '.join(words)}."
+                )
+        if self.sampler == "hierarchical" and self.coarse_samples < 3:
+            raise NerfError(
+                f"The classic method's setting 'coarse_samples' is {self.coarse_samples}; the hierarchical sampler "
+                "needs 3 at least. For samples without a coarse stage set 'sampler' to 'surface' or 'uniform'."
+            )
+        if self.last_samples < 1:
+            raise NerfError("The classic method's settings 'coarse_samples' and 'fine_samples' are both 0.")
+
+    @property
+    def has_coarse(self) -> bool:
+        """Whether a coarse network is trained beside the last one."""
+        return self.sampler == "hierarchical" and self.fine_samples > 0
+
+    @property
+    def last_samples(self) -> int:
+        """Samples that the last network is asked for, a ray."""
+        return self.coarse_samples + self.fine_samples
+
+    @property
+    def budget(self) -> int:
+        """What the sampler is asked for: the fine ones, where they join coarse ones."""
+        return self.fine_samples if self.has_coarse else self.last_samples
 
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -104,8 +153,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "skip": (0, 32),
     "position_frequencies": (1, 20),
     "direction_frequencies": (1, 20),
-    "coarse_samples": (3, 4096),
+    "coarse_samples": (0, 4096),
     "fine_samples": (0, 4096),
+    "proposal_rounds": (1, MAX_ROUNDS),
     "rays_per_step": (1, 1 << 20),
     "learning_rate": (1e-8, 1.0),
     "final_learning_rate": (1e-8, 1.0),
@@ -128,6 +178,28 @@ PRESETS = {
         final_learning_rate=6e-4,
     ),
 }
+
+
+#: A sampler's options, and the settings that say them.
+SAMPLER_SETTINGS = {"opacity": "opacity", "cdf": "cdf", "coarse": "coarse_samples", "rounds": "proposal_rounds"}
+
+
+def _with_sampler(values: dict[str, Any]) -> dict[str, Any]:
+    """The same with a sampler that is given as an object spread over the settings that say it."""
+    given = values.get("sampler")
+    if not isinstance(given, Mapping):
+        return values
+    choice = SamplerChoice.from_dict(given)
+    spread: dict[str, Any] = {"sampler": choice.name}
+    if choice.samples is not None:
+        spread["fine_samples"] = choice.samples
+        if choice.name != "hierarchical":
+            spread["coarse_samples"] = 0
+    for key, value in checked_options(choice).items():
+        if key not in SAMPLER_SETTINGS:
+            raise NerfError(f"The classic method cannot be trained with the sampler's option '{key}'.")
+        spread[SAMPLER_SETTINGS[key]] = value
+    return {**values, **spread}
 
 
 def _typed(name: str, value: Any, wanted: Any) -> Any:

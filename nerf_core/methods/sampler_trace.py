@@ -4,27 +4,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..samplers.base import Evaluation, FieldFunction, Sampler, Samples
-from ..samplers.hierarchical import evaluate
+from ..samplers.base import Evaluation, Field, Sampler, Samples
+from ..samplers.evaluation import evaluate
 from .trace import StageSamples, Stretches, Trace, assemble
 
 
 @torch.no_grad()
 def trace_sampler(
     sampler: Sampler,
-    field: FieldFunction,
+    field: Field,
     rays: tuple[Tensor, Tensor, Tensor, Tensor],
     budget: int,
     length: float,
     origins: np.ndarray,
     directions: np.ndarray,
+    true_depth: Tensor | None = None,
 ) -> Trace:
     """Every sample of every stage.
 
     Parameters
     ----------
     sampler : Sampler
-    field : callable
+    field : Field
         What the last stage's samples are evaluated with, in the sampler's space.
     rays : origins, directions (R, 3), t_near, t_far (R,) tensors
         In the sampler's space; a ray that misses has ``t_near >= t_far``.
@@ -34,29 +35,39 @@ def trace_sampler(
         Units of the sampler's space per world unit.
     origins, directions : (R, 3) arrays
         The same rays in the world.
+    true_depth : (R,) tensor, optional
+        For the oracle, in the sampler's space.
     """
     o, d, t_near, t_far = rays
     rows = (t_far > t_near).nonzero()[:, 0]
     box = t_near.double().cpu().numpy() / length, t_far.double().cpu().numpy() / length
     stages: list[tuple[Samples, Evaluation]] = []
-    bins = None
+    bins = skips = None
+    full = np.zeros(len(t_near), np.int64)
+    density_only, proposal = np.zeros_like(full), 0
     if len(rows):
         o, d = o[rows], d[rows]
-        for samples, known in sampler.trace(o, d, t_near[rows], t_far[rows], budget):
-            stages.append((samples, known or evaluate(field, samples, o, d)))
-        bins = _bins(stages[-1][0], rows, length)
+        known_depth = None if true_depth is None else true_depth[rows]
+        for samples, known in sampler.trace(o, d, t_near[rows], t_far[rows], budget, known_depth):
+            stages.append((samples, known or evaluate(field, samples, o, d, sampler.opacity)))
+        last = stages[-1][0]
+        bins, skips = _bins(last, rows, length), _skips(last, rows, length)
+        where = rows.cpu().numpy()
+        full[where] = last.counts.cpu().numpy() + last.cost.full
+        own = last.cost.density_only
+        density_only[where] = own.cpu().numpy() if isinstance(own, Tensor) else own
+        proposal = last.cost.proposal
     packed = [_packed(samples, evaluation, rows, length) for samples, evaluation in stages] or [_nothing()]
-    cost = sampler.cost()
-    full = np.bincount(packed[-1].ray, minlength=len(t_near)) + cost.full
-    return assemble(origins, directions, box, packed, bins, None, full, cost.density_only)
+    return assemble(origins, directions, box, packed, bins, skips, full, density_only, proposal)
 
 
 def _packed(samples: Samples, evaluation: Evaluation, rows: Tensor, length: float) -> StageSamples:
     """A stage's rows behind each other, in world units, without samples that stand for nothing."""
-    depth = samples.optical_depth_hint
-    if depth is None:
-        depth = evaluation.density * samples.dt
-    kept = (samples.dt > 0).flatten()
+    kept = (samples.dt > 0) if samples.valid is None else samples.valid
+    kept = kept.flatten()
+    color = (
+        evaluation.color if evaluation.has_color else torch.zeros_like(evaluation.density)[..., None].repeat(1, 1, 3)
+    )
 
     def flat(values: Tensor, per: float = 1.0) -> np.ndarray:
         return (values.reshape(-1, *values.shape[2:])[kept].double() * per).cpu().numpy()
@@ -67,10 +78,10 @@ def _packed(samples: Samples, evaluation: Evaluation, rows: Tensor, length: floa
         t0=flat(samples.t0, 1.0 / length),
         t1=flat(samples.t1, 1.0 / length),
         density=flat(evaluation.density, length),
-        color=flat(evaluation.color),
+        color=flat(color),
         weight=flat(evaluation.weights),
         transmittance=flat(evaluation.transmittance),
-        optical_depth=flat(depth),
+        optical_depth=flat(evaluation.optical_depth),
     )
 
 
@@ -81,6 +92,19 @@ def _bins(samples: Samples, rows: Tensor, length: float) -> Stretches | None:
     weights = samples.bins.weights.double().cpu().numpy()
     ray = np.repeat(rows.cpu().numpy(), weights.shape[1])
     return Stretches(ray, edges[:, :-1].ravel(), edges[:, 1:].ravel(), weights.ravel())
+
+
+def _skips(samples: Samples, rows: Tensor, length: float) -> Stretches | None:
+    if samples.skipped is None:
+        return None
+    real = samples.skipped.t1 > samples.skipped.t0
+    row, _ = torch.nonzero(real, as_tuple=True)
+    ray = rows[row].cpu().numpy()
+    t0, t1 = (each[real].double().cpu().numpy() / length for each in (samples.skipped.t0, samples.skipped.t1))
+    # Neighbours are one stretch.
+    begins = np.r_[True, (ray[1:] != ray[:-1]) | (t0[1:] > t1[:-1] + 1e-5 * np.maximum(t1[:-1], 1.0))][: len(ray)]
+    ends = np.r_[begins[1:], True][: len(ray)]
+    return Stretches(ray[begins], t0[begins], t1[ends])
 
 
 def _nothing() -> StageSamples:

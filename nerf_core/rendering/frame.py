@@ -96,6 +96,7 @@ def render_frame(
     on_progress: Callable[[float], None] | None = None,
     color_space: ColorSpace = "srgb",
     sampler: SamplerChoice | None = None,
+    true_depth: np.ndarray | None = None,
 ) -> Frame:
     """Render all pixels of a camera.
 
@@ -114,6 +115,8 @@ def render_frame(
         Of the run: methods always learn sRGB, and 'linear' (EXR data sets) is decoded to here.
     sampler : SamplerChoice, optional
         By default the one that the method was trained with.
+    true_depth : (height, width) array, optional
+        Distances along the rays, 0 where unknown; for the oracle alone.
 
     Raises
     ------
@@ -128,7 +131,8 @@ def render_frame(
     cost: RenderCost | None = None
     evaluations: np.ndarray | None = np.empty(total, dtype=np.float32)
     for rows in Chunks(total, should_stop, chunk):
-        colors = method.render_pixels(camera, rows.start, rows.stop - rows.start, sampler)
+        known = None if true_depth is None else true_depth.reshape(-1)[rows]
+        colors = method.render_pixels(camera, rows.start, rows.stop - rows.start, sampler, known)
         rgba[rows], depth[rows] = colors.rgba, colors.depth
         samples += colors.samples
         cost = added(cost, colors.cost)

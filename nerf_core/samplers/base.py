@@ -8,7 +8,7 @@ contributes nothing to any sum.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -35,8 +35,8 @@ class Evaluation:
     Attributes
     ----------
     density : (R, S) tensor
-    color : (R, S, 3) tensor or None
-        None where only density was asked for.
+    color : (R, S, 3) tensor
+        (R, S, 0) where only density was asked for.
     weights, transmittance : (R, S) tensors
         See `rendering.volume.render_weights`.
     optical_depth : (R, S) tensor
@@ -44,10 +44,15 @@ class Evaluation:
     """
 
     density: Tensor
-    color: Tensor | None
+    color: Tensor
     weights: Tensor
     transmittance: Tensor
     optical_depth: Tensor
+
+    @property
+    def has_color(self) -> bool:
+        """Whether colours were asked for."""
+        return self.color.shape[-1] > 0
 
 
 @dataclass(frozen=True)
@@ -86,13 +91,17 @@ class Cost:
 
     Attributes
     ----------
-    full, density_only, proposal : int or (R,) tensor
-        Density and colour; density alone; anything smaller (a proposal network, a look-up in a grid).
+    full : int
+        Density and colour.
+    density_only : int or (R,) tensor
+        Density alone.
+    proposal : int
+        Anything smaller: a proposal network, a look-up in a grid.
     """
 
-    full: int | Tensor = 0
+    full: int = 0
     density_only: int | Tensor = 0
-    proposal: int | Tensor = 0
+    proposal: int = 0
 
 
 @dataclass(frozen=True)
@@ -193,6 +202,9 @@ class Sampler(ABC):
     def update(self, step: int, field: Field) -> None:  # noqa: B027 - most samplers learn nothing
         """Look at the field after a training step (grids, schedules)."""
 
+    def update_to(self, step: int) -> None:  # noqa: B027 - most keep no count
+        """Go on as after training step `step`, with what :meth:`buffers` and :meth:`parameters` were given."""
+
     def losses(self, samples: Samples, evaluation: Evaluation, target: StageLoss) -> list[Tensor]:
         """Losses of the sampler's own stages, to be added to the last stage's.
 
@@ -236,7 +248,3 @@ class Sampler(ABC):
 
     def refresh(self) -> None:  # noqa: B027 - most keep nothing
         """Take notice that :meth:`buffers` were filled."""
-
-    def describe(self) -> dict[str, Any]:
-        """Plain facts for a person: its name and options."""
-        return {"name": type(self).__name__.lower()}

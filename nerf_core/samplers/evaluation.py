@@ -41,7 +41,7 @@ def evaluate(
     Where the samples carry optical depths of their own, those count, and the field's densities are for show.
     """
     positions = samples.positions(origins, directions)
-    color: Tensor | None = None
+    color = positions[..., :0]
     if samples.valid is None:
         if with_color:
             density, color = field(positions, directions)
@@ -59,7 +59,7 @@ def evaluate(
     return weigh(samples, density, color, opacity)
 
 
-def weigh(samples: Samples, density: Tensor, color: Tensor | None, opacity: str = "constant") -> Evaluation:
+def weigh(samples: Samples, density: Tensor, color: Tensor, opacity: str = "constant") -> Evaluation:
     """An evaluation from what a field gave."""
     hint = samples.optical_depth_hint
     depth = optical_depth(density, samples.dt, opacity) if hint is None else hint
@@ -69,7 +69,7 @@ def weigh(samples: Samples, density: Tensor, color: Tensor | None, opacity: str 
 
 def colored(field: Field, samples: Samples, evaluation: Evaluation, origins: Tensor, directions: Tensor) -> Evaluation:
     """The same with colours, where only density was asked for: for showing, not for rendering."""
-    if evaluation.color is not None:
+    if evaluation.has_color:
         return evaluation
     _, color = field(samples.positions(origins, directions), directions)
     return replace(evaluation, color=color)

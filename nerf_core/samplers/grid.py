@@ -8,6 +8,8 @@ from torch import Tensor
 
 from .base import Field
 
+Map = Callable[[Tensor], Tensor]
+
 EVERY = 16
 """Training steps between two updates."""
 PARTS = 8
@@ -17,14 +19,14 @@ AT_ONCE = 1 << 17
 
 
 class DensityGrid:
-    """Cells over a box, with a density each.
+    """Cells over a box, with a density each: over the cube on its longest side, of which only the box is asked for.
 
     Parameters
     ----------
     bounds : (2, 3) tensor
         In the rays' space, or in what `to_cells` takes it to.
     resolution : int
-        Cells along the box's longest side.
+        Cells along the cube's sides.
     decay : float
         What an old value is multiplied by when its cell is asked again.
     keep : {'largest', 'mean'}
@@ -44,17 +46,23 @@ class DensityGrid:
         decay: float = 0.8,
         keep: str = "largest",
         seed: int = 0,
-        to_cells: Callable[[Tensor], Tensor] | None = None,
-        to_field: Callable[[Tensor], Tensor] | None = None,
+        to_cells: Map | None = None,
+        to_field: Map | None = None,
     ) -> None:
+        self.bounds, self.resolution = bounds, resolution
         sides = bounds[1] - bounds[0]
-        self.bounds = bounds
         self.cell = float(sides.max()) / resolution
-        self.shape = tuple(max(1, int(np.ceil(float(side) / self.cell - 1e-4))) for side in sides)  # x, y, z
-        self.values = torch.zeros(int(np.prod(self.shape)), device=bounds.device)
+        self.values = torch.zeros(resolution**3, device=bounds.device)
         self.known = torch.zeros(1, device=bounds.device)  # whether every cell has been asked
         self.decay, self.keep, self.seed = decay, keep, seed
         self.to_cells, self.to_field = to_cells, to_field
+        used = [torch.arange(resolution, device=bounds.device) * self.cell < float(side) - 1e-6 for side in sides]
+        self._inside = (used[2][:, None, None] & used[1][:, None] & used[0]).flatten().nonzero()[:, 0]
+
+    @property
+    def inside(self) -> Tensor:
+        """(C,) densities of the cells that meet the box."""
+        return self.values[self._inside]
 
     def lookup(self, positions: Tensor) -> Tensor:
         """(...) densities of the cells that positions (..., 3) lie in; those outside take the nearest cell's."""
@@ -63,10 +71,9 @@ class DensityGrid:
     def index(self, positions: Tensor) -> Tensor:
         """(...) int64 numbers of the cells that positions (..., 3) lie in."""
         inside = positions if self.to_cells is None else self.to_cells(positions)
-        place = ((inside - self.bounds[0]) / self.cell).to(torch.int64)
-        width, height, depth = self.shape
-        x, y, z = (part.clamp(0, size - 1) for part, size in zip(place.unbind(-1), self.shape, strict=True))
-        return x + width * (y + height * z)
+        place = ((inside - self.bounds[0]) / self.cell).to(torch.int64).clamp(0, self.resolution - 1)
+        x, y, z = place.unbind(-1)
+        return x + self.resolution * (y + self.resolution * z)
 
     @torch.no_grad()
     def update(self, step: int, field: Field) -> bool:
@@ -75,36 +82,33 @@ class DensityGrid:
             return False
         turn = step // EVERY
         every = PARTS if self.known else 1
-        chosen = torch.arange(turn % every, len(self.values), every, device=self.values.device)
-        self._ask(chosen, field, turn)
+        self._ask(self._inside[turn % every :: every], field, turn)
         self.known.fill_(1.0)
         return True
 
     @torch.no_grad()
     def build(self, field: Field, rounds: int = 2) -> None:
         """Ask every cell, at several places of each."""
-        decay, self.decay = self.decay, 1.0
-        keep, self.keep = self.keep, "largest"
+        self.known.zero_()
         for turn in range(rounds):
-            self._ask(torch.arange(len(self.values), device=self.values.device), field, turn)
-        self.decay, self.keep = decay, keep
+            self._ask(self._inside, field, turn, share=1.0 / (turn + 1))
         self.known.fill_(1.0)
 
-    def _ask(self, chosen: Tensor, field: Field, turn: int) -> None:
+    def _ask(self, chosen: Tensor, field: Field, turn: int, share: float | None = None) -> None:
         # On the CPU and from the step alone, so that a continued run draws what an uninterrupted one would.
         seed = int(np.random.SeedSequence([self.seed, turn]).generate_state(1)[0])
         offset = torch.rand(len(chosen), 3, generator=torch.Generator().manual_seed(seed)).to(chosen.device)
-        width, height, _ = self.shape
-        corner = torch.stack([chosen % width, chosen // width % height, chosen // (width * height)], dim=-1)
+        side = self.resolution
+        corner = torch.stack([chosen % side, chosen // side % side, chosen // (side * side)], dim=-1)
         found = []
         for corners, offsets in zip(corner.split(AT_ONCE), offset.split(AT_ONCE), strict=True):
-            places = self.bounds[0] + (corners + offsets) * self.cell
-            places = torch.minimum(places, self.bounds[1])
+            places = torch.minimum(self.bounds[0] + (corners + offsets) * self.cell, self.bounds[1])
             found.append(field.query_density(places if self.to_field is None else self.to_field(places)))
         density = torch.cat(found) if found else self.values[:0]
         old = self.values[chosen]
         if self.keep == "largest":
-            self.values[chosen] = torch.maximum(old * self.decay, density)
+            decay = self.decay if share is None else 1.0
+            self.values[chosen] = torch.maximum(old * decay, density) if share != 1.0 else density
         else:
-            share = 1.0 if not self.known else 1.0 - self.decay
+            share = share or (1.0 - self.decay if self.known else 1.0)
             self.values[chosen] = old + share * (density - old)

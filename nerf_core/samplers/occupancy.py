@@ -52,7 +52,7 @@ class Occupancy(Sampler):
 
     def refresh(self) -> None:
         """Find out again which cells are occupied."""
-        mean = float(self.grid.values.mean())
+        mean = float(self.grid.inside.mean())
         # A grid that has not been asked yet (or has lost everything) holds back nothing.
         limit = min(ABSORBED / self.step, mean) if mean > 0.0 else -0.5
         self._cells = self.grid.values > limit
@@ -78,15 +78,13 @@ class Occupancy(Sampler):
     ) -> Samples:
         """See `Sampler.sample`.
 
-        Training, the first `budget` occupied lattice points; else the `budget` that weigh most, each standing also for
-        the lighter ones before it.
+        Training, the occupied lattice points, thinned out evenly where there are more than `budget`; else the `budget`
+        that weigh most, each standing also for the lighter ones before it.
         """
         samples = self._march(origins, directions, t_near, t_far, training)
         assert samples.valid is not None
         if training:
-            width = min(budget, max(1, int(samples.counts.max()) if len(origins) else 1))
-            t, t1, valid = samples.t[:, :width], samples.t1[:, :width], samples.valid[:, :width]
-            return Samples(t, t, t1, valid=valid, skipped=samples.skipped)
+            return self._thinned(samples, budget)
         with torch.no_grad():
             density, asked = self._until_opaque(samples, origins, directions)
             weights, _ = weights_of(density * samples.dt)
@@ -119,6 +117,19 @@ class Occupancy(Sampler):
         skipped = Skipped(t - half, t + half)
         t, valid = pack(t, inside & occupied)
         return Samples(t, t, t + self.step * valid, valid=valid, skipped=skipped)
+
+    def _thinned(self, samples: Samples, budget: int) -> Samples:
+        """At most `budget` of a row's samples, evenly from all of them; each stands for those that it replaces."""
+        assert samples.valid is not None
+        counts = samples.counts[:, None]
+        width = min(budget, samples.t.shape[1])
+        thin = (counts / budget).clamp_min(1.0)
+        offset = torch.rand((len(counts), 1), generator=self.generator, device=samples.t.device, dtype=samples.t.dtype)
+        place = ((torch.arange(width, device=samples.t.device) + offset * (thin > 1.0)) * thin).to(torch.int64)
+        valid = place < counts
+        last = (counts - 1).clamp_min(0)
+        t = samples.t.gather(-1, torch.minimum(place, last))
+        return Samples(t, t, t + self.step * thin * valid, valid=valid, skipped=samples.skipped)
 
     def _lattice_bins(self, samples: Samples, weights: Tensor, t_near: Tensor) -> Bins:
         """Weights put back on the whole lattice, whose intervals in empty cells have none."""

@@ -45,10 +45,14 @@ class Proposal(Sampler):
     ) -> None:
         self.networks, self.counts = list(networks), list(counts)
         self.generator, self.spacing = generator, spacing or Linear()
-        self.step = ANNEAL_STEPS
+        self.step = 0
 
     def update(self, step: int, field: Field) -> None:
         """See `Sampler.update`: keeps count."""
+        self.step = step
+
+    def update_to(self, step: int) -> None:
+        """See `Sampler.update_to`."""
         self.step = step
 
     def sample(
@@ -71,7 +75,8 @@ class Proposal(Sampler):
         bins = None
         for number, network in enumerate(self.networks):
             stage = Samples(t, t0, t1, stage=COARSE)
-            found = weigh(stage, network.query_density(stage.positions(origins, directions)), None)
+            positions = stage.positions(origins, directions)
+            found = weigh(stage, network.query_density(positions), positions[..., :0])
             stages.append((stage, found))
             mass = found.weights.detach() ** sharpness + PADDING / t.shape[1]
             whole = torch.cat([t0, t1[:, -1:]], dim=-1)

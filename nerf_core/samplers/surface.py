@@ -108,4 +108,4 @@ class Surface(Sampler):
 
     def cost(self) -> Cost:
         """Look-ups in the grid; how many depends on the ray's length."""
-        return Cost(proposal=self.pieces or int(PIECES_A_CELL * 3.0**0.5 * max(self.grid.shape)))
+        return Cost(proposal=self.pieces or int(PIECES_A_CELL * 3.0**0.5 * self.grid.resolution))

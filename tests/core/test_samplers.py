@@ -15,11 +15,18 @@ def rays(count: int, near: float = 1.0, far: float = 5.0):
     return origins, directions, torch.full((count,), near), torch.full((count,), far)
 
 
-def wall(positions, directions):
+class Wall:
     """A field with matter between z = 3 and z = 3.5 alone."""
-    z = positions[..., 2]
-    density = torch.where((z > 3.0) & (z < 3.5), 20.0, 0.0)
-    return density, torch.ones(*z.shape, 3)
+
+    def query_density(self, positions):
+        z = positions[..., 2]
+        return torch.where((z > 3.0) & (z < 3.5), 20.0, 0.0)
+
+    def __call__(self, positions, directions):
+        return self.query_density(positions), torch.ones(positions.shape)
+
+
+wall = Wall()
 
 
 def test_stratified_puts_one_sample_in_each_piece_uniformly():
@@ -90,7 +97,7 @@ def test_trace_gives_every_stage_and_losses_only_the_earlier_ones():
     stages = sampler.trace(*rays(2), budget=8)
     assert [(samples.stage, known is None) for samples, known in stages] == [(COARSE, False), (FINE, True)]
     assert sampler.losses(stages[-1][0], None, lambda samples, evaluation: samples.t.shape[1]) == [8]
-    assert sampler.cost().full == 8 and Stratified().cost().full == 0
+    assert sampler.cost().density_only == 8 and Stratified().cost().density_only == 0
 
 
 def test_weights_of_constant_density_match_beer_lambert():

@@ -235,15 +235,21 @@ class CpuBackend(FastBackend):
     # Looking ---------------------------------------------------------------------------------------------------
 
     def render(
-        self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None = None
+        self,
+        origins: np.ndarray,
+        directions: np.ndarray,
+        limits: np.ndarray | None = None,
+        evaluations: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray, int]:
         """Render rays; see `FastBackend`."""
         within = NO_LIMITS if limits is None else np.require(limits, np.float32, ["C", "W"]).reshape(-1, 2)
-        return self._render(len(origins), _rows3(origins), _rows3(directions), within, NO_VIEWS, 0)
+        return self._render(len(origins), _rows3(origins), _rows3(directions), within, NO_VIEWS, 0, evaluations)
 
-    def render_pixels(self, view: ViewArrays, first: int, count: int) -> tuple[np.ndarray, np.ndarray, int]:
+    def render_pixels(
+        self, view: ViewArrays, first: int, count: int, evaluations: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, int]:
         """Render `count` pixels of a single view from number `first` on; its rays are made on the way."""
-        return self._render(count, NO_RAYS, NO_RAYS, NO_LIMITS, view, first)
+        return self._render(count, NO_RAYS, NO_RAYS, NO_LIMITS, view, first, evaluations)
 
     def _render(
         self,
@@ -253,10 +259,12 @@ class CpuBackend(FastBackend):
         limits: np.ndarray,
         view: ViewArrays,
         first: int,
+        evaluations: np.ndarray | None,
     ) -> tuple[np.ndarray, np.ndarray, int]:
         rgba = np.zeros((rays, 4), np.float32)
         depth = np.zeros(rays, np.float32)
         samples = np.zeros(1, np.int64)
+        counts = np.zeros(rays, np.int32)
         self.workers.run(
             render.render_worker,
             self._scratch,
@@ -270,10 +278,13 @@ class CpuBackend(FastBackend):
             rgba,
             depth,
             samples,
+            counts,
             self._spacing(),
             np.array([self.settings.weight_threshold, self.settings.transmittance_threshold]),
             place=2,
         )
+        if evaluations is not None:
+            evaluations[:] = counts
         return rgba, depth, int(samples[0])
 
     def march(

@@ -19,14 +19,29 @@ RENDER_ROUND = 3
 
 @compiled
 def render_worker(
-    counter, field, grid, scratch, origins, directions, limits, views, first, rgba, depth, samples, spacing, options
+    counter,
+    field,
+    grid,
+    scratch,
+    origins,
+    directions,
+    limits,
+    views,
+    first,
+    rgba,
+    depth,
+    samples,
+    evaluations,
+    spacing,
+    options,
 ):
     """Take groups of rays off the shared counter; `options` are the weight and transmittance thresholds.
 
     The rays are those given; where none are, those of `views`' only view through its pixels from number `first` on,
     as many as `rgba` has rows. Where `limits` has rows, each ray is only looked along from limits[ray, 0] to
     limits[ray, 1]. `depth` is the mean distance of what is seen, in unit-cube lengths, 0 where nothing is;
-    `samples` (1,) int64 is added to, atomically.
+    `samples` (1,) int64, the densities that were asked for, is added to atomically; `evaluations` (rays,) int32 is how
+    many of each ray's were worth a colour.
     """
     rays = rgba.shape[0]
     given = origins.shape[0] > 0
@@ -67,6 +82,8 @@ def render_worker(
             )
             color_network(field, scratch.s_input, scratch.s_hidden2, scratch.s_color, selected)
             accumulate(scratch, selected)
+            for s in range(selected):
+                evaluations[group + scratch.s_ray[s]] += 1
             total += made
         fetch_add(address(samples), total)
         for ray in range(count):

@@ -244,7 +244,11 @@ class CudaBackend(FastBackend):
         return density, color
 
     def render(
-        self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None = None
+        self,
+        origins: np.ndarray,
+        directions: np.ndarray,
+        limits: np.ndarray | None = None,
+        evaluations: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray, int]:
         """Render rays; see `FastBackend`."""
         count = len(origins)
@@ -257,6 +261,8 @@ class CudaBackend(FastBackend):
                 samples += self._render(waves, self._rows3(origins[part]), self._rows3(directions[part]), within)
             rgba[part] = waves.rgba[: part.stop - first].cpu().numpy()
             depth[part] = waves.depth[: part.stop - first].cpu().numpy()
+            if evaluations is not None:
+                evaluations[part] = waves.evaluations[: part.stop - first].cpu().numpy()
         return rgba, depth, samples
 
     def _waves(self, rays: int) -> Waves:

@@ -51,6 +51,7 @@ def begin_rays(
     box,
     rgba,
     depth,
+    evaluations,
     optical_depth,
     ray_near,
     ray_far,
@@ -82,6 +83,7 @@ def begin_rays(
     tl.store(ray_far + ray, far, mask=here)
     tl.store(optical_depth + ray, zero, mask=here)
     tl.store(depth + ray, zero, mask=here)
+    tl.store(evaluations + ray, ray * 0, mask=here)
     for channel in tl.static_range(4):
         tl.store(rgba + 4 * ray + channel, zero, mask=here)
     tl.store(cursor + ray, tl.maximum(index, 0.0).to(tl.int32), mask=here)
@@ -189,6 +191,7 @@ def blend_rays(
     rgb,
     rgba,
     depth,
+    evaluations,
     optical_depth,
     weight_threshold,
     transmittance_threshold,
@@ -220,6 +223,9 @@ def blend_rays(
         tl.store(color + 2, tl.load(color + 2, mask=here, other=0.0) + tl.sum(weight * blue, axis=1), mask=here)
         tl.store(color + 3, alpha, mask=here)
         tl.store(optical_depth + ray, before, mask=here)
+        # Waves evaluate density and colour of every sample together.
+        made = tl.load(evaluations + ray, mask=here, other=0) + tl.sum(valid.to(tl.int32), axis=1)
+        tl.store(evaluations + ray, made, mask=here)
         inside = tl.load(cursor + ray, mask=here, other=DONE) < DONE
         goes_on = here & inside & (tl.exp(-before) >= transmittance_threshold)
         distance = tl.load(depth + ray, mask=here, other=0.0) + tl.sum(weight * t, axis=1)
@@ -239,6 +245,7 @@ def launch_begin_rays(state_i: Tensor, state_f: Tensor, waves: Waves, box: Tenso
         box,
         waves.rgba,
         waves.depth,
+        waves.evaluations,
         waves.optical_depth,
         waves.ray_near,
         waves.ray_far,
@@ -306,6 +313,7 @@ def launch_wave(
         waves.rgb,
         waves.rgba,
         waves.depth,
+        waves.evaluations,
         waves.optical_depth,
         float(weight_threshold),
         float(transmittance_threshold),

@@ -16,9 +16,8 @@ class Waves:
     """Device memory for rendering at most R rays, S samples a wave.
 
     `origin`, `direction` (R, 3) and `limits` (R, 2), the distances from and to which a ray is looked along, are to be
-    filled; `rgba` (R, 4), premultiplied, and `depth` (R,), the mean distance
-    of what is seen (0 where nothing is), are the result. The field's kernels take the rest by `Packed`'s and
-    `Batch`'s names.
+    filled; `rgba` (R, 4), premultiplied, `depth` (R,), the mean distance of what is seen (0 where nothing is), and
+    `evaluations` (R,) of the field are the result. The field's kernels take the rest by `Packed`'s and `Batch`'s names.
     """
 
     origin: Tensor
@@ -26,6 +25,7 @@ class Waves:
     limits: Tensor
     rgba: Tensor
     depth: Tensor
+    evaluations: Tensor
     optical_depth: Tensor
     ray_near: Tensor
     ray_far: Tensor
@@ -58,6 +58,7 @@ class Waves:
             limits=make(rays, 2),
             rgba=make(rays, 4),
             depth=make(rays),
+            evaluations=make(rays, dtype=whole),
             optical_depth=make(rays),
             ray_near=make(rays),
             ray_far=make(rays),

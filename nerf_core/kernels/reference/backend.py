@@ -254,10 +254,14 @@ class ReferenceBackend(FastBackend):
 
     @torch.no_grad()
     def render(
-        self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None = None
+        self,
+        origins: np.ndarray,
+        directions: np.ndarray,
+        limits: np.ndarray | None = None,
+        evaluations: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray, int]:
         """Render rays; see `FastBackend`."""
-        rgba, depth, total = [], [], 0
+        rgba, depth, counts, total = [], [], [], 0
         at_once = max(1, RENDER_POINTS // self.lattice().points) if self.unbounded else RENDER_RAYS
         o_parts, d_parts = self._rays(origins).split(at_once), self._rays(directions).split(at_once)
         within: Sequence[Tensor | None] = [None] * len(o_parts)
@@ -274,6 +278,9 @@ class ReferenceBackend(FastBackend):
             result = volume.composite(kept, density, color, kept.interval, len(o), *thresholds)
             rgba.append(torch.cat([result.color, result.alpha[:, None]], dim=1).cpu().numpy())
             depth.append((result.depth / result.alpha.clamp(min=1e-20)).cpu().numpy())
+            counts.append(torch.bincount(kept.ray[result.selected], minlength=len(o)).cpu().numpy())
+        if evaluations is not None:
+            evaluations[:] = np.concatenate(counts)
         return np.concatenate(rgba).reshape(-1, 4), np.concatenate(depth), total
 
     @torch.no_grad()
