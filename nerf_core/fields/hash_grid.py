@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from ..contract.errors import CheckpointError, NerfError
+from ..contract.samplers import MAX_SAMPLES, SamplerChoice
+from ..samplers.options import CDFS, OPACITIES, checked_options
 
 GEO_FEATURES = 16
 """Outputs of the density network: log density, and what the colour network is told."""
@@ -33,6 +35,9 @@ BATCH_SIZES = {"samples_per_step": 1 << 15, "max_rays_per_step": 1 << 14}
 """Of a training step, where nothing else is asked for."""
 CUDA_BATCH_SIZES = {"samples_per_step": 1 << 18, "max_rays_per_step": 1 << 17}
 """Likewise, as many as keep a GPU busy."""
+TRAINING_SAMPLERS = ("occupancy", "proposal", "uniform", "hierarchical", "surface")
+TORCH_SAMPLERS = ("uniform", "hierarchical")
+"""Those that need gradients of samples anywhere, which the kernels do not have."""
 SCENES = ("auto", "bounded", "unbounded")
 MIN_STEP_GROWTH = 1 / 2048
 
@@ -46,6 +51,16 @@ class FastSettings:
     backend : {'auto', 'cpu', 'cuda', 'reference'}
         Who computes: fused numba kernels, Triton kernels, or plain torch; 'auto' takes numba on the CPU, Triton on
         NVIDIA GPUs that it serves (`kernels.cuda.availability`), and torch elsewhere.
+    sampler : str
+        What the field is trained with, and rendered unless something else is asked for: 'occupancy'; 'proposal', whose
+        networks learn beside the field and place the samples of pictures; 'uniform' or 'hierarchical', which the
+        backend 'reference' alone trains; 'surface'. May be given as an object, `{"name": "uniform", "samples": 64}`.
+    samples, coarse_samples : int
+        A ray, where the sampler takes a number; 0 takes its own.
+    opacity : {'constant', 'linear'}
+        How density goes on between samples, for 'uniform' and 'hierarchical'.
+    cdf : {'constant', 'exponential'}
+        What weights do between coarse samples, for 'hierarchical'.
     levels, features : int
         Levels of the hash grid and numbers a level.
     scene : {'auto', 'bounded', 'unbounded'}
@@ -86,6 +101,11 @@ class FastSettings:
     """
 
     backend: str = "auto"
+    sampler: str = "occupancy"
+    samples: int = 0
+    coarse_samples: int = 0
+    opacity: str = "constant"
+    cdf: str = "constant"
     levels: int = 8
     features: int = 4
     scene: str = "auto"
@@ -123,6 +143,18 @@ class FastSettings:
                 raise NerfError(f"The fast method's setting '{item.name}' must be {low} to {high}, not {value}.")
         if self.backend not in BACKENDS:
             raise NerfError(f"The fast method's setting 'backend' must be one of {', '.join(BACKENDS)}.")
+        for name, words in (("sampler", TRAINING_SAMPLERS), ("opacity", OPACITIES), ("cdf", CDFS)):
+            if getattr(self, name) not in words:
+                raise NerfError(
+                    f"The fast method's setting '{name}' is {getattr(self, name)!r:.80}; use one of {', '.join(words)}."
+                )
+        if self.sampler in TORCH_SAMPLERS and self.backend in ("cpu", "cuda"):
+            raise NerfError(
+                f"The fast method's sampler '{self.sampler}' is trained by the backend 'reference' alone; set 'backend' "
+                f"to 'reference' or 'auto', not '{self.backend}'."
+            )
+        if 0 < self.coarse_samples < 3:
+            raise NerfError("The fast method's setting 'coarse_samples' must be 0 (the sampler's own) or at least 3.")
         if self.scene not in SCENES:
             raise NerfError(f"The fast method's setting 'scene' must be one of {', '.join(SCENES)}.")
         if self.log2_table_size and self.log2_table_size < 10:
@@ -156,10 +188,11 @@ class FastSettings:
     def from_dict(cls, values: Mapping[str, Any] | None) -> "FastSettings":
         """Read plain JSON; an unknown name is an error that lists the known ones."""
         known = [item.name for item in fields(cls)]
-        for name in values or {}:
+        values = _with_sampler(values or {})
+        for name in values:
             if name not in known:
                 raise NerfError(f"The fast method has no setting '{name}'; it has {', '.join(known)}.")
-        return cls(**dict(values or {}))
+        return cls(**dict(values))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -216,7 +249,27 @@ class FastSettings:
         ).with_batch_sizes(cuda=True)
 
 
+#: A sampler's options, and the settings that say them.
+SAMPLER_SETTINGS = {"opacity": "opacity", "cdf": "cdf", "coarse": "coarse_samples"}
+
+
+def _with_sampler(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same with a sampler that is given as an object spread over the settings that say it."""
+    given = values.get("sampler")
+    if not isinstance(given, Mapping):
+        return values
+    choice = SamplerChoice.from_dict(given)
+    spread: dict[str, Any] = {"sampler": choice.name, "samples": choice.samples or 0}
+    for key, value in checked_options(choice).items():
+        if key not in SAMPLER_SETTINGS:
+            raise NerfError(f"The fast method cannot be trained with the sampler's option '{key}'.")
+        spread[SAMPLER_SETTINGS[key]] = value
+    return {**values, **spread}
+
+
 _RANGES: dict[str, tuple[float, float]] = {
+    "samples": (0, MAX_SAMPLES),
+    "coarse_samples": (0, MAX_SAMPLES),
     "levels": (1, 32),
     "features": (1, 8),
     "base_resolution": (0, 4096),

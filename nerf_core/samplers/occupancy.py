@@ -131,9 +131,10 @@ class Occupancy(Sampler):
         t = samples.t.gather(-1, torch.minimum(place, last))
         return Samples(t, t, t + self.step * thin * valid, valid=valid, skipped=samples.skipped)
 
-    def _lattice_bins(self, samples: Samples, weights: Tensor, t_near: Tensor) -> Bins:
+    def _lattice_bins(self, samples: Samples, weights: Tensor, t_near: Tensor) -> Bins | None:
         """Weights put back on the whole lattice, whose intervals in empty cells have none."""
-        assert samples.skipped is not None
+        if samples.skipped is None:
+            return None
         size = samples.skipped.t0.shape[1]
         index = ((samples.t - t_near[:, None]) / self.step - 0.5).round().to(torch.int64).clamp(0, size - 1)
         steps = torch.arange(size + 1, device=t_near.device, dtype=t_near.dtype) * self.step
