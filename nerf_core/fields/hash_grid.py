@@ -150,8 +150,8 @@ class FastSettings:
                 )
         if self.sampler in TORCH_SAMPLERS and self.backend in ("cpu", "cuda"):
             raise NerfError(
-                f"The fast method's sampler '{self.sampler}' is trained by the backend 'reference' alone; set 'backend' "
-                f"to 'reference' or 'auto', not '{self.backend}'."
+                f"The fast method's sampler '{self.sampler}' is trained by the backend 'reference' alone; set "
+                f"'backend' to 'reference' or 'auto', not '{self.backend}'."
             )
         if 0 < self.coarse_samples < 3:
             raise NerfError("The fast method's setting 'coarse_samples' must be 0 (the sampler's own) or at least 3.")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,12 +10,16 @@ from ..contract.camera import Camera
 from ..contract.errors import CheckpointError, NerfError
 from ..contract.samplers import SamplerChoice
 from ..data.views import Views
-from ..fields.hash_grid import BATCH_SIZES, CUDA_BATCH_SIZES, FastLayout, FastSettings
+from ..fields.hash_grid import BATCH_SIZES, CUDA_BATCH_SIZES, TORCH_SAMPLERS, FastLayout, FastSettings
 from ..kernels.backend import FastBackend, check_arrays
 from ..kernels.views import ViewArrays, camera_arrays, typical_side, view_arrays
 from .base import Method, MethodState, Normalisation, RayColors, StepStats
+from .fast_looking import SampledLooking, is_native, native_colors, trained_choice
 from .fast_trace import trace_occupancy
 from .trace import Trace
+
+if TYPE_CHECKING:
+    from .proposals import Proposals
 
 DEFAULT_SIDE = 400.0
 """Image size that the table is sized for when no images have been seen."""
@@ -53,10 +57,12 @@ class FastMethod(Method):
         self.settings = FastSettings.from_dict(settings)
         self.backend = self.settings.backend
         if self.backend == "auto":
-            self.backend = _backend_for(device)
+            self.backend = "reference" if self.settings.sampler in TORCH_SAMPLERS else _backend_for(device)
         self._made: FastBackend | None = None
         self._views: tuple[ViewArrays, bool] | None = None
         self._camera: tuple[Camera, ViewArrays] | None = None
+        self._looking: SampledLooking | None = None
+        self._proposals: Proposals | None = None
 
     @classmethod
     def is_unbounded(cls, settings: Mapping[str, Any] | None, has_alpha: bool) -> bool:
@@ -112,10 +118,23 @@ class FastMethod(Method):
         if self._made is None:
             self._made = self._make(typical_side(views), views.has_alpha)
         self._made.load_views(*self._views)
+        if self._learner is not None:
+            self._learner.load_views(self._views[0])
+
+    @property
+    def _learner(self) -> "Proposals | None":
+        """The proposal networks, where the field is trained with some."""
+        if self.settings.sampler == "proposal" and self._proposals is None:
+            from .proposals import Proposals
+
+            self._proposals = Proposals(self.field)
+        return self._proposals
 
     def train_step(self, progress: float) -> StepStats:
         """One optimisation step over random pixels; see `Method`."""
         stats = self.field.train_step(progress)
+        if self._learner is not None:
+            self._learner.after_step(progress)
         return StepStats(stats.loss, stats.mse, stats.rays, stats.samples, stats.overflow, stats.depth_loss)
 
     def _unit_rays(self, origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -128,42 +147,55 @@ class FastMethod(Method):
         directions: np.ndarray,
         limits: np.ndarray | None = None,
         sampler: SamplerChoice | None = None,
+        true_depth: np.ndarray | None = None,
     ) -> RayColors:
         """Colour and depth of rays, without jitter; see `Method`."""
-        self._check_sampler(sampler)
+        choice = sampler or self.trained_sampler
+        scale = self.normalisation.scale
         if limits is not None:
             # An end without limit stays one: what comes after it is as far as float32 counts.
-            limits = np.clip(np.asarray(limits, np.float64) * self.normalisation.scale, 0.0, 1e30).astype(np.float32)
-        rgba, depth, samples = self.field.render(*self._unit_rays(origins, directions), limits)
-        return RayColors(rgba, depth / np.float32(self.normalisation.scale), samples)
+            limits = np.clip(np.asarray(limits, np.float64) * scale, 0.0, 1e30).astype(np.float32)
+        rays = self._unit_rays(origins, directions)
+        if is_native(choice):
+            evaluations = np.zeros(len(rays[0]), np.int32)
+            return native_colors(self.field.render(*rays, limits, evaluations), evaluations, self.normalisation)
+        known = None if true_depth is None else np.asarray(true_depth, np.float64) * scale
+        return self.looking.render(choice, self._learner, *rays, limits, known)
 
-    def render_pixels(self, camera: Camera, first: int, count: int, sampler: SamplerChoice | None = None) -> RayColors:
+    def render_pixels(
+        self,
+        camera: Camera,
+        first: int,
+        count: int,
+        sampler: SamplerChoice | None = None,
+        true_depth: np.ndarray | None = None,
+    ) -> RayColors:
         """Colour and depth of a camera's pixels; see `Method`."""
         field = self.field
-        if not field.renders_pixels or not self._is_native(sampler):
-            return super().render_pixels(camera, first, count, sampler)
+        if not field.renders_pixels or not is_native(sampler or self.trained_sampler):
+            return super().render_pixels(camera, first, count, sampler, true_depth)
         if self._camera is None or self._camera[0] is not camera:  # a table of a lens's directions takes a while
             self._camera = camera, camera_arrays([camera], self.normalisation)
-        rgba, depth, samples = field.render_pixels(self._camera[1], first, count)
-        return RayColors(rgba, depth / np.float32(self.normalisation.scale), samples)
+        evaluations = np.zeros(count, np.int32)
+        made = field.render_pixels(self._camera[1], first, count, evaluations)
+        return native_colors(made, evaluations, self.normalisation)
 
     @property
     def trained_sampler(self) -> SamplerChoice:
         """See `Method.trained_sampler`."""
-        return SamplerChoice("occupancy")
+        return trained_choice(self.settings)
 
     @property
     def full_sampling(self) -> SamplerChoice:
         """Every occupied place up to where a ray is opaque; see `Method.full_sampling`."""
         return SamplerChoice("occupancy")
 
-    def _is_native(self, sampler: SamplerChoice | None) -> bool:
-        """Whether the backend's own renderer places these samples."""
-        return sampler is None or (sampler.name == "occupancy" and sampler.samples is None)
-
-    def _check_sampler(self, sampler: SamplerChoice | None) -> None:
-        if not self._is_native(sampler):
-            raise NerfError(f"The fast method cannot render with the sampler '{sampler}'; use occupancy.")
+    @property
+    def looking(self) -> SampledLooking:
+        """What renders with other samplers than the backend's own."""
+        if self._looking is None or self._looking.backend is not self.field:
+            self._looking = SampledLooking(self.field, self.normalisation)
+        return self._looking
 
     def trace_rays(
         self,
@@ -173,8 +205,13 @@ class FastMethod(Method):
         true_depth: np.ndarray | None = None,
     ) -> Trace:
         """The samples that rendering these rays uses: up to where a ray has become opaque; see `Method`."""
-        self._check_sampler(sampler)
-        return trace_occupancy(self.field, self.normalisation, np.asarray(origins), np.asarray(directions))
+        choice = sampler or self.trained_sampler
+        origins, directions = np.asarray(origins), np.asarray(directions)
+        if is_native(choice):
+            return trace_occupancy(self.field, self.normalisation, origins, directions)
+        known = None if true_depth is None else np.asarray(true_depth, np.float64) * self.normalisation.scale
+        unit = self._unit_rays(origins, directions)
+        return self.looking.trace(choice, self._learner, unit, origins, directions, known)
 
     def query_density(self, points: np.ndarray) -> np.ndarray:
         """Density per world unit; 0 outside the box, unless the scene is unbounded; see `Method`."""
@@ -203,7 +240,10 @@ class FastMethod(Method):
     def state(self) -> MethodState:
         """Arrays and settings for a checkpoint; see `Method`."""
         field = self.field
-        return MethodState(field.arrays(), {"settings": self.settings.to_dict(), **field.counters()})
+        arrays = field.arrays()
+        if self._learner is not None:
+            arrays |= self._learner.arrays()
+        return MethodState(arrays, {"settings": self.settings.to_dict(), **field.counters()})
 
     def load_state(self, state: MethodState) -> None:
         """Take over a checkpoint of any backend; the backend stays what this method was built with."""
@@ -231,13 +271,18 @@ class FastMethod(Method):
         made.check_arrays(arrays)
         made.load_arrays(arrays)
         made.load_counters(state.settings)
-        self._made = made
+        self._made, self._proposals = made, None
+        if self._learner is not None:
+            self._learner.load_arrays(state.arrays)
+            if self._views is not None:
+                self._learner.load_views(self._views[0])
 
     def drop_views(self) -> None:
         """Let go of the training pixels and the batch's buffers; see `Method`."""
         self._views = None
-        if self._made is not None:
-            self._made.drop_views()
+        for each in (self._made, self._proposals):
+            if each is not None:
+                each.drop_views()
 
     def warm_up(self, should_stop: Callable[[], bool] | None = None) -> None:
         """Compile every kernel (or find it compiled)."""
@@ -249,6 +294,7 @@ def _with_optimiser(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray
     if any(name.startswith("adam/") for name in arrays):
         return arrays
     parameters = [name.removeprefix("params/") for name in arrays if name.startswith("params/")]
+    parameters = [name for name in parameters if "/" not in name]  # proposal networks do without
     return {
         **arrays,
         **{

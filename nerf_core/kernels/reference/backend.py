@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from ...contract.errors import NerfError
-from ...fields.hash_grid import FastSettings
+from ...fields.hash_grid import TORCH_SAMPLERS, FastSettings
 from ..backend import DEPTH_REACH, BatchStats, FastBackend, OccupancyUpdate
 from ..views import ViewArrays
 from . import contraction, field, volume
 from .optimiser import adam
 from .pixels import Pixels
+from .placing import place, trapezoid
 
 RENDER_RAYS = 8192
 """Rays that are rendered at once: bounds the memory of the lattice points that are looked up."""
@@ -95,15 +96,27 @@ class ReferenceBackend(FastBackend):
         seed = np.random.SeedSequence([self.seed, self.step, purpose]).generate_state(1, np.uint64)[0]
         return torch.Generator().manual_seed(int(seed) & (2**63 - 1))
 
+    def _device_generator(self, purpose: int) -> torch.Generator:
+        """Likewise, for numbers that are drawn on the device."""
+        seed = np.random.SeedSequence([self.seed, self.step, purpose]).generate_state(1)[0]
+        return torch.Generator(device=self.device).manual_seed(int(seed))
+
     def train_step(self, progress: float) -> BatchStats:
         """One optimisation step."""
         if self._pixels is None:
             raise RuntimeError("load_views comes before the first training step")
         batch = self._pixels.sample(self.rays, self._generator(0))
-        kept, _ = self._visible(batch.origins, batch.directions, batch.jitter, self.coarseness())
+        anywhere = self.settings.sampler in TORCH_SAMPLERS
+        if anywhere:
+            lattice = self.lattice() if self.unbounded else None
+            kept = place(self.settings, batch, self._box, lattice, self._density, self._device_generator(2))
+        else:
+            kept, _ = self._visible(batch.origins, batch.directions, batch.jitter, self.coarseness())
         grid = self._to_grid(kept.position)
         features = field.density_network(self.parameters, field.encode(self.layout, self.parameters["table"], grid))
         density = field.density_of(features[:, 0])
+        if anywhere and self.settings.opacity == "linear":
+            density = trapezoid(kept, density)
         color = self._colors(kept, density, features, batch.directions)
         thresholds = (self.settings.weight_threshold, self.settings.transmittance_threshold)
         result = volume.composite(kept, density, color, kept.interval, self.rays, *thresholds)
