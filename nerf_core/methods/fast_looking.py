@@ -16,6 +16,7 @@ from .trace import Trace
 
 if TYPE_CHECKING:
     from ..samplers.base import Sampler
+    from ..samplers.grid import DensityGrid
     from .proposals import Proposals
 
 NO_DEPTH = (
@@ -61,7 +62,9 @@ class SampledLooking:
 
     def __init__(self, backend: FastBackend, normalisation: Normalisation) -> None:
         self.backend, self.normalisation = backend, normalisation
+        self._step = -1
         self._built: dict[str, tuple[int, Sampler, int]] = {}
+        self._grids: dict[int, DensityGrid] = {}
 
     def _sampler(
         self, choice: SamplerChoice, proposals: "Proposals | None", knows_depth: bool
@@ -74,8 +77,9 @@ class SampledLooking:
         key = str(choice.to_dict())
         known = self._built.get(key)
         if known is None or known[0] != self.backend.step:
-            self._built = {other: kept for other, kept in self._built.items() if kept[0] == self.backend.step}
-            made = build(self.backend, choice, lambda: None if proposals is None else proposals.sampler)
+            if self._step != self.backend.step:
+                self._step, self._built, self._grids = self.backend.step, {}, {}
+            made = build(self.backend, choice, lambda: None if proposals is None else proposals.sampler, self._grids)
             known = self._built[key] = self.backend.step, *made
         return known[1], known[2]
 

@@ -30,7 +30,7 @@ from ..samplers.surface import Surface
 POINTS_AT_ONCE = 1 << 18
 DEFAULT_SAMPLES = {"uniform": 128, "hierarchical": 32, "occupancy": 64, "proposal": 32, "surface": 8, "oracle": 16}
 """Where no number is named."""
-DEFAULT_COARSE = 64
+DEFAULT_COARSE = 128
 UNBOUNDED_TIMES = 2
 """How many times as many samples an unbounded ray takes where the whole of it is looked at."""
 BAND = 0.015
@@ -93,8 +93,10 @@ def spacing_of(backend: FastBackend) -> Spacing | None:
     return Growing(backend.lattice()) if backend.unbounded else None
 
 
-def build(backend: FastBackend, choice: SamplerChoice, proposal: FindProposal) -> tuple[Sampler, int]:
-    """A sampler for rendering, and its budget.
+def build(
+    backend: FastBackend, choice: SamplerChoice, proposal: FindProposal, grids: dict[int, DensityGrid]
+) -> tuple[Sampler, int]:
+    """A sampler for rendering, and its budget; `grids` keeps what was filled, by its resolution.
 
     Raises
     ------
@@ -110,7 +112,8 @@ def build(backend: FastBackend, choice: SamplerChoice, proposal: FindProposal) -
         return Stratified(None, spacing, opacity), samples if choice.samples else whole * samples
     if choice.name == "hierarchical":
         coarse = options.get("coarse", whole * DEFAULT_COARSE)
-        cdf, joined = options.get("cdf", "constant"), options.get("joined", False)
+        # A number that is asked for is kept to: coarse samples only join where nobody names one.
+        cdf, joined = options.get("cdf", "constant"), options.get("joined", choice.samples is None)
         return Hierarchical(BackendField(backend), coarse, None, opacity, cdf, joined, True, spacing), samples
     if choice.name == "occupancy":
         return Marched(backend), samples
@@ -124,8 +127,11 @@ def build(backend: FastBackend, choice: SamplerChoice, proposal: FindProposal) -
                 "another."
             )
         return found, samples
-    grid = surface_grid(backend, options.get("resolution", GRID_RESOLUTION))
-    grid.build(BackendField(backend))
+    resolution = options.get("resolution", GRID_RESOLUTION)
+    if resolution not in grids:
+        grids[resolution] = surface_grid(backend, resolution)
+        grids[resolution].build(BackendField(backend))
+    grid = grids[resolution]
     pieces = 2 * backend.lattice().points if backend.unbounded else None
     return Surface(grid, None, hint=True, spacing=spacing, pieces=pieces), samples
 

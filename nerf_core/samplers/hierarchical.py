@@ -45,7 +45,7 @@ class Hierarchical(Sampler):
         What weights do between coarse samples, when drawing (Li and Zhang 2024); 'exponential' goes before `opacity`.
     joined : bool
         Whether the last stage looks at the coarse samples once more beside the fine ones, as published; else at the
-        fine ones alone, each of which stands for its share of the weight.
+        fine ones alone, each of which stands for its share of what the coarse look stops, and is asked for its colour.
     shared : bool
         Whether the coarse field is the field itself: then its densities place samples and it has no loss of its own.
     spacing : Spacing, optional
@@ -86,6 +86,7 @@ class Hierarchical(Sampler):
         learns = training and not self.shared
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
             found = evaluate(self.coarse_field, coarse, origins, directions, self.opacity, with_color=learns)
+        hint = valid = None
         with torch.no_grad():
             place, bins = self._placing(coarse, found, t_near, t_far)
             if self.joined:
@@ -94,8 +95,10 @@ class Hierarchical(Sampler):
                 t0, t1 = t, next_t(t, t_far)
             else:
                 t, t0, t1 = intervals(place, len(origins), budget, coarse.t, training, self.generator)
+                hint = shares(found.weights.sum(dim=-1), budget)
+                valid = (hint[:, :1] > FAINTEST).expand(t.shape)
         cost = Cost(full=self.coarse_samples) if learns else Cost(density_only=self.coarse_samples)
-        return Samples(t, t0, t1, stage=FINE, stages=((coarse, found),), bins=bins, cost=cost)
+        return Samples(t, t0, t1, FINE, hint, ((coarse, found),), valid, bins, cost=cost)
 
     def _placing(
         self, coarse: Samples, found: Evaluation, t_near: Tensor, t_far: Tensor
@@ -142,6 +145,17 @@ class Hierarchical(Sampler):
         samples = self.sample(origins, directions, t_near, t_far, budget, training=False)
         ((coarse, found),) = samples.stages
         return [(coarse, colored(self.coarse_field, coarse, found, origins, directions)), (samples, None)]
+
+
+FAINTEST = 1e-4
+"""Optical depth of a share below which a ray is not coloured."""
+
+
+def shares(alpha: Tensor, count: int) -> Tensor:
+    """(R, count) optical depths of stretches that each stop the same share of what a ray stops, `alpha` (R,) in all."""
+    steps = torch.arange(count + 1, device=alpha.device, dtype=alpha.dtype) / count
+    passing = torch.log1p(-(alpha[:, None] * steps).clamp_max(1.0 - 1e-6))
+    return passing[:, :-1] - passing[:, 1:]
 
 
 def intervals(

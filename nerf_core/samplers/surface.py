@@ -16,7 +16,7 @@ from torch import Tensor
 from ..rendering.volume import weights_of
 from .base import Bins, Cost, Field, Sampler, Samples
 from .grid import DensityGrid
-from .hierarchical import intervals
+from .hierarchical import intervals, shares
 from .pdf import blurred_maximum, invert_cdf
 from .spacing import Linear, Spacing, even_edges
 
@@ -97,13 +97,11 @@ class Surface(Sampler):
         return Samples(t, t0, t1, bins=Bins(edges, mass), cost=cost)
 
     def _with_hints(self, edges: Tensor, weights: Tensor, count: int, cost: Cost) -> Samples:
-        alpha = weights.sum(dim=-1, keepdim=True)
+        alpha = weights.sum(dim=-1)
         mass = weights + 1e-12 * edges.diff(dim=-1)
         t, t0, t1 = intervals(lambda u: invert_cdf(edges, mass, u), len(edges), count, edges, False)
-        shares = torch.arange(count + 1, device=edges.device, dtype=edges.dtype) / count
-        passing = torch.log1p(-(alpha * shares).clamp_max(1.0 - 1e-6))
-        valid = (alpha > FAINTEST).expand(t.shape)
-        hint = (passing[:, :-1] - passing[:, 1:]) * valid
+        valid = (alpha > FAINTEST)[:, None].expand(t.shape)
+        hint = shares(alpha, count) * valid
         return Samples(t, t0, t1, optical_depth_hint=hint, valid=valid, bins=Bins(edges, mass), cost=cost)
 
     def cost(self) -> Cost:
