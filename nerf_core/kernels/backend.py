@@ -239,6 +239,11 @@ class FastBackend(ABC):
     def query(self, positions: np.ndarray, directions: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Density (N,), and colour (N, 3) where directions are given, at unit positions (contracted inside)."""
 
+    @property
+    @abstractmethod
+    def occupied(self) -> np.ndarray:
+        """(G, G, G) bool, indexed z, y, x: the cells that rays look into."""
+
     # State -----------------------------------------------------------------------------------------------------
 
     @abstractmethod

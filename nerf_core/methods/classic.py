@@ -207,7 +207,7 @@ class ClassicMethod(Method):
             rays = o, d, torch.maximum(t_near, within[:, 0]), torch.minimum(t_far, within[:, 1])
         at_once = max(1, POINTS_AT_ONCE.get(self.device.type, 1 << 17) // self._points_a_ray(chosen, budget))
         known = None if true_depth is None else self._tensor(true_depth) * self._length
-        seen = look(chosen, self._last, rays, budget, at_once, known)
+        seen = look(chosen, self.samplers.seen, rays, budget, at_once, known)
         rgba, evaluations = seen.rgba.cpu().numpy(), seen.full.cpu().numpy().astype(np.int32)
         cost = RenderCost.of_rays(evaluations, rgba[:, 3], seen.density_only, seen.proposal)
         depth = seen.depth.cpu().numpy() / np.float32(self._length)
@@ -237,7 +237,7 @@ class ClassicMethod(Method):
         chosen, budget = self.samplers.chosen(sampler, self.step, true_depth is not None)
         rays = self._to_field(origins, directions)
         known = None if true_depth is None else self._tensor(true_depth) * self._length
-        return trace_sampler(chosen, self._last, rays, budget, self._length, origins, directions, known)
+        return trace_sampler(chosen, self.samplers.seen, rays, budget, self._length, origins, directions, known)
 
     @torch.no_grad()
     def query_density(self, points: np.ndarray) -> np.ndarray:

@@ -9,10 +9,10 @@ from ..contract.errors import NerfError
 from ..contract.samplers import SamplerChoice
 from ..fields.mlp2020 import RadianceMLP
 from ..fields.proposal import ProposalField
-from ..samplers.base import Sampler
+from ..samplers.base import Field, Sampler
 from ..samplers.grid import DensityGrid
 from ..samplers.hierarchical import Hierarchical
-from ..samplers.occupancy import Occupancy
+from ..samplers.occupancy import Carved, Occupancy
 from ..samplers.options import checked_options
 from ..samplers.oracle import Oracle
 from ..samplers.proposal import Proposal
@@ -53,6 +53,10 @@ class ClassicSamplers:
         As the settings say.
     budget : int
         Its samples.
+    last : RadianceMLP
+        The network that pictures are made of, as it is trained.
+    seen : Field
+        The same, as it is to be looked at.
     """
 
     def __init__(
@@ -68,6 +72,9 @@ class ClassicSamplers:
         self.last = networks.get("fine", networks["coarse"])
         self.budget = settings.budget
         self.trained = self._trained()
+        self.seen: Field = self.last
+        if isinstance(self.trained, Occupancy):
+            self.seen = Carved(self.last, self.trained)
         self._built: dict[tuple[str, int], tuple[int, DensityGrid]] = {}
 
     @property
@@ -133,7 +140,7 @@ class ClassicSamplers:
             return Stratified(self.generator, opacity=opacity), samples
         if choice.name == "hierarchical":
             coarse = options.get("coarse", s.coarse_samples if s.has_coarse else DEFAULT_COARSE)
-            field = self.networks["coarse"] if s.has_coarse else self.last
+            field: Field = self.networks["coarse"] if s.has_coarse else self.seen
             # A number that is asked for is kept to: coarse samples only join where nobody names one.
             joined = options.get("joined", choice.samples is None)
             shared = not s.has_coarse
@@ -158,7 +165,7 @@ class ClassicSamplers:
             if same:
                 return self.trained, samples
             grid = self._grid("occupancy", RESOLUTION, step)
-            return Occupancy(grid, self._step(max(s.last_samples, 64)), self.last, self.generator), samples
+            return Occupancy(grid, self._step(max(s.last_samples, 64)), self.seen, self.generator), samples
         grid = self._grid("surface", options.get("resolution", FINE_RESOLUTION), step)
         return Surface(grid, self.generator, hint=True), samples
 
@@ -167,7 +174,7 @@ class ClassicSamplers:
         known = self._built.get((name, resolution))
         if known is None or known[0] != step:
             grid = DensityGrid(self.bounds, resolution, keep="mean" if name == "surface" else "largest", seed=self.seed)
-            grid.build(self.last)
+            grid.build(self.seen)
             known = self._built[name, resolution] = step, grid
         return known[1]
 

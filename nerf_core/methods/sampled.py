@@ -13,6 +13,7 @@ from torch import Tensor
 from ..contract.errors import NerfError
 from ..contract.samplers import SamplerChoice
 from ..fields.contraction import uncontract
+from ..fields.hash_grid import TORCH_SAMPLERS
 from ..kernels.backend import FastBackend
 from ..kernels.reference.contraction import contract
 from ..kernels.reference.volume import clip_to_box
@@ -43,26 +44,42 @@ FindProposal = Callable[[], Sampler | None]
 
 
 class BackendField:
-    """A backend as samplers see a field: unit positions, tensors on the CPU."""
+    """A backend as samplers see a field: unit positions, tensors on the CPU.
+
+    A field that was trained in occupied cells alone is fog outside them, which its own renderer never sees: there its
+    density is 0, here too.
+    """
 
     def __init__(self, backend: FastBackend) -> None:
         self.backend = backend
+        self._cells = None if backend.settings.sampler in TORCH_SAMPLERS else backend.occupied.reshape(-1)
 
     def __call__(self, positions: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """See `samplers.base.Field`."""
-        along = directions[:, None, :].expand_as(positions).reshape(-1, 3)
-        density, color = self.backend.query(self._points(positions), along.contiguous().numpy())
+        points, known = self._points(positions)
+        along = directions[:, None, :].expand_as(positions).reshape(-1, 3).numpy()[known]
+        density, color = np.zeros(len(known), np.float32), np.zeros((len(known), 3), np.float32)
+        density[known], color[known] = self.backend.query(points[known], along)
         shape = positions.shape
         return torch.from_numpy(density).reshape(shape[:-1]), torch.from_numpy(color).reshape(shape)
 
     def query_density(self, positions: Tensor) -> Tensor:
         """See `samplers.base.Field`."""
-        density, _ = self.backend.query(self._points(positions), None)
+        points, known = self._points(positions)
+        density = np.zeros(len(known), np.float32)
+        density[known] = self.backend.query(points[known], None)[0]
         return torch.from_numpy(density).reshape(positions.shape[:-1])
 
-    def _points(self, positions: Tensor) -> np.ndarray:
+    def _points(self, positions: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Unit positions (N, 3), and (N,) which of them the field knows."""
         flat = positions.reshape(-1, 3)
-        return (flat if self.backend.unbounded else flat.clamp(0.0, 1.0)).contiguous().numpy()
+        flat = flat if self.backend.unbounded else flat.clamp(0.0, 1.0)
+        if self._cells is None:
+            return flat.numpy(), np.ones(len(flat), bool)
+        side = self.backend.settings.occupancy_resolution
+        place = ((contract(flat) if self.backend.unbounded else flat) * side).to(torch.int64).clamp(0, side - 1)
+        x, y, z = place.unbind(-1)
+        return flat.numpy(), self._cells[(x + side * (y + side * z)).numpy()]
 
 
 class Marched(Occupancy):

@@ -97,6 +97,7 @@ class Hierarchical(Sampler):
                 t, t0, t1 = intervals(place, len(origins), budget, coarse.t, training, self.generator)
                 hint = shares(found.weights.sum(dim=-1), budget)
                 valid = (hint[:, :1] > FAINTEST).expand(t.shape)
+                hint = hint * valid
         cost = Cost(full=self.coarse_samples) if learns else Cost(density_only=self.coarse_samples)
         return Samples(t, t0, t1, FINE, hint, ((coarse, found),), valid, bins, cost=cost)
 

@@ -57,6 +57,10 @@ class Occupancy(Sampler):
         limit = min(ABSORBED / self.step, mean) if mean > 0.0 else -0.5
         self._cells = self.grid.values > limit
 
+    def occupied(self, positions: Tensor) -> Tensor:
+        """(...) whether positions (..., 3) lie in occupied cells."""
+        return self._cells[self.grid.index(positions)]
+
     def update(self, step: int, field: Field) -> None:
         """See `Sampler.update`."""
         if self.grid.update(step, field):
@@ -111,7 +115,7 @@ class Occupancy(Sampler):
         index = torch.arange(count, device=t_near.device, dtype=t_near.dtype)
         t = t_near[:, None] + (index + jitter[:, None]) * self.step
         inside = t < t_far[:, None]
-        occupied = self._cells[self.grid.index(origins[:, None, :] + directions[:, None, :] * t[..., None])]
+        occupied = self.occupied(origins[:, None, :] + directions[:, None, :] * t[..., None])
         passed = inside & ~occupied
         half = 0.5 * self.step * passed
         skipped = Skipped(t - half, t + half)
@@ -163,6 +167,22 @@ class Occupancy(Sampler):
     def cost(self) -> Cost:
         """Not known beforehand: what is occupied and not hidden."""
         return Cost()
+
+
+class Carved:
+    """A field that was trained in an occupancy sampler's cells alone: 0 where it would be fog."""
+
+    def __init__(self, field: Field, sampler: Occupancy) -> None:
+        self.field, self.sampler = field, sampler
+
+    def __call__(self, positions: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Field`."""
+        density, color = self.field(positions, directions)
+        return density * self.sampler.occupied(positions), color
+
+    def query_density(self, positions: Tensor) -> Tensor:
+        """See `Field`."""
+        return self.field.query_density(positions) * self.sampler.occupied(positions)
 
 
 def pack(t: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:

@@ -243,6 +243,13 @@ class CudaBackend(FastBackend):
         )
         return density, color
 
+    @property
+    def occupied(self) -> np.ndarray:
+        """(G, G, G) bool, indexed z, y, x: the cells that rays look into."""
+        side = self.settings.occupancy_resolution
+        packed = self.field.bits.cpu().numpy().view(np.uint8)
+        return np.unpackbits(packed, bitorder="little").reshape(side, side, side).astype(bool)
+
     def render(
         self,
         origins: np.ndarray,
