@@ -204,9 +204,7 @@ def _rendered(
         if heat:
             raise NerfError("Heat maps are made of samplers that can be used, not of the oracle; name another sampler.")
         known = view.depth
-        frame = render_frame(
-            method, view.camera, None, should_stop, on_progress, sampler=sampler, true_depth=known
-        )
+        frame = render_frame(method, view.camera, None, should_stop, on_progress, sampler=sampler, true_depth=known)
         return frame, Heat()
     looked = Look(view.camera, sampler=sampler)
     truth = Truth(view.name, split, view.rgba, view.depth)

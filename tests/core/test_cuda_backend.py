@@ -265,12 +265,15 @@ def test_no_end_of_steps_that_are_not_finite_is_reported():
 def test_what_it_trained_every_backend_renders(kernel_device, generator):
     backend = make(BOUNDED, kernel_device, generator, half=True)
     origins, directions = random_rays(generator, 90)
-    rgba, depth, samples = backend.render(origins, directions)
+    evaluations = np.zeros(90, np.int32)
+    rgba, depth, samples = backend.render(origins, directions, None, evaluations)
+    assert evaluations.sum() == samples and not evaluations[rgba[:, 3] == 0].any()
     assert samples > 90 and rgba[:, 3].max() > 0.5
     for other in (CpuBackend(BOUNDED, BOX, 0, threads=1), ReferenceBackend(BOUNDED, BOX, 0)):
         other.check_arrays(backend.arrays())
         other.load_arrays(backend.arrays())
         wanted, wanted_depth, _ = other.render(origins, directions)
+        np.testing.assert_array_equal(backend.occupied, other.occupied)
         # In decibels, as for pictures: the fields differ by what fp16 rounds.
         assert -10 * np.log10(np.mean((rgba - wanted) ** 2)) > 50, other.name
         seen = wanted[:, 3] > 0.1

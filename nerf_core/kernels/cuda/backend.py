@@ -248,7 +248,8 @@ class CudaBackend(FastBackend):
         """(G, G, G) bool, indexed z, y, x: the cells that rays look into."""
         side = self.settings.occupancy_resolution
         packed = self.field.bits.cpu().numpy().view(np.uint8)
-        return np.unpackbits(packed, bitorder="little").reshape(side, side, side).astype(bool)
+        words = np.unpackbits(packed, bitorder="little").reshape(side // 2, side // 4, side // 4, 2, 4, 4)
+        return words.transpose(0, 3, 1, 4, 2, 5).reshape(side, side, side).astype(bool)
 
     def render(
         self,
