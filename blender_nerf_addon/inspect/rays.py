@@ -72,7 +72,7 @@ def viewport_aim(
     Parameters
     ----------
     region, space
-        Of the viewport; the region is its WINDOW.
+        Of the viewport; the region is its WINDOW, or one of a quad view's.
     scene : Scene
     depsgraph : Depsgraph
     x, y : float
@@ -83,7 +83,7 @@ def viewport_aim(
     NerfError
         When the viewport has no size.
     """
-    view = space.region_3d
+    view = region.data  # of a quad view each region has its own
     own = view_camera(region.width, region.height, view.window_matrix, view.view_matrix)
     column, row = _centre(x, region.width), _centre(region.height - y, region.height)
     item = space.camera if space.use_local_camera else scene.camera

@@ -275,8 +275,14 @@ def _scene_changed(scene: bpy.types.Scene, _depsgraph: Any = None) -> None:
     if not current.slots or current.matrix is None or waiting() or bpy.context.scene != scene:
         return
     nerf = attach.shown_nerf(scene, RunFolder(Path(current.run)))
-    if nerf is not None and not np.array_equal(layers.nerf_to_world(nerf), current.matrix):
-        ask_again(bpy.context)
+    moved = nerf is not None and not np.array_equal(layers.nerf_to_world(nerf), current.matrix)
+    # Later: asking evaluates the scene, which this is called from.
+    if moved and not bpy.app.background and not bpy.app.timers.is_registered(_ask_moved):
+        bpy.app.timers.register(_ask_moved, first_interval=0.0)
+
+
+def _ask_moved() -> None:
+    ask_again(bpy.context)
 
 
 @persistent
@@ -302,6 +308,7 @@ def unregister() -> None:
     ):
         if handler in handlers:
             handlers.remove(handler)
-    if bpy.app.timers.is_registered(_tick):
-        bpy.app.timers.unregister(_tick)
+    for timer in (_tick, _ask_moved):
+        if bpy.app.timers.is_registered(timer):
+            bpy.app.timers.unregister(timer)
     _leave_file()

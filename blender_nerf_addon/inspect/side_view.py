@@ -25,6 +25,7 @@ DOTS_HEIGHT = 24.0
 STRIP_HEIGHT = 8.0
 OVERVIEW_HEIGHT = 24.0
 GAP = 12.0  # between two samplers
+LONGEST_NAME = 16  # of a view: more would run into what is said to its right
 HEAVY = 0.03  # of the heaviest sample: what weighs less is not looked at more closely
 ZOOMED = 0.5  # a closer look is worth it when it shows no more than this part
 DEPTHS = {"expected_depth": colors.EXPECTED, "median_depth": colors.MEDIAN, "true_depth": colors.TRUE}
@@ -146,7 +147,8 @@ def _title(panel: Panel, y: float, state: State) -> None:
     if pixel is None:
         panel.texts.append(Text(MARGIN, y + 4, "Inspector"))
         return
-    panel.texts.append(Text(MARGIN, y + 4, f"Pixel {int(pixel[0])}, {int(pixel[1])} of {state.view}"))
+    view = state.view if len(state.view) <= LONGEST_NAME else f"{state.view[: LONGEST_NAME - 1]}\u2026"
+    panel.texts.append(Text(MARGIN, y + 4, f"Pixel {int(pixel[0])}, {int(pixel[1])} of {view}"))
     count = len(state.pixels)
     state_word = "pinned" if state.pinned else "follows the pointer"
     text = state_word if count == 1 else f"{count} rays, {state_word}"

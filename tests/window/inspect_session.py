@@ -8,6 +8,8 @@ from pathlib import Path
 
 import bpy
 import numpy as np
+from bpy_extras.object_utils import world_to_camera_view
+from bpy_extras.view3d_utils import location_3d_to_region_2d
 from mathutils import Quaternion, Vector
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -54,16 +56,17 @@ def facts():
 
 def marked(region, across=0.0):
     """Where the chosen ray's heaviest sample is on the screen, from the region's top left corner, and its colour."""
-    from bpy_extras.view3d_utils import location_3d_to_region_2d
-
-    view = hands.view_area()[1].spaces.active.region_3d
     one = state().slots[-1 if across else 0].of_ray(state().chosen_ray)
     heavy = int(np.argmax(one["weight"]))
-    place = location_3d_to_region_2d(region, view, Vector(one["position"][heavy]))
-    beyond = location_3d_to_region_2d(region, view, Vector(one["position"][heavy] + 0.01 * one["direction"]))
-    way = (beyond - place).normalized()
+    place = seen_at(region, Vector(one["position"][heavy]))
+    way = (seen_at(region, Vector(one["position"][heavy] + 0.01 * one["direction"])) - place).normalized()
     place += across * bpy.context.preferences.system.ui_scale * Vector((-way.y, way.x))
     return {"at": [place.x, region.height - place.y], "color": one["color"][heavy].tolist()}
+
+
+def seen_at(region, place):
+    """Where Blender says that a place in the world is, from the region's lower left corner."""
+    return location_3d_to_region_2d(region, hands.view_area()[1].spaces.active.region_3d, place)
 
 
 def place_of(region):
@@ -127,7 +130,7 @@ def script():
     yield 0.2
     hands.move(x, y)
     yield from settled("the ray under the pointer")
-    result["hover"] = facts()
+    result["hover"] = {**facts(), **marked(region)}
     result["pointer"] = [x - region.x + 0.5, region.height - (y - region.y) - 0.5]
     yield from click(x, y)
     yield from settled("the pinned ray")
@@ -170,6 +173,25 @@ def script():
     result["elsewhere"] = facts()
     yield from escape(x + 41, y - 30)
     result["restored"] = {"running": operator._running, **facts()}
+
+    # In camera view it is the scene's camera, in the render's size.
+    scene.render.resolution_x, scene.render.resolution_y = 160, 90
+    space.region_3d.view_perspective = "CAMERA"
+    yield 1.0
+    with bpy.context.temp_override(window=hands.view_area()[0]):
+        bpy.ops.nerf.inspect_pixel("INVOKE_DEFAULT")
+    place = seen_at(region, nerf.matrix_world.translation)
+    hands.move(region.x + place.x + 30, region.y + place.y)
+    yield 0.3
+    hands.move(region.x + place.x, region.y + place.y)
+    yield 0.5
+    yield from settled("the camera's ray")
+    one = state().slots[0].of_ray(state().chosen_ray)
+    heavy = Vector(one["position"][int(np.argmax(one["weight"]))])
+    result["camera"] = {**facts(), "seen": list(world_to_camera_view(scene, scene.camera, heavy))[:2]}
+    yield from escape(region.x + place.x, region.y + place.y)
+    space.region_3d.view_perspective = "PERSP"
+    yield 0.5
 
     # A click in a picture takes the camera that made it.
     scene.render.resolution_x, scene.render.resolution_y = 120, 80

@@ -34,6 +34,7 @@ def test_the_ray_under_the_pointer_is_traced(inspect_session):
     told = inspect_session.result["hover"]
     assert not told["pinned"] and told["rays"] == told["slots"] == 1 and told["view"] == "Viewport"
     np.testing.assert_allclose(told["pixel"], inspect_session.result["pointer"], atol=0.51)
+    np.testing.assert_allclose(told["at"], inspect_session.result["pointer"], atol=1.0)  # by Blender's own projection
     assert told["ray_error"] < 1e-4 and told["place_error"] < 1e-3
     assert told["samples"] > 1 and 0.8 < told["weights"] < 1.001  # it meets the ball
     assert told["rgba"][3] == pytest.approx(told["weights"], abs=1e-3)
@@ -73,6 +74,14 @@ def test_esc_keeps_what_is_pinned_and_takes_away_what_is_not(inspect_session):
     assert result["elsewhere"]["pixel"] != result["aside"]["pixel"] and not result["elsewhere"]["pinned"]
     assert not result["restored"]["running"] and result["restored"]["pinned"]
     assert result["restored"]["pixel"] == result["aside"]["pixel"]
+
+
+def test_in_camera_view_it_is_a_pixel_of_the_render(inspect_session):
+    told = inspect_session.result["camera"]
+    assert told["view"] == "Camera" and 0.8 < told["weights"] < 1.001
+    x, y = told["seen"]  # of the whole picture, from its lower left corner
+    np.testing.assert_allclose([x * 160, (1.0 - y) * 90], told["pixel"], atol=0.02)
+    assert told["pixel"] == [np.floor(told["pixel"][0]) + 0.5, np.floor(told["pixel"][1]) + 0.5]
 
 
 def test_a_click_in_a_picture_takes_its_camera(inspect_session):
