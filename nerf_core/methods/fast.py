@@ -16,7 +16,7 @@ from ..kernels.views import ViewArrays, camera_arrays, typical_side, view_arrays
 from .base import Method, MethodState, Normalisation, RayColors, StepStats
 from .fast_looking import SampledLooking, is_native, native_colors, trained_choice
 from .fast_trace import trace_occupancy
-from .trace import Trace
+from .trace import Trace, with_march
 
 if TYPE_CHECKING:
     from .proposals import Proposals
@@ -211,7 +211,10 @@ class FastMethod(Method):
             return trace_occupancy(self.field, self.normalisation, origins, directions)
         known = None if true_depth is None else np.asarray(true_depth, np.float64) * self.normalisation.scale
         unit = self._unit_rays(origins, directions)
-        return self.looking.trace(choice, self._learner, unit, origins, directions, known)
+        placed = self.looking.trace(choice, self._learner, unit, origins, directions, known)
+        if choice.name != "occupancy":
+            return placed
+        return with_march(trace_occupancy(self.field, self.normalisation, origins, directions), placed)
 
     def query_density(self, points: np.ndarray) -> np.ndarray:
         """Density per world unit; 0 outside the box, unless the scene is unbounded; see `Method`."""

@@ -4,11 +4,11 @@ Everything is in world space and scene units; rays have unit directions; R rays,
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from ..contract.traces import LEFT, MISSED, OPAQUE, RAY_INDEX_ARRAYS
+from ..contract.traces import BIN_ARRAYS, LEFT, MISSED, OPAQUE, RAY_INDEX_ARRAYS, SAMPLE_ARRAYS, SKIP_ARRAYS
 
 OPAQUE_BELOW = 1e-4
 """Transmittance under which a ray counts as ended, for samplers that have no threshold of their own."""
@@ -246,6 +246,25 @@ def join(parts: Sequence[tuple[int, Trace]]) -> Trace:
             for each in fields(Trace)
         }
     )
+
+
+def with_march(march: Trace, placed: Trace) -> Trace:
+    """A trace of few coloured samples that a march through all of the density placed: that becomes its first stage.
+
+    Bins, skipped stretches and ends are the march's; colour, depths and costs are those of the few.
+    """
+    placed_stage = np.ones_like(placed.stage)
+    ray, t = np.concatenate([march.ray, placed.ray]), np.concatenate([march.t, placed.t])
+    stage = np.concatenate([np.zeros_like(march.stage), placed_stage])
+    order = np.lexsort((t, stage, ray))
+    joined = {
+        name: np.concatenate([getattr(march, name), getattr(placed, name)])[order]
+        for name in SAMPLE_ARRAYS
+        if name not in ("stage", "selected")
+    }
+    selected = np.concatenate([np.zeros_like(march.selected), placed.selected])[order]
+    from_march = {name: getattr(march, name) for name in (*BIN_ARRAYS, *SKIP_ARRAYS, "end", "end_reason")}
+    return replace(placed, **joined, **from_march, stage=stage[order], selected=selected)
 
 
 def _composited(last: StageSamples, chosen: np.ndarray, rays: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -103,7 +103,7 @@ def trace_pixels(
         ray_origins, ray_directions, stretch = rays_out_of_training(matrix, origins, directions)
     elif matrix is not None:
         origins, directions, stretch = into_training(matrix, ray_origins, ray_directions)
-    truth, known = None, np.zeros(count)
+    truth, known = None, None
     if view is not None:
         x, y = whole_pixels(camera, pixels).T
         truth = view.rgba[y, x].astype(np.float32) / np.float32(255.0)
@@ -112,13 +112,14 @@ def trace_pixels(
     if true_depth is not None:
         known = np.asarray(true_depth, np.float64)
     origins, directions = origins.astype(np.float32), directions.astype(np.float32)
-    inner_depth = (known / stretch).astype(np.float32)
+    inner_depth = None if known is None else (known / stretch).astype(np.float32)
     parts: list[tuple[int, Trace]] = []
     for start in range(0, max(count, 1), TRACED_AT_ONCE):
         if should_stop is not None and should_stop():
             raise Cancelled("the trace was stopped")
         part = slice(start, start + TRACED_AT_ONCE)
-        parts.append((start, method.trace_rays(origins[part], directions[part], sampler, inner_depth[part])))
+        depth = None if inner_depth is None else inner_depth[part]
+        parts.append((start, method.trace_rays(origins[part], directions[part], sampler, depth)))
         if on_progress is not None:
             on_progress(min(1.0, part.stop / max(count, 1)))
     trace = join(parts)
@@ -128,7 +129,7 @@ def trace_pixels(
         trace,
         ray_origins.astype(np.float32),
         ray_directions.astype(np.float32),
-        known.astype(np.float32),
+        np.zeros(count, np.float32) if known is None else known.astype(np.float32),
         truth,
         sampler or method.trained_sampler,
         time.perf_counter() - began,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nerf_core.contract.errors import DataError
+from nerf_core.contract.samplers import SamplerChoice
 from nerf_core.contract.traces import BUDGET, END_REASONS, LEFT, MISSED, OPAQUE, TRACE_ARRAYS
 from nerf_core.data.dataset import load_dataset
 from nerf_core.data.one_view import load_view
@@ -187,6 +188,31 @@ def test_what_places_the_classic_methods_samples(methods, name, bins):
     # Of the coarse network rendering asks densities alone.
     assert (trace.full[met] == 32).all() and (trace.density_only[met] == 16).all() and not trace.selected[coarse].any()
     assert trace.selected[(trace.ray == one) & (trace.stage == 1)].all()
+
+
+@pytest.mark.parametrize("name", ["fast", "hierarchical"])
+@pytest.mark.parametrize(
+    "choice",
+    [("uniform", 24), ("hierarchical", 12), ("occupancy", None), ("occupancy", 3), ("oracle", 1), ("oracle", 4)],
+    ids=str,
+)
+def test_every_sampler_traces_what_it_renders(methods, name, choice):
+    method, choice = methods[name], SamplerChoice(*choice)
+    origins, directions = rays_at(method, 60)
+    full = method.render_rays(origins, directions)
+    known = np.where(full.rgba[:, 3] > 0.5, full.depth, 0.0)
+    trace = method.trace_rays(origins, directions, choice, known)
+    check_consistency(trace, origins, directions)
+    np.testing.assert_allclose(composited(trace), trace.rgba, atol=1e-5)
+    colors = method.render_rays(origins, directions, sampler=choice, true_depth=known)
+    difference = np.abs(trace.rgba - colors.rgba).max(axis=1)
+    assert np.quantile(difference, 0.95) < 1e-5 and difference.max() < 3e-4
+    np.testing.assert_array_equal(trace.full, colors.evaluations)
+    assert choice.samples is None or trace.full.max() <= choice.samples + 16  # the coarse look of the hierarchical one
+    if name == "fast" and choice.name == "occupancy":
+        check_cover(trace)
+        stages = np.bincount(trace.stage[trace.selected == 1], minlength=2)
+        assert stages[0 if choice.samples is None else 1] == trace.selected.sum() > 0
 
 
 def test_depths_of_a_ball_that_is_known():
