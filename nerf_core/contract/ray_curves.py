@@ -5,7 +5,7 @@ Between a sample's t0 and t1 density is constant, so that transmittance falls th
 over its length, so that the PDF is a step function and the CDF a polyline.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,6 @@ from .traces import END_REASONS
 MEAN_PIECES = 192  # into which the mean of several rays is cut
 _CURVE_POINTS = 14  # of transmittance within an interval that it falls in
 _VISIBLE = 0.5 / 255.0  # a fall of transmittance that a picture could show
-
-
-Mass = Callable[["RayCurves"], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -191,72 +188,77 @@ def mean_curves(arrays: Mapping[str, Any], pieces: int = MEAN_PIECES) -> RayCurv
     pieces : int
         How many.
     """
-    curves = [RayCurves.of_ray(arrays, ray) for ray in range(len(arrays["rgba"]))]
-    inside = [each for each in curves if not each.missed]
-    if not inside:
-        return curves[0]
-    low, high = min(each.near for each in inside), max(each.far for each in inside)
+    rays = len(arrays["rgba"])
+    ray, stage = (np.asarray(arrays[name]).astype(np.int64) for name in ("ray", "stage"))
+    get = {name: np.asarray(arrays[name], dtype=np.float64) for name in _SAMPLES if name in arrays}
+    t0, t1 = get.get("t0", get["t"] - 0.5 * get["dt"]), get.get("t1", get["t"] + 0.5 * get["dt"])
+    near, far = (np.asarray(arrays[name], dtype=np.float64) if name in arrays else None for name in ("near", "far"))
+    if near is None or far is None:
+        near, far = np.array([t0.min(initial=np.inf)]), np.array([t1.max(initial=0.0)])
+    inside = far > near
+    if not inside.any():
+        return RayCurves.of_ray(arrays, 0)
+    low, high = float(near[inside].min()), float(far[inside].max())
     edges = np.linspace(low, high, pieces + 1)
+    length = (high - low) / pieces
+    # Each ray's last stage, as in `of_ray`.
+    counts = np.asarray(arrays["selected"]) > 0 if "selected" in arrays else np.ones(len(ray), dtype=bool)
+    last = np.full(rays, -1)
+    np.maximum.at(last, ray[counts], stage[counts])
+    final = stage == last[ray]
 
-    def shared(t0: str, t1: str, mass: Mass) -> np.ndarray:
-        found = np.zeros(pieces)
-        for each in inside:
-            begin, end = getattr(each, t0), getattr(each, t1)
-            if len(begin):
-                found += np.diff(np.interp(edges, *_rising(begin, end, mass(each))))
-        return found
+    matter = get["density"] * (t1 - t0)
+    masses = np.column_stack([get["weight"], matter, get["weight"][:, None] * get["color"]])
+    weight, density, *light = _shared_out(t0[final], t1[final], masses[final], edges) / rays
+    first_weight, first_density = _shared_out(t0[~final], t1[~final], masses[~final, :2], edges) / rays
+    passing = np.maximum(1.0 - np.append(0.0, np.cumsum(weight)), 1e-12)
+    bins = np.asarray(arrays.get("bin_ray", np.zeros(0)))
+    binned, none = len(np.unique(bins)), np.zeros(0)
+    mass = none
+    if binned:
+        begin, end, share = (np.asarray(arrays[f"bin_{name}"], dtype=np.float64) for name in ("t0", "t1", "weight"))
+        mass = _shared_out(begin, end, share[:, None], edges)[0] / binned
+    has_first = not final.all()
 
-    def average(name: str, among: list[RayCurves]) -> Any:
-        return np.mean([getattr(each, name) for each in among], axis=0) if among else 0.0
+    def mean(name: str, known: bool = False) -> float:
+        values = np.asarray(arrays[name], dtype=np.float64) if name in arrays else none
+        values = values[values > 0] if known else values
+        return float(values.mean()) if len(values) else 0.0
 
-    def known(name: str) -> float:
-        return float(average(name, [each for each in curves if getattr(each, name) > 0]))
-
-    count, length = len(curves), (high - low) / pieces
-    weight = shared("t0", "t1", lambda each: each.weight) / count
-    light = [shared("t0", "t1", _light(channel)) / count for channel in range(3)]
-    passing = sum(np.interp(edges, *each.transmittance_line()) for each in inside) + float(count - len(inside))
-    passing = np.maximum(passing / count, 1e-12)
-    has_first = any(len(each.first_t0) for each in inside)
-    binned = sum(len(each.bin_mass) > 0 for each in inside)
-    none = np.zeros(0)
-    truths = [each for each in curves if each.truth is not None]
+    truth = arrays.get("truth")
     return RayCurves(
         t=0.5 * (edges[1:] + edges[:-1]),
         t0=edges[:-1],
         t1=edges[1:],
-        density=shared("t0", "t1", lambda each: each.density * (each.t1 - each.t0)) / count / length,
+        density=density / length,
         weight=weight,
         transmittance=passing[:-1],
         optical_depth=np.log(passing[:-1] / passing[1:]),
         color=np.stack(light, axis=-1) / np.where(weight > 0, weight, 1.0)[:, None],
         first_t0=edges[:-1] if has_first else none,
         first_t1=edges[1:] if has_first else none,
-        first_density=shared("first_t0", "first_t1", lambda each: each.first_density * (each.first_t1 - each.first_t0))
-        / count
-        / length
-        if has_first
-        else none,
-        first_weight=shared("first_t0", "first_t1", lambda each: each.first_weight) / count if has_first else none,
+        first_density=first_density / length if has_first else none,
+        first_weight=first_weight if has_first else none,
         bin_t0=edges[:-1] if binned else none,
         bin_t1=edges[1:] if binned else none,
-        bin_mass=shared("bin_t0", "bin_t1", lambda each: each.bin_mass) / binned if binned else none,
+        bin_mass=mass,
         skips=np.zeros((0, 2)),
         near=low,
         far=high,
         end=high,
         end_reason="",
-        expected_depth=known("expected_depth"),
-        median_depth=known("median_depth"),
-        true_depth=known("true_depth"),
-        rgba=average("rgba", curves),
-        truth=average("truth", truths) if len(truths) == count else None,
-        full=float(average("full", curves)),
-        density_only=float(average("density_only", curves)),
-        proposal=float(average("proposal", curves)),
+        expected_depth=mean("expected_depth", known=True),
+        median_depth=mean("median_depth", known=True),
+        true_depth=mean("true_depth", known=True),
+        rgba=np.asarray(arrays["rgba"], dtype=np.float64).mean(axis=0),
+        truth=None if truth is None else np.asarray(truth, dtype=np.float64).mean(axis=0),
+        full=mean("full"),
+        density_only=mean("density_only"),
+        proposal=mean("proposal"),
     )
 
 
+_SAMPLES = ("t", "dt", "t0", "t1", "density", "weight", "color")
 _PER_RAY = (
     "near",
     "far",
@@ -278,9 +280,20 @@ def _rows(arrays: Mapping[str, Any], index: str, ray: int, names: tuple[str, ...
     return {name: np.asarray(arrays[name])[chosen].astype(np.float64) for name in names if name in arrays}
 
 
-def _light(channel: int) -> Mass:
-    """What a channel of each sample's colour adds to the ray's."""
-    return lambda curves: curves.weight * curves.color[:, channel]
+def _shared_out(t0: np.ndarray, t1: np.ndarray, masses: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """How much of (M, C) masses, each spread evenly over its interval, lies between (N + 1,) edges: (C, N)."""
+    columns = masses.shape[1]
+    if not len(masses):
+        return np.zeros((columns, len(edges) - 1))
+    length = np.maximum(t1 - t0, 1e-7 * (edges[-1] - edges[0]))
+    # The sum so far rises by a slope that changes where an interval begins or ends.
+    places = np.concatenate([t0, t0 + length])
+    order = np.argsort(places, kind="stable")
+    places = places[order]
+    rise = masses / length[:, None]
+    slope = np.cumsum(np.concatenate([rise, -rise])[order], axis=0)
+    sums = np.cumsum(slope[:-1] * np.diff(places)[:, None], axis=0)
+    return np.array([np.diff(np.interp(edges, places, np.append(0.0, sums[:, i]))) for i in range(columns)])
 
 
 def _rising(t0: np.ndarray, t1: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
