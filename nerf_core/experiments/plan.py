@@ -16,6 +16,7 @@ from .toml_table import Table
 
 SHIPPED = Path(__file__).parent / "shipped"
 SPLITS = ("train", "val", "test")
+DEFAULT_METHOD = "fast"
 MOST_CELLS = 1000
 MOST_BYTES = 1 << 20
 # Of a cell; those of the second row are the classic method's settings by shorter names.
@@ -325,6 +326,9 @@ def _cell(file: Path, place: str, name: str, labels: dict[str, str], layers: lis
     for layer in layers:
         if "seconds" in layer or "steps" in layer:
             values.pop("seconds", None), values.pop("steps", None)
+        method = values.get("method", DEFAULT_METHOD)
+        if layer.get("method", method) != method:
+            settings.clear()  # they are another method's
         own = layer.get("settings", {})
         if not isinstance(own, dict):
             raise NerfError(f"'{file}': 'settings' in {place} must be a table, not {shown(repr(own))}.")
@@ -332,7 +336,7 @@ def _cell(file: Path, place: str, name: str, labels: dict[str, str], layers: lis
         settings.update({SHORT[key]: value for key, value in layer.items() if key in SHORT})
         values.update({key: value for key, value in layer.items() if key not in SHORT and key != "settings"})
     table = Table(values, file, place)
-    method = table.take_choice("method", METHODS, "fast")
+    method = table.take_choice("method", METHODS, DEFAULT_METHOD)
     seconds, steps = table.take("seconds", float), table.take_count("steps", most=10**9)
     if seconds is not None and steps is not None:
         raise table.error("seconds", "and 'steps' are both given; keep one")

@@ -83,11 +83,13 @@ def test_lists_defaults_cells_and_runs_that_are_shared(tmp_path):
             [defaults]
             steps = 50
             seed = 3
+            settings = { levels = 8 }
             [grid]
             seed = [1, 2]
             render = ["occupancy", { name = "surface", samples = 4 }]
             [[cell]]
             name = "long"
+            method = "classic"
             seconds = 9
             """,
         )
@@ -100,6 +102,8 @@ def test_lists_defaults_cells_and_runs_that_are_shared(tmp_path):
     assert plan.cells[3].render == SamplerChoice("surface", 4) and plan.cells[4].render is None
     assert plan.run_name(plan.cells[1].training) == "seed-1-occupancy"
     assert plan.cells[4].training.budget == {"seconds": 9.0} and plan.cells[0].training.budget == {"steps": 50}
+    assert plan.cells[0].training.settings == {"levels": 8}
+    assert plan.cells[4].training.settings == {}  # another method's are none of its own
     assert plan.data == tmp_path / "ball" and plan.turntable is None
     assert plan.chosen("long, seed-1-surface-4") == {"long", "seed 1 surface 4"}
     assert [[cell.name for cell in group] for group in plan.trainings({"seed 1 surface 4"})] == [["seed 1 surface 4"]]
