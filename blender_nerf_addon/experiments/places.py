@@ -13,7 +13,7 @@ from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.files import make_folder, write_bytes
 from . import state
 
-COLUMNS = (("psnr", "psnr", 2), ("ssim", "ssim", 3), ("s_hit", "s_hit", 1), ("frame", "frame_ms", 0))
+COLUMNS = (("psnr", "psnr", 2), ("ssim", "ssim", 2), ("s_hit", "s_hit", 1), ("frame", "frame_ms", 0))
 
 
 def whole(text: str) -> Path | None:

@@ -170,7 +170,7 @@ class NERF_OT_compare_choose(bpy.types.Operator):
     @classmethod
     def description(cls, _context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
         """Say which."""
-        return f"Compare this cell's turntable as {properties.side}"
+        return f"Compare the turntable of the result that is chosen in the list as {properties.side}"
 
     @common.tells_errors
     def execute(self, context: bpy.types.Context) -> set[str]:

@@ -8,9 +8,11 @@ from ..experiments import compare, places, state
 from ..vendor.nerf_core.contract.errors import NerfError
 from . import core_box, panels
 
+WIDTHS = (0.32, 0.17, 0.15, 0.18, 0.18)
+
 
 class NERF_UL_experiment_rows(bpy.types.UIList):
-    """A result a line: name, PSNR, SSIM, S_hit, milliseconds, and what it is in the comparison."""
+    """A result a line: name, PSNR, SSIM, S_hit, milliseconds."""
 
     def draw_item(
         self,
@@ -23,24 +25,13 @@ class NERF_UL_experiment_rows(bpy.types.UIList):
         _active_property: str,
     ) -> None:
         """Draw one."""
-        settings = context.scene.nerf.experiment
-        split = layout.split(factor=0.38)
-        split.label(text=item.name, icon="ERROR" if item.error else "NONE")
+        name, *numbers = _columns(layout)
+        name.label(text=item.name, icon="ERROR" if item.error else "NONE")
         if item.error:
-            split.label(text=item.error)
+            numbers[0].label(text="failed")
             return
-        row = split.row(align=True)
-        for value in (item.psnr, item.ssim, item.s_hit, item.frame):
-            cell = row.row()
-            cell.alignment = "RIGHT"
+        for cell, value in zip(numbers, (item.psnr, item.ssim, item.s_hit, item.frame), strict=True):
             cell.label(text=value or "–")
-        if item.folder:
-            sides = row.row(align=True)
-            sides.ui_units_x = 1.8
-            for side in ("A", "B"):
-                chosen = getattr(settings, side.lower()) == item.name
-                button = sides.operator("nerf.compare_choose", text=side, depress=chosen)
-                button.side, button.cell = side, item.name
 
 
 class NERF_PT_experiment(bpy.types.Panel):
@@ -66,6 +57,7 @@ class NERF_PT_experiment(bpy.types.Panel):
                 core_box.labels(layout, current.text, icon, panels.characters(context))
         if len(settings.rows):
             _draw_results(layout, settings)
+            _draw_error(layout, context)
 
 
 class NERF_PT_compare(bpy.types.Panel):
@@ -127,14 +119,10 @@ def _draw_progress(layout: bpy.types.UILayout, current: state.Experiment) -> Non
 
 
 def _draw_results(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
-    head = layout.split(factor=0.38)
-    head.label(text="Cell")
-    row = head.row(align=True)
-    for name in ("dB", "SSIM", "S_hit", "ms"):
-        cell = row.row()
-        cell.alignment = "RIGHT"
-        cell.label(text=name)
-    row.row().label(text="")
+    name, *numbers = _columns(layout)
+    name.label(text="Cell")
+    for cell, title in zip(numbers, ("dB", "SSIM", "S_hit", "ms"), strict=True):
+        cell.label(text=title)
     layout.template_list(
         NERF_UL_experiment_rows.__name__,
         "",
@@ -144,12 +132,36 @@ def _draw_results(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup)
         "active",
         rows=min(8, max(3, len(settings.rows))),
     )
-    row = layout.row(align=True)
-    row.operator("nerf.experiment_open", icon="URL").place = "REPORT"
-    row.operator("nerf.experiment_open", text="", icon="FILE_FOLDER").place = "FOLDER"
+    for side in ("A", "B"):
+        row = layout.split(factor=0.25, align=True)
+        row.operator("nerf.compare_choose", text=side, icon="FORWARD").side = side
+        row.prop_search(settings, side.lower(), settings, "rows", text="")
     layout.operator("nerf.compare_load", icon="IMAGE_REFERENCE")
     if settings.loaded:
         _draw_comparison(layout, settings, choice=False)
+    row = layout.row(align=True)
+    row.operator("nerf.experiment_open", icon="URL").place = "REPORT"
+    row.operator("nerf.experiment_open", text="", icon="FILE_FOLDER").place = "FOLDER"
+
+
+def _columns(layout: bpy.types.UILayout) -> list[bpy.types.UILayout]:
+    """Columns of the same widths in every line: a name and four numbers."""
+    columns, left, rest = [], layout, 1.0
+    for width in WIDTHS[:-1]:
+        split = left.split(factor=width / rest, align=True)
+        columns.append(split.row(align=True))
+        left, rest = split.row(align=True), rest - width
+    columns.append(left.row(align=True))
+    for column in columns[1:]:
+        column.alignment = "RIGHT"
+    return columns
+
+
+def _draw_error(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """Why the chosen cell failed."""
+    settings = context.scene.nerf.experiment
+    if 0 <= settings.active < len(settings.rows) and settings.rows[settings.active].error:
+        core_box.labels(layout, settings.rows[settings.active].error, "ERROR", panels.characters(context))
 
 
 def _draw_comparison(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, choice: bool) -> None:
