@@ -125,7 +125,9 @@ class NERF_OT_experiment_edit(bpy.types.Operator):
         if area is None:
             area = live_preview.new_window(context)
             area.ui_type = "TEXT_EDITOR"
-        area.spaces.active.text = settings.text
+        if area.spaces.active.text != settings.text:
+            area.spaces.active.text = settings.text
+            area.spaces.active.top = 0
         area.tag_redraw()
         return {"FINISHED"}
 
