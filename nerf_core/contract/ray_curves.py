@@ -104,10 +104,9 @@ class RayCurves:
         if not len(before):
             return np.array([self.near, self.far]), np.ones(2)
         # At equal steps of what is left, so that a steep fall is as smooth as a slow one.
-        share = np.linspace(0.0, 1.0, _CURVE_POINTS)
+        share = np.linspace(0.0, 1.0, _CURVE_POINTS)[:-1]
         depth = np.maximum(self.optical_depth, 1e-9)[:, None]
-        parts = -np.log1p(share * np.expm1(-depth)) / depth
-        parts[:, -1] = 1.0
+        parts = np.pad(-np.log1p(share * np.expm1(-depth)) / depth, ((0, 0), (0, 1)), constant_values=1.0)
         t = self.t0[:, None] + (self.t1 - self.t0)[:, None] * parts
         value = before[:, None] * np.exp(-self.optical_depth[:, None] * parts)
         keep = np.zeros(t.shape, dtype=bool)

@@ -31,6 +31,15 @@ def test_a_ray_through_the_middle_of_the_ball():
     assert curves.skips.shape == (2, 2) and curves.skips[0, 0] == pytest.approx(2.0)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_wall_of_any_density_stops_the_light():
+    arrays = trace_arrays()
+    for depth in (0.0, 1e-12, 50.0, 1e4, 1e20):
+        thick = {**arrays, "optical_depth": np.full_like(arrays["optical_depth"], depth)}
+        t, value = RayCurves.of_ray(thick, 0).transmittance_line()
+        assert np.isfinite(t).all() and np.isfinite(value).all() and np.all(np.diff(t) >= -1e-6)
+
+
 def test_rays_that_see_nothing():
     arrays = trace_arrays()
     through, past = RayCurves.of_ray(arrays, 2), RayCurves.of_ray(arrays, 3)
