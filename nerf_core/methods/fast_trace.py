@@ -9,8 +9,9 @@ from .trace import StageSamples, Stretches, Trace, assemble
 
 THICK = 100.0
 """Optical depth that nothing passes."""
-PIECE = 64
-"""Samples that a ray is followed for between two looks at whether anything passes it."""
+FIRST_PIECE, LAST_PIECE = 8, 64
+"""Samples that a ray is followed for between two looks at whether anything passes it: most end at their first surface.
+"""
 LARGEST = 1e9
 """How far a ray is followed that no box ends; the kernels' number."""
 
@@ -94,15 +95,15 @@ def _look(
     closing = -np.log(max(field.settings.transmittance_threshold, 1e-30))
     depth = np.zeros(len(counts))
     passing = np.flatnonzero(counts)
-    for first in range(0, int(counts.max(initial=0)), PIECE):
-        passing = passing[(counts[passing] > first) & (depth[passing] <= closing)]
-        if not len(passing):
-            break
-        long = np.minimum(counts[passing] - first, PIECE)
+    first, piece = 0, FIRST_PIECE
+    while len(passing):
+        long = np.minimum(counts[passing] - first, piece)
         ray = np.repeat(passing, long)
         rows = np.repeat(starts[passing] + first, long) + np.arange(len(ray)) - np.repeat(np.cumsum(long) - long, long)
         density[rows], color[rows] = field.query(positions[rows], directions[ray])
         depth += np.bincount(ray, density[rows].astype(np.float64) * intervals[rows], len(counts))
+        first, piece = first + piece, min(2 * piece, LAST_PIECE)
+        passing = passing[(counts[passing] > first) & (depth[passing] <= closing)]
     return density, color
 
 
