@@ -6,7 +6,7 @@ from typing import Any
 import bpy
 
 from ..vendor.nerf_core.contract.errors import NerfError
-from .common import count, run
+from .common import count, run, use_sampler
 from .turntable import apply_files, say_files, use_run, video_command
 
 
@@ -22,6 +22,7 @@ def add(commands: Any) -> None:
 
 def _animation(options: argparse.Namespace, scene: bpy.types.Scene) -> None:
     use_objects = use_run(options, scene)
+    use_sampler(options, scene)
     apply_files(options, scene.nerf.video)
     if options.frames is not None:
         first, last = options.frames

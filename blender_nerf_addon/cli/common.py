@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,25 @@ def _with_run(execute: Callable[..., None], options: argparse.Namespace, scene: 
 def add_save(parser: argparse.ArgumentParser) -> None:
     """Give a command the option to save what it made."""
     parser.add_argument("--save", type=path, metavar="FILE.blend", help="save the scene with the result as a new file")
+
+
+def add_sampler(parser: argparse.ArgumentParser, names: Sequence[str], default: str) -> None:
+    """Give a command `--sampler` and `--samples`."""
+    parser.add_argument("--sampler", choices=names, help=f"what places samples along rays (default: {default})")
+    parser.add_argument("--samples", type=count, metavar="N", help="of the sampler, a ray (default: its own choice)")
+
+
+def use_sampler(options: argparse.Namespace, scene: bpy.types.Scene) -> None:
+    """Have pictures rendered with the sampler that was given."""
+    check_sampler(options)
+    if options.sampler:
+        scene.nerf_engine.sampler, scene.nerf_engine.sampler_samples = options.sampler.upper(), options.samples or 0
+
+
+def check_sampler(options: argparse.Namespace) -> None:
+    """Refuse a number of samples that belongs to no sampler."""
+    if options.samples and not options.sampler:
+        raise NerfError("--samples is a sampler's: name the sampler with --sampler.")
 
 
 def path(text: str) -> Path:

@@ -6,8 +6,9 @@ from typing import Any
 import bpy
 
 from ..jobs import runs, training
+from ..jobs.training_sampler import NAMES
 from ..vendor.nerf_core.contract.errors import NerfError
-from .common import command, count, natural, path, run
+from .common import add_sampler, check_sampler, command, count, natural, path, run
 
 
 def add(commands: Any) -> None:
@@ -20,6 +21,7 @@ def add(commands: Any) -> None:
     budget.add_argument("--steps", type=count, metavar="N", help="training steps")
     train.add_argument("--more", action="store_true", help="on top of what is trained")
     train.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    add_sampler(train, NAMES, "the method's or the run's own")
     train.add_argument("--seed", type=natural, metavar="N", help="(default: 0, or the run's own)")
 
 
@@ -30,6 +32,8 @@ def _train(options: argparse.Namespace, scene: bpy.types.Scene) -> None:
     folder = runs.run_folder(scene)
     known = folder.read() if folder.settings.is_file() else {}
     settings.method = (options.method or known.get("method") or "fast").upper()
+    check_sampler(options)
+    settings.sampler, settings.samples = (options.sampler or "own").upper(), options.samples or 0
     settings.device = options.device.upper()
     settings.seed = known.get("seed", 0) if options.seed is None else options.seed
     if options.steps is not None:

@@ -8,9 +8,10 @@ from typing import Any
 import bpy
 
 from ..jobs import runs, tasks
+from ..jobs.training_sampler import NAMES
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..videos import subject
-from .common import count, path, run
+from .common import add_sampler, count, path, run, use_sampler
 
 
 def add(commands: Any) -> None:
@@ -64,7 +65,8 @@ def add_files(parser: argparse.ArgumentParser) -> None:
     for name, text in (("mp4", "a video"), ("png", "a folder of transparent pictures"), ("both", "both")):
         files.add_argument(f"--{name}", dest="format", action="store_const", const=name.upper(), help=text)
     parser.add_argument("--background", type=color, metavar="#RRGGBB", help="behind the NeRF in a video")
-    parser.add_argument("--rays", dest="samples", type=count, metavar="N", help="rays a pixel")
+    parser.add_argument("--rays", type=count, metavar="N", help="rays a pixel")
+    add_sampler(parser, NAMES, "the one that the run was trained with")
 
 
 def color(text: str) -> tuple[float, ...]:
@@ -80,8 +82,7 @@ def color(text: str) -> tuple[float, ...]:
 
 def apply_files(options: argparse.Namespace, settings: Any) -> None:
     """Set what :func:`add_files` asked for."""
-    for name in ("format", "background", "samples"):
-        value = getattr(options, name)
+    for name, value in (("format", options.format), ("background", options.background), ("samples", options.rays)):
         if value is not None:
             setattr(settings, name, value)
 
@@ -94,6 +95,7 @@ def say_files() -> None:
 
 def _turntable(options: argparse.Namespace, scene: bpy.types.Scene) -> None:
     use_objects = use_run(options, scene)
+    use_sampler(options, scene)
     settings = scene.nerf.video
     apply_files(options, settings)
     if options.fps is not None and not 1 <= options.fps <= 240:

@@ -12,6 +12,7 @@ from bpy.props import (
 )
 
 from .. import compat
+from .training_sampler import SAMPLERS
 
 DEVICES = (
     ("AUTO", "Automatic", "The fastest device that the core finds"),
@@ -41,6 +42,35 @@ class NERF_PG_training(bpy.types.PropertyGroup):
             ("CLASSIC", "Classic", "The NeRF of 2020 as published: slow, to understand and compare"),
         ),
         default="FAST",
+    )
+    sampler: EnumProperty(name="Sampler", description="What places the samples in training", items=SAMPLERS)
+    samples: IntProperty(
+        name="Samples",
+        description="A ray; hierarchical: the fine ones. 0 is the sampler's own choice",
+        default=0,
+        min=0,
+        max=4096,
+        soft_max=256,
+    )
+    opacity: EnumProperty(
+        name="Density",
+        description="How density goes on between samples",
+        items=(
+            ("CONSTANT", "Constant", "It stays as it is at a sample up to the next one, as in the paper of 2020"),
+            ("LINEAR", "Linear", "It goes over into the next sample's (PL-NeRF, 2023)"),
+        ),
+    )
+    cdf: EnumProperty(
+        name="Weights",
+        description="What weights do between coarse samples, when fine ones are drawn from them",
+        items=(
+            ("CONSTANT", "Constant", "Each counts for its own stretch, as in the paper of 2020"),
+            (
+                "EXPONENTIAL",
+                "Exponential",
+                "They rise and fall exponentially, so that samples gather (L0-Sampler, 2024)",
+            ),
+        ),
     )
     budget: EnumProperty(
         name="Train For",

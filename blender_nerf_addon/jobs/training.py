@@ -9,7 +9,7 @@ from typing import Any
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.messages import Message
 from ..vendor.nerf_core.contract.run_folder import RunFolder
-from . import core, pump, runs
+from . import core, pump, runs, training_sampler
 from .calls import CoreError
 
 UNDER_WAY = ("starting", "training", "stopping")
@@ -101,6 +101,7 @@ def start(
     method: str | None = None,
     device: str = "auto",
     seed: int | None = None,
+    settings: Mapping[str, Any] | None = None,
     placement: Mapping[str, str] | None = None,
     preview: Mapping[str, Any] | None = None,
     on_end: Callable[[Training], None] | None = None,
@@ -122,6 +123,8 @@ def start(
     device : str
         'auto', 'cpu', 'cuda' or 'mps'.
     seed : int, optional
+    settings : mapping, optional
+        The method's own, of a new run; a run that is continued keeps its own.
     placement : mapping, optional
         ``{"orientation": ..., "scale": ...}`` of the data set; a run that is continued keeps its own.
     preview : mapping, optional
@@ -141,9 +144,10 @@ def start(
     known = folder.read() if folder.settings.exists() else {}
     params: dict[str, Any] = {"run": str(folder.root), **budget, "more": more, "device": device, "settings": {}}
     if folder.checkpoint.is_file() and known.get("method"):
-        _refuse_changes(folder, known, data, method, seed)
+        _refuse_changes(folder, known, data, method, seed, settings or {})
     else:
-        params.update(data=_data(folder, known, data), method=method, seed=seed, placement=placement)
+        own = dict(settings or {})
+        params.update(data=_data(folder, known, data), method=method, seed=seed, placement=placement, settings=own)
     params["preview"] = dict(preview) if preview else None
     training = Training(folder.root, params, stored_budget=known.get("budget"), on_end=on_end)
     _ask(training)
@@ -287,9 +291,15 @@ def trained_data(folder: RunFolder, known: Mapping[str, Any]) -> Path | None:
 
 
 def _refuse_changes(
-    folder: RunFolder, known: Mapping[str, Any], data: Path | None, method: str | None, seed: int | None
+    folder: RunFolder,
+    known: Mapping[str, Any],
+    data: Path | None,
+    method: str | None,
+    seed: int | None,
+    settings: Mapping[str, Any],
 ) -> None:
-    """A trained run keeps its data set, method and seed: another choice is told, not passed over."""
+    """A trained run keeps its data set, method, seed and sampler: another choice is told, not passed over."""
+    before_sampler = (known.get("settings") or {}).get("sampler")
     names = {"fast": "Fast", "classic": "Classic"}
     before = trained_data(folder, known)
     change = ""
@@ -300,6 +310,10 @@ def _refuse_changes(
         change = f"was trained with the method {told}: choose {told} to go on with it"
     elif seed is not None and known.get("seed") is not None and seed != known["seed"]:
         change = f"was started with the seed {known['seed']}: set Seed to {known['seed']} to go on with it"
+    elif "sampler" in settings and settings["sampler"] != before_sampler:
+        # What a run was made with by its method's own choice has no name here.
+        own = training_sampler.told(before_sampler) if before_sampler else "the method's own"
+        change = f"was trained with the sampler {own}: choose that, or The Method's Own, to go on with it"
     if change:
         raise NerfError(f"The run '{folder.root}' {change}, or press Train Anew for a run of its own.")
 

@@ -13,6 +13,7 @@ from bpy.props import BoolProperty
 from ..capture.cameras import Frame, camera_from_blender
 from ..capture.rig_views import scene_cameras
 from ..capture.scene_guard import SceneGuard
+from ..engine.settings import render_sampler
 from ..importers import encode, images
 from ..jobs import runs, tasks
 from ..objects import chosen, find
@@ -62,7 +63,9 @@ class NERF_OT_render_view(reading.ReadsFrames, bpy.types.Operator):
         folder = chosen.chosen_run(scene)
         views: list[View] = []
         frames = _read_views(scene, context.view_layer, find.identity(folder.root), views)
-        return self.read(context, frames, lambda: self._start(_steps(folder, views)), "Novel views")
+        return self.read(
+            context, frames, lambda: self._start(_steps(folder, views, render_sampler(scene))), "Novel views"
+        )
 
     def _start(self, steps: list[Any]) -> set[str]:
         outcome = common.begin_task(self, "Render", steps, undo=False)
@@ -102,10 +105,10 @@ def render_steps(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> list[Any
     """
     folder = chosen.chosen_run(scene)
     # Every camera is read before the first picture is asked for: meanwhile the person works on, and may change them.
-    return _steps(folder, chosen_views(scene, layer, find.identity(folder.root)))
+    return _steps(folder, chosen_views(scene, layer, find.identity(folder.root)), render_sampler(scene))
 
 
-def _steps(folder: RunFolder, views: "list[View]") -> list[Any]:
+def _steps(folder: RunFolder, views: "list[View]", sampler: dict[str, Any] | None) -> list[Any]:
     if not views:
         raise NerfError(NO_CAMERA)
     space = runs.color_space(folder)
@@ -114,6 +117,7 @@ def _steps(folder: RunFolder, views: "list[View]") -> list[Any]:
     for view in views:
         path = _free_path(folder.renders, view.name, view.frame, images.suffix(space), taken)
         what = {"layers": view.layers} if view.layers else {"run": str(folder.root)}
+        what["sampler"] = sampler
         steps.append(partial(_step, what, space, path, view.camera))
     return steps
 

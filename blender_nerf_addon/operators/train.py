@@ -11,7 +11,7 @@ from bpy.props import BoolProperty
 from ..capture import folders
 from ..capture.cameras import Frame, camera_from_blender
 from ..importers import images
-from ..jobs import runs, training
+from ..jobs import runs, training, training_sampler
 from ..jobs.training import Training
 from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
@@ -132,6 +132,7 @@ def start_training(scene: bpy.types.Scene, more: bool = False, **overrides: Any)
         "method": settings.method.lower(),
         "device": device.lower(),
         "seed": settings.seed,
+        "settings": training_sampler.chosen_settings(settings),
         "placement": _placement(settings) if data else None,
         "preview": _preview_request(scene),
         "on_end": partial(_ended, scene.session_uid),

@@ -8,6 +8,7 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, EnumProperty
 
+from ..engine.settings import render_sampler
 from ..importers import images
 from ..jobs import core, runs, tasks, training
 from ..vendor.nerf_core.contract.camera import Camera
@@ -50,6 +51,7 @@ class _Renders:
         """Ask the core for a plan's frames."""
         scene = context.scene
         request = plan.request(scene.nerf.video)
+        request["shared"]["sampler"] = render_sampler(scene)
         step = tasks.Step("video", request, partial(_made, scene.session_uid), plan.title)
         return _begin(self, plan.title, step)
 

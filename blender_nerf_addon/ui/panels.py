@@ -4,7 +4,8 @@ from typing import ClassVar
 
 import bpy
 
-from ..jobs import core, managed, runs, tasks, training
+from ..engine.settings import draw_sampler
+from ..jobs import core, managed, runs, tasks, training, training_sampler
 from ..jobs.training import Training
 from ..objects import chosen
 from ..videos import subject
@@ -93,6 +94,7 @@ class NERF_PT_train_settings(_Sidebar, bpy.types.Panel):
         nerf = context.scene.nerf
         settings = nerf.training
         layout.prop(settings, "method")
+        training_sampler.draw(layout, settings)
         layout.prop(settings, "device")
         layout.prop(settings, "seed")
         row = layout.row(align=True)
@@ -164,6 +166,7 @@ class NERF_PT_render(_Result, bpy.types.Panel):
         settings = context.scene.nerf.render
         layout.prop(settings, "views")
         layout.prop(settings, "percentage")
+        draw_sampler(layout, context.scene.nerf_engine)
         layout.operator("nerf.render_view", icon="RENDER_STILL")
 
 

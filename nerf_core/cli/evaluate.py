@@ -78,6 +78,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     for name, row in rows:
         errors = f"   {_number(row.depth_error, 11, 4)}  {_number(row.depth_error_95, 6, 4)}" if deep else ""
         say(arguments, f"{name:{width}}  {row.psnr:8.3f}  {_number(row.ssim, 6, 4)}{errors}")
+    if evaluation.cost is not None:
+        say(arguments, cost_words(evaluation.cost.to_dict(), evaluation.seconds))
     if deep:
         say(arguments, "depth error: median of |rendered - known distance|, and 95th percentile, in world units")
     return {
@@ -86,6 +88,20 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         **({"heat": heat_maps} if names else {}),
         **evaluation.to_dict(),
     }
+
+
+def cost_words(cost: dict[str, Any], seconds: float) -> str:
+    """What a sampler took, in a line."""
+    beside = [f"{cost[key]:.1f} {words}" for key, words in BESIDE if cost[key]]
+    return (
+        f"evaluations a ray: {cost['s_hit']:.2f} where it hits, {cost['s_all']:.2f} on the mean, "
+        f"{cost['s_max']} at most"
+        + (f"; beside them {' and '.join(beside)}" if beside else "")
+        + f"; {1000.0 * seconds:.0f} ms a view"
+    )
+
+
+BESIDE = (("density_only", "of density alone"), ("proposal", "of what proposes"))
 
 
 def picture_name(view: str, taken: list[str]) -> str:

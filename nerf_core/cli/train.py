@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from ..contract.errors import NerfError
-from .common import add_device, add_json, add_placement, bar_options, say
+from .common import add_device, add_json, add_placement, add_sampler, bar_options, read_sampler, say
 
 HELP = "train a radiance field on a data set"
 
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--setting", action="append", default=[], metavar="KEY=VALUE", help="a setting of the method; repeatable"
     )
+    add_sampler(parser, "occupancy for fast, hierarchical for classic")
     parser.add_argument(
         "--snapshots", type=int, metavar="N", help="moments of the training to keep and look back at (default 8)"
     )
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         device=arguments.device,
         seed=arguments.seed,
         downscale=arguments.downscale,
-        settings=parse_settings(arguments.setting),
+        settings=_settings(arguments),
         placement=_placement(arguments),
         snapshots=arguments.snapshots,
     )
@@ -76,6 +77,17 @@ def _placement(arguments: argparse.Namespace) -> Any:
 
     asked = Placement(arguments.orientation, arguments.scale)
     return None if asked == Placement() else asked
+
+
+def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The method's settings, the sampler among them."""
+    settings = parse_settings(arguments.setting)
+    choice = read_sampler(arguments)
+    if choice is not None:
+        if "sampler" in settings:
+            raise NerfError("The sampler is named twice; leave out --sampler or --setting sampler=...")
+        settings["sampler"] = choice.name if choice.samples is None else choice.to_dict()
+    return settings
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:
