@@ -61,7 +61,7 @@ def begin_rays(grid, scratch, rays, spacing):
     for ray in range(rays):
         meets = begin_ray(scratch.rays, ray, spacing, grid)
         scratch.transmittance[ray] = ONE
-        for i in range(5):
+        for i in range(6):
             scratch.color[ray, i] = ZERO
         if meets:
             spherical_harmonics(scratch.rays.direction[ray], scratch.harmonics[ray])
@@ -158,7 +158,7 @@ def advance(
 
 @compiled
 def accumulate(scratch, selected):
-    """Add the selected samples' weighted colours, weights and distances to their rays."""
+    """Add the selected samples' weighted colours, weights and distances to their rays, and count them."""
     for s in range(selected):
         ray = scratch.s_ray[s]
         weight = scratch.s_weight[s]
@@ -166,3 +166,4 @@ def accumulate(scratch, selected):
             scratch.color[ray, channel] += weight * scratch.s_color[s, channel]
         scratch.color[ray, 3] += weight
         scratch.color[ray, 4] += weight * scratch.s_distance[s]
+        scratch.color[ray, 5] += ONE

@@ -82,8 +82,6 @@ def render_worker(
             )
             color_network(field, scratch.s_input, scratch.s_hidden2, scratch.s_color, selected)
             accumulate(scratch, selected)
-            for s in range(selected):
-                evaluations[group + scratch.s_ray[s]] += 1
             total += made
         fetch_add(address(samples), total)
         for ray in range(count):
@@ -91,6 +89,7 @@ def render_worker(
             for channel in range(3):
                 rgba[group + ray, channel] = scratch.color[ray, channel]
             rgba[group + ray, 3] = weight
+            evaluations[group + ray] = np.int32(scratch.color[ray, 5])
             depth[group + ray] = scratch.color[ray, 4] / weight if weight > np.float32(0.0) else np.float32(0.0)
 
 

@@ -68,7 +68,7 @@ class Scratch(NamedTuple):
     rays: Rays
     transmittance: np.ndarray
     harmonics: np.ndarray
-    color: np.ndarray  # (GROUP, 5): rgb, weight, weighted distance
+    color: np.ndarray  # (GROUP, 6): rgb, weight, weighted distance, number of samples
     slope: np.ndarray  # (GROUP, 4): d loss / d rgb, and the running sum of later samples
     sharpness: np.ndarray  # (GROUP,): 1 / reach of the depth loss, 0 where no depth is known
     found: np.ndarray
@@ -154,7 +154,7 @@ def make_scratch(layout: FastLayout) -> Scratch:
         ),
         transmittance=floats(GROUP),
         harmonics=floats(GROUP, SH_FEATURES),
-        color=floats(GROUP, 5),
+        color=floats(GROUP, 6),
         slope=floats(GROUP, 4),
         sharpness=floats(GROUP),
         found=np.zeros(GROUP, np.int64),
