@@ -68,9 +68,9 @@ def test_novel_views_are_rendered_with_the_sampler_that_was_chosen(addon, tmp_pa
 
     own = picture()
     engine = scene.nerf_engine
-    engine.sampler, engine.sampler_samples = "UNIFORM", 8
+    engine.sampler, engine.sampler_samples = "UNIFORM", 2
     few = picture()
-    engine.sampler, engine.sampler_samples = "OCCUPANCY", 4
+    engine.sampler, engine.sampler_samples = "OCCUPANCY", 16
     close = picture()
     seen = own[..., 3] > 0.9
     near, far = (np.abs(each - own)[seen].mean() for each in (close, few))
