@@ -19,6 +19,7 @@ def add(commands: Any) -> None:
     heat.add_argument("--camera", metavar="NAME", help="the camera to use as the active one")
     heat.add_argument("--scale", type=count, default=100, metavar="PERCENT", help="of the scene's resolution")
     names = [name.lower() for name, *_ in SAMPLERS if name != "TRAINED"]
+    heat.add_argument("--against", choices=("auto", "full"), default="auto", help="what errors are measured against")
     heat.add_argument("--sampler", choices=names, help="(default: the one that the run was trained with)")
     heat.add_argument("--samples", type=count, metavar="N", help="of the sampler, a ray (default: its own choice)")
 
@@ -27,7 +28,7 @@ def _heat(options: argparse.Namespace, scene: bpy.types.Scene) -> None:
     runs.trained_run(scene)
     if options.samples and not options.sampler:
         raise NerfError("--samples is a sampler's: name the sampler with --sampler.")
-    scene.nerf.render.percentage = options.scale
+    scene.nerf.render.percentage, scene.nerf.heat.against = options.scale, options.against.upper()
     if options.camera:
         camera = scene.objects.get(options.camera)
         if camera is None or camera.type != "CAMERA":

@@ -95,6 +95,7 @@ def shot_of(
         "depth": "z" if settings.depth == "Z" else "distance",
         "passes": passes,
         "sampler": render_sampler(scene),
+        "heat_reference": scene.nerf.heat.against.lower(),
         "clip": True,
     }
     if lens is not None:

@@ -19,6 +19,15 @@ class NERF_PG_heat(bpy.types.PropertyGroup):
     map: EnumProperty(
         name="Heat Map", description="Which map the image 'NeRF Heat Map' shows", items=ITEMS, update=_show
     )
+    against: EnumProperty(
+        name="Against",
+        description="What errors are measured against, here and in renders",
+        items=(
+            ("AUTO", "Data or Full", "The data set's view where the camera is one of its cameras, else full sampling"),
+            ("FULL", "Full Sampling", "The run's own full sampling, always: what the sampler alone loses"),
+        ),
+        default="AUTO",
+    )
     keep_scale: BoolProperty(
         name="Keep Scale",
         description="Colour the next maps on the scales of those that are shown, so that they can be compared",

@@ -137,6 +137,7 @@ def heat_step(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> tasks.Step:
             "passes": list(HEAT_NAMES),
             "heat_pictures": True,
             "heat_top": tops,
+            "heat_reference": scene.nerf.heat.against.lower(),
             "sampler": sampler,
         },
         handle,

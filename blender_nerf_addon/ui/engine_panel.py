@@ -106,6 +106,9 @@ class NERF_PT_engine_passes(_Panel, bpy.types.Panel):
         column = layout.column(heading="Heat Maps", align=True)
         for name in HEAT_NAMES:
             column.prop(settings, f"use_{name}")
+        row = layout.row()
+        row.active = settings.use_depth_error or settings.use_colour_error
+        row.prop(context.scene.nerf.heat, "against")
 
 
 class NERF_PT_engine(bpy.types.Panel):

@@ -97,6 +97,7 @@ def draw_settings(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
     scene = context.scene
     draw_sampler(layout, scene.nerf_engine)
     layout.prop(scene.nerf.render, "percentage")
+    layout.prop(scene.nerf.heat, "against")
     layout.prop(scene.nerf.heat, "keep_scale")
     camera = scene.camera
     if camera is None or PROPERTY not in camera.data:

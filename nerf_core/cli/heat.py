@@ -23,6 +23,17 @@ def add_heat(parser: argparse.ArgumentParser, files: str) -> None:
     )
 
 
+def add_against(parser: argparse.ArgumentParser) -> None:
+    """`--against`."""
+    parser.add_argument(
+        "--against",
+        choices=("auto", "full"),
+        default="auto",
+        help="what heat maps of errors are measured against: auto: the data set's view where the camera is one of its, "
+        "else the run's full sampling; full: full sampling always (default auto)",
+    )
+
+
 def read_heat(arguments: argparse.Namespace) -> dict[str, float | None]:
     """The maps that were asked for, in the order of `NAMES`, with the ends of their scales where these were given.
 

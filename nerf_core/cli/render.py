@@ -69,7 +69,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     files = [{"video": out}] if is_video else [options.files(out, index) for index in range(len(cameras))]
     targets = [check_writable(path, arguments.overwrite) for group in files for path in group.values()]
     layer = options.layer(loaded.method)
-    truths = loaded.truths() if any(name in ERRORS for name in options.heat) else None
+    by_data = arguments.against == "auto" and any(name in ERRORS for name in options.heat)
+    truths = loaded.truths() if by_data else None
     seconds: list[float] = []
     told: list[dict[str, Any]] = []
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..contract.errors import NerfError
 from .common import add_sampler, read_sampler
-from .heat import add_heat, heat_files, read_heat
+from .heat import add_against, add_heat, heat_files, read_heat
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,6 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="also write NNNN_normal.exr and .png: normals in the world (the PNG shows -1 to 1 as black to white)",
     )
     add_heat(parser, "NNNN_MAP.exr and .png")
+    add_against(parser)
 
 
 @dataclass(frozen=True)

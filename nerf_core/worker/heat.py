@@ -49,7 +49,8 @@ class HeatRenderer:
         """
         begun = time.perf_counter()
         should_stop, on_progress = watch
-        truths = self._truths(first, watch) if needs_reference(wanted.heat) and len(layers) == 1 else None
+        asked = needs_reference(wanted.heat) and len(layers) == 1 and wanted.heat_reference == "auto"
+        truths = self._truths(first, watch) if asked else None
         truth = truth_of(truths, layers, wanted.view)
         frame, heat = render_heat(
             layers, wanted.view, wanted.heat, first.background, truth, should_stop, on_progress, shutter_layers

@@ -44,6 +44,8 @@ class WantedPicture:
         Whether they are wanted as pictures with legends, too.
     heat_top : mapping of str to float
         Where their scales end; the others' are chosen.
+    heat_reference : {'auto', 'full'}
+        What errors are measured against: the data set's view where there is one, or full sampling always.
     """
 
     view: View
@@ -53,6 +55,7 @@ class WantedPicture:
     heat: tuple[str, ...] = ()
     heat_pictures: bool = False
     heat_top: Mapping[str, float] = field(default_factory=dict)
+    heat_reference: str = "auto"
 
     @property
     def runs(self) -> list[str]:
@@ -86,7 +89,16 @@ def wanted_picture(params: Params) -> WantedPicture:
     if snapshot is not None and params.values.get("layers") is not None:
         raise ParamError("'render' wants 'snapshot' with 'run', and got it with 'layers'.")
     heat = tuple(name for name in HEAT_NAMES if name in (params.values.get("passes") or ()))
-    return WantedPicture(view, layers, shutter_layers, snapshot, heat, params.flag("heat_pictures"), _heat_top(params))
+    return WantedPicture(
+        view,
+        layers,
+        shutter_layers,
+        snapshot,
+        heat,
+        params.flag("heat_pictures"),
+        _heat_top(params),
+        params.choice("heat_reference", ("auto", "full")),
+    )
 
 
 def _heat_top(params: Params) -> dict[str, float]:

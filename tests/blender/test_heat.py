@@ -112,6 +112,9 @@ def test_f12_has_the_core_s_maps_as_passes(scene, parts, tmp_path, monkeypatch, 
     ]
     np.testing.assert_allclose(seen["Colour Error.X"], np.abs(over[0] - over[1]).mean(axis=-1), atol=4e-3)
     assert seen["Sample Count.X"].max() >= 2.0 and seen["Colour Error.X"].max() > 0.02
+    scene.nerf.heat.against = "FULL"
+    assert not rendered(scene, tmp_path)["Colour Error.X"].any()
+    scene.nerf.heat.against = "AUTO"
     # From a little aside there is no such picture; with full sampling the render agrees with itself.
     scene.camera.location.z += 0.05
     settings.use_captured_weight = settings.use_sample_count = False

@@ -57,6 +57,9 @@ def test_a_render_gives_maps_numbers_and_what_they_are_measured_against(core, tr
     )
     assert moved.result["reference"] == "full" and not moved.arrays["colour_error"].any()
     assert "view" not in moved.result
+    asked = {"run": str(trained_run), "passes": ["colour_error"], "heat_reference": "full"}
+    own = core.call("render", camera=CAMERA.to_dict(), **asked)
+    assert own.result["reference"] == "full" and not own.arrays["colour_error"].any()
     wrong = [({"passes": ["heat"]}, "sample_count"), ({"heat_top": {"normal": 1}}, "'normal' in 'heat_top'")]
     for params, words in [*wrong, ({"heat_top": {"depth_error": 0}}, "'heat_top.depth_error'")]:
         with pytest.raises(RemoteError) as caught:
@@ -93,8 +96,10 @@ def test_the_command_line_writes_numbers_and_pictures(nerf, trained_run, tmp_pat
     )
     # A scale that is given.
     other = ("--cameras", cameras, "--out", tmp_path / "scaled", "--device", "cpu", "--json")
-    told = json.loads(nerf("render", trained_run, *other, "--heat", "sample_count=5").stdout)
+    more = ("--heat", "sample_count=5,colour_error", "--against", "full")
+    told = json.loads(nerf("render", trained_run, *other, *more).stdout)
     assert [each["sample_count"]["top"] for each in told["heat"]] == [5.0, 5.0]
+    assert [each["colour_error"]["reference"] for each in told["heat"]] == ["full", "full"]
     picture = np.asarray(Image.open(tmp_path / "scaled" / "0000_sample_count.png"))
     np.testing.assert_array_equal(picture[:320:8, ::8], coloured(count, 5.0, "viridis"))
     for options, words in (
