@@ -188,7 +188,9 @@ class FastMethod(Method):
     @property
     def full_sampling(self) -> SamplerChoice:
         """Every occupied place up to where a ray is opaque; see `Method.full_sampling`."""
-        return SamplerChoice("occupancy")
+        trained = self.trained_sampler
+        # What others train keeps no grid of occupied cells.
+        return trained if trained.name in ("uniform", "hierarchical", "proposal") else SamplerChoice("occupancy")
 
     @property
     def looking(self) -> SampledLooking:

@@ -95,15 +95,6 @@ def captured_along(layer: Layer, rays: Rays, sampler: SamplerChoice | None) -> n
     return found
 
 
-def counted_along(layer: Layer, rays: Rays, sampler: SamplerChoice | None) -> np.ndarray:
-    """(1, R) full evaluations, for samplers that do not count them while they render."""
-    cut = _CutRays(layer, rays)
-    trace = cut.trace(layer.sampler or sampler)
-    found = np.zeros((1, len(rays)))
-    found[0, cut.rows] = trace.full
-    return found
-
-
 class _CutRays:
     """Those of some rays that meet a layer, in its run's space, each from where it is looked along."""
 

@@ -24,10 +24,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..contract.errors import NerfError
 from ..data.color import encode_premultiplied, over, premultiply
 from ..data.truth import Truth, Truths
 from ..methods.cost import HIT_ALPHA
-from .captured import captured_along, counted_along, over_rays
+from .captured import captured_along, over_rays
 from .exposure import along_axis
 from .frame import Frame
 from .layers import Layer
@@ -97,10 +98,9 @@ def render_heat(
     frame = render_picture(layers, view, should_stop, part(1), shutter_layers)
     heat = Heat()
     if "sample_count" in wanted:
-        count = frame.evaluations
-        if count is None:
-            count = over_rays(counted_along, layers, view, should_stop, None, shutter_layers)[0].astype(np.float32)
-        heat.maps["sample_count"], heat.subject["sample_count"] = count, frame.rgba[..., 3]
+        if frame.evaluations is None:
+            raise NerfError("This method does not count its evaluations of the field; leave out the sample count.")
+        heat.maps["sample_count"], heat.subject["sample_count"] = frame.evaluations, frame.rgba[..., 3]
     if errors:
         tell = part(1)
 

@@ -30,7 +30,7 @@ class KnownSamples(Balls):
     def trained_sampler(self):
         return FULL
 
-    def render_rays(self, origins, directions, limits=None, sampler=None) -> RayColors:
+    def render_rays(self, origins, directions, limits=None, sampler=None, true_depth=None) -> RayColors:
         picked, hit = self.picked(sampler), directions[:, 2] >= 0
         rgba = np.zeros((len(origins), 4), np.float32)
         rgba[hit, :3] = (WEIGHTS[picked, None] * COLORS[picked]).sum(axis=0)

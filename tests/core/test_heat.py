@@ -151,10 +151,16 @@ def test_full_sampling_agrees_with_itself_and_counts_its_samples(run):
     trace = run.method.trace_rays(origins, directions)
     np.testing.assert_array_equal(heat.maps["sample_count"].ravel(), trace.full)
     assert heat.maps["sample_count"].max() > 1
-    if frame.cost is not None:
-        assert heat.maps["sample_count"].sum() == frame.cost.full
+    assert heat.maps["sample_count"].sum() == frame.cost.full
     np.testing.assert_allclose(heat.maps["captured_weight"], 1.0, atol=0.5)
     assert heat.maps["captured_weight"].mean() > 0.99
+    # Fewer samples, of another sampler: counted one by one, and caught less.
+    few = replace(view, sampler=SamplerChoice("hierarchical", 2, {"coarse": 32}))
+    frame, heat = render_heat([Layer(run.method)], few, HEAT_NAMES, WHITE)
+    trace = run.method.trace_rays(origins, directions, few.sampler)
+    assert abs(heat.maps["sample_count"].sum() - trace.full.sum()) <= 0.01 * trace.full.sum()
+    assert heat.maps["sample_count"].sum() == frame.cost.full and 0 < heat.maps["sample_count"].max() <= 2
+    assert heat.maps["captured_weight"].min() < 0.5 and heat.maps["colour_error"].max() > 0.01
 
 
 def test_what_is_cropped_away_hides_nothing(run):
