@@ -32,6 +32,17 @@ def training(stage):
     stage.part("window")
 
 
+def samplers(stage):
+    """What a training is told about its sampler, and a novel view."""
+    settings = stage.scene.nerf.training
+    settings.method, settings.sampler, settings.samples = "CLASSIC", "HIERARCHICAL", 64
+    settings.cdf = "EXPONENTIAL"
+    engine = stage.scene.nerf_engine
+    engine.sampler, engine.sampler_samples = "OCCUPANCY", 4
+    yield from stage.panels("NERF_PT_train", "NERF_PT_train_settings", "NERF_PT_results", "NERF_PT_render")
+    stage.part("sidebar")
+
+
 def points(stage):
     """Density points in place of the objects."""
     stage.scene.nerf.points.count = 60_000
@@ -65,6 +76,7 @@ PICTURES = {
     "capture": capture,
     "rigs": rigs,
     "training": training,
+    "samplers": samplers,
     "points": points,
     "samples": samples,
     "sidebar": sidebar,
