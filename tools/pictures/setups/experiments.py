@@ -3,13 +3,13 @@
 GRID = """
 [experiment]
 title = "Samples on the tea table"
-views = 2
-turntable = { frames = 8, size = 256 }
+views = 1
+turntable = { frames = 4, size = 192 }
 
 [defaults]
 method = "classic"
 downscale = 2
-seconds = 40
+seconds = 20
 settings = { preset = "small" }
 
 [grid.samples]
