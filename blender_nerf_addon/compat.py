@@ -101,3 +101,19 @@ def declare_depth_write(info: Any) -> None:
     """Say that a shader writes its fragments' depth; before that could be said it was simply done."""
     if hasattr(info, "depth_write"):
         info.depth_write("ANY")
+
+
+def ensure_curve(item: bpy.types.ID, path: str, index: int, mark: str, kind: str) -> bpy.types.FCurve:
+    """The f-curve of a property, made where there is none; a new action gets ``action[mark] = kind``.
+
+    From 4.4 on an action has slots, one a datablock, and from 5.0 on its curves are reached by them alone.
+    """
+    animation = item.animation_data or item.animation_data_create()
+    if animation.action is None:
+        action = bpy.data.actions.new(item.name)
+        action[mark] = kind
+        animation.action = action
+    action = animation.action
+    if hasattr(action, "fcurve_ensure_for_datablock"):
+        return action.fcurve_ensure_for_datablock(item, path, index=index)
+    return action.fcurves.find(path, index=index) or action.fcurves.new(path, index=index)

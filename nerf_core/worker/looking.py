@@ -17,6 +17,7 @@ from .geometry import Reply, Watch
 from .heat import HeatRenderer
 from .params import MAX_POINTS, Params
 from .render_params import WantedLayer, WantedPicture, wanted_picture
+from .stories import BindJob, view_picture
 from .tracing import Traces
 from .videos import VideoJob
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 PROGRESS_SECONDS = 0.25
 #: What is served first: a trace is quick, points take seconds, a video lets all others go between its frames.
-ORDER = ("trace", "plot", "render", "points", "mesh", "volume", "dataset", "video")
+ORDER = ("trace", "plot", "view", "render", "points", "mesh", "volume", "dataset", "video", "bind")
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Waiting:
     params: Params
     tag: object = None
     cancelled: bool = False
-    video: VideoJob | None = None  # that has begun
+    video: VideoJob | BindJob | None = None  # that has begun
 
     @property
     def kind(self) -> str:
@@ -78,6 +79,8 @@ class Looking:
             "mesh": self._mesh,
             "volume": self._volume,
             "dataset": self._dataset,
+            "view": self._view,
+            "bind": self._bind,
         }
 
     def add(self, message: Message, params: Params) -> None:
@@ -223,6 +226,16 @@ class Looking:
         from .datasets import describe
 
         return describe(entry.params, *self._watch(entry, entry.params.text("data"), "Reading the data set"))
+
+    def _view(self, entry: Waiting) -> Reply:
+        loaded = self.session.find(entry.params.text("run"))
+        return view_picture(loaded, self.traces.view(loaded, *entry.params.view()), entry.params)
+
+    def _bind(self, entry: Waiting) -> Reply | None:
+        if entry.video is None:
+            entry.video = BindJob(self.session, entry.params)
+        result = entry.video.step()
+        return None if result is None else (result, {})
 
     def _trace(self, entry: Waiting) -> Reply:
         run = entry.params.text("run")
