@@ -7,6 +7,7 @@ from . import compat
 from .capture.settings import NERF_PG_capture
 from .compositing.settings import NERF_PG_compositing
 from .experiments.settings import NERF_PG_experiment
+from .explainer.settings import NERF_PG_explainer
 from .heat.settings import NERF_PG_heat
 from .importers.settings import NERF_PG_baked, NERF_PG_mesh, NERF_PG_volume
 from .inspect.plot_settings import NERF_PG_ray_plot
@@ -38,6 +39,7 @@ class NERF_PG_scene(bpy.types.PropertyGroup):
     compositing: PointerProperty(type=NERF_PG_compositing)
     experiment: PointerProperty(type=NERF_PG_experiment)
     heat: PointerProperty(type=NERF_PG_heat)
+    explainer: PointerProperty(type=NERF_PG_explainer)
 
 
 CLASSES = (NERF_PG_scene,)

@@ -16,6 +16,7 @@ from .experiments import compare as experiment_compare
 from .experiments import settings as experiment_settings
 from .experiments import state as experiment_state
 from .experiments import wipe_line
+from .explainer import settings as explainer_settings
 from .heat import settings as heat_settings
 from .importers import settings as importer_settings
 from .inspect import overlay as inspect_overlay
@@ -33,6 +34,7 @@ from .operators import cameras, capture, compositing, geometry, inspect, live_pr
 from .operators import core as core_operators
 from .operators import engine as engine_operators
 from .operators import experiments as experiment_operators
+from .operators import explain as explain_operators
 from .operators import heat as heat_operators
 from .operators import inspect_pixel as inspect_pixel_operators
 from .operators import layouts as layout_operators
@@ -47,6 +49,7 @@ from .ui import (
     compositing_panel,
     engine_panel,
     experiments_panel,
+    explainer_panel,
     geometry_panel,
     heat_panel,
     inspect_panel,
@@ -72,6 +75,7 @@ MODULES: tuple[ModuleType, ...] = (
     compositing_settings,
     plot_settings,
     experiment_settings,
+    explainer_settings,
     properties,
     object_properties,
     object_find,
@@ -114,6 +118,7 @@ MODULES: tuple[ModuleType, ...] = (
     photograph_operators,
     path_operators,
     experiment_operators,
+    explain_operators,
     capture_panel,
     layout_panel,
     panels,
@@ -127,6 +132,7 @@ MODULES: tuple[ModuleType, ...] = (
     ray_plot_panel,
     experiments_panel,
     heat_panel,
+    explainer_panel,
     cli,
 )
 

@@ -18,6 +18,7 @@ from . import (
     capture,
     compositing,
     experiment,
+    explain,
     heat,
     import_data,
     inspect,
@@ -57,6 +58,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     compositing,
     experiment,
     heat,
+    explain,
 )
 
 _handle: Any = None

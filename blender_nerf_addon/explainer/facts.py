@@ -100,13 +100,19 @@ class Ray:
         """World positions (..., 3) at distances along the ray."""
         return self.origin + np.asarray(t)[..., None] * self.direction
 
+    def weighty(self) -> tuple[float, float]:
+        """From where to where all but a few percent of the weight lies."""
+        if not len(self.t) or self.weight.sum() <= 0:
+            return self.near, self.near
+        share = np.cumsum(self.weight) / self.weight.sum()
+        low, high = np.searchsorted(share, (0.02, 0.97))
+        return float(self.t[low]), float(self.t[min(high, len(self.t) - 1)])
+
     def close_up(self) -> tuple[float, float]:
         """From where to where on the ray what matters lies, with something around it."""
         if not len(self.t) or self.weight.sum() <= 0:
             return (self.near, self.far) if self.far > self.near else (0.5, 1.0)
-        share = np.cumsum(self.weight) / self.weight.sum()
-        low = self.t[np.searchsorted(share, 0.02)]
-        high = self.t[min(np.searchsorted(share, 0.98), len(self.t) - 1)]
+        low, high = self.weighty()
         spacing = float(np.median(np.diff(self.t))) if len(self.t) > 1 else 0.02 * (self.far - self.near)
         margin = max(0.2 * (high - low), 3.0 * spacing)
         low, high = max(low - margin, self.t[0] - spacing), min(high + margin, self.t[-1] + spacing)
@@ -165,6 +171,8 @@ class Story:
         Rays of other pixels: (3,) positions, (3,) sRGB.
     cloud, cloud_color : (N, 3) float arrays
         Points where the NeRF is dense, and their sRGB colours.
+    novel : (h, w, 3) float array
+        What the overview sees, as the NeRF renders it, sRGB over the stage's ground.
     moments : list of Moment
         Oldest first; the last is the NeRF as it is.
     """
@@ -182,6 +190,7 @@ class Story:
     fan: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
     cloud: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
     cloud_color: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
+    novel: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 3)))
     moments: list[Moment] = field(default_factory=list)
 
     @property

@@ -1,7 +1,7 @@
 """What a story is made of, asked of the core piece by piece: a view, its pixel's ray, and both at earlier steps."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,19 @@ from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.run_folder import RunFolder
 from . import pick
+from .chapters.scenery import overview_shot
 from .facts import Moment, Ray, Story, difference, over
+from .look import GROUND
+from .shots import HIGH, LENS, SENSOR, WIDE
+from .stage import BAND_TOP
 
 PAPER = (0.16, 0.18, 0.22)  # sRGB: what is behind transparent pictures on the stage
 SIDE = 96  # cells along the longer side of a picture on the stage
 FAN = 9  # rays across and down the picture
-POINTS = 16_000
+POINTS = 30_000
+CANDIDATES = 48  # pixels that are looked into before one is chosen
 MOST_SAMPLES = 160  # of a ray, as objects
-STEPS_BEFORE_MOMENTS = 4
+NOVEL_WIDTH = 384  # cells across the picture of the end
 
 
 @dataclass
@@ -43,6 +48,7 @@ class Gathering:
     story: Story | None = None
     background: tuple[float, ...] = (0.0, 0.0, 0.0)
     linear: bool = False
+    looked: dict[int | None, dict[str, np.ndarray]] = field(default_factory=dict)
 
     def steps(self) -> Iterator[Callable[[], tasks.Step]]:
         """The requests, one after another; what later ones ask for follows from the earlier ones' answers."""
@@ -53,16 +59,22 @@ class Gathering:
         bounds = np.array(known.get("bounds") or [[-1, -1, -1], [1, 1, 1]], dtype=np.float64)
         self.split, self.index, self.pixel = self.wanted or ("train", pick.choose_view(self.cameras, bounds), None)
         yield self._view
+        if self.pixel is None:
+            yield lambda: self._candidates(None)
+            if self.earlier:
+                yield lambda: self._candidates(self.earlier[0])
+        self._choose()
         yield self._fan
         yield self._points
         for snapshot in [*self.earlier, None]:
             yield lambda snapshot=snapshot: self._trace(snapshot)
             yield lambda snapshot=snapshot: self._picture(snapshot)
+        yield self._novel
 
     @property
     def count(self) -> int:
         """About how many steps there are."""
-        return 5 + 2 * len(list(self.folder.snapshots.glob("*.safetensors")))
+        return 8 + 2 * len(list(self.folder.snapshots.glob("*.safetensors")))
 
     def _params(self, **more: Any) -> dict[str, Any]:
         return {"run": str(self.folder.root), **more}
@@ -75,10 +87,9 @@ class Gathering:
             rgba = arrays["rgba"]
             camera = Camera.from_dict(result["camera"])
             if self.pixel is None:
-                column, row = pick.choose_pixel(rgba)
                 height, width = rgba.shape[:2]
-                self.pixel = np.array([(column + 0.5) * camera.width / width, (row + 0.5) * camera.height / height])
-            self.pixel = np.floor(self.pixel) + 0.5
+                found = (pick.choose_pixels(rgba, CANDIDATES) + 0.5) * (camera.width / width, camera.height / height)
+                self.candidates = np.floor(found) + 0.5
             self.background = tuple(result["background"])
             self.linear = result["color_space"] == "linear"
             self.earlier = [item["step"] for item in result["snapshots"] if item["step"] < result["spent"]["steps"]]
@@ -91,7 +102,7 @@ class Gathering:
                 sampler="",
                 view=result["name"],
                 camera=camera,
-                pixel=self.pixel,
+                pixel=np.zeros(2),
                 truth=np.zeros(3),
                 picture=over(rgba, PAPER),
                 bounds=np.array(result["bounds"], dtype=np.float64),
@@ -99,6 +110,31 @@ class Gathering:
             )
 
         return tasks.Step("view", self._seen(side=SIDE), handle, "Choosing a pixel")
+
+    def _candidates(self, snapshot: int | None) -> tasks.Step:
+        def handle(_result: dict[str, Any], arrays: dict[str, Any]) -> None:
+            self.looked[snapshot] = arrays
+
+        params = self._seen(pixels=self.candidates.tolist(), **_at(snapshot))
+        return tasks.Step("trace", params, handle, "Choosing a pixel")
+
+    def _choose(self) -> None:
+        """Settle for a pixel, once what the candidates' rays meet is known."""
+        if self.pixel is None:
+            errors = {}
+            for when, arrays in self.looked.items():
+                true = arrays["truth"][:, :3] * arrays["truth"][:, 3:]
+                true = over(np.concatenate([true, arrays["truth"][:, 3:]], axis=-1), self.background)
+                errors[when] = np.sqrt(np.mean((over(arrays["rgba"], self.background) - true) ** 2, axis=-1))
+            arrays, count = self.looked[None], len(self.candidates)
+            samples = np.bincount(arrays["ray"], minlength=count)
+            acting = np.bincount(arrays["ray"], weights=arrays["weight"] > 0.02, minlength=count)
+            first = errors.get(self.earlier[0]) if self.earlier else None
+            spread = np.array([np.ptp(Ray.from_trace(arrays, ray).weighty()) for ray in range(count)]) / self.story.size
+            colorful = np.ptp(arrays["truth"][:, :3], axis=-1)
+            self.pixel = self.candidates[pick.choose_ray(samples, acting, spread, colorful, errors[None], first)]
+        self.pixel = np.floor(self.pixel) + 0.5
+        self.story.pixel = self.pixel
 
     def _fan(self) -> tasks.Step:
         camera = self.story.camera
@@ -132,7 +168,7 @@ class Gathering:
         return tasks.Step("trace", params, handle, f"Taking the ray apart{_when(snapshot)}")
 
     def _picture(self, snapshot: int | None) -> tasks.Step:
-        def handle(_result: dict[str, Any], arrays: dict[str, Any]) -> Any:
+        def handle(_result: dict[str, Any], arrays: dict[str, Any]) -> None:
             ray = Ray.from_trace(self.traced).thinned(MOST_SAMPLES)
             color = over(ray.rgba, self.background)
             step = self.last if snapshot is None else snapshot
@@ -141,17 +177,35 @@ class Gathering:
                     step=step,
                     seconds=self.seconds[snapshot],
                     ray=ray,
-                    picture=over(_encoded(arrays["rgba"]) if self.linear else arrays["rgba"], PAPER),
+                    picture=self._shown(arrays["rgba"], PAPER),
                     color=color,
                     error=difference(color, self.story.truth),
                 )
             )
-            return self.done(self.story) if snapshot is None else None
 
         height, width = self.story.picture.shape[:2]
         camera = self.story.camera.resized(width, height)
         params = self._params(camera=camera.to_dict(), samples=4, **_at(snapshot))
         return tasks.Step("render", params, handle, f"Rendering the view{_when(snapshot)}")
+
+    def _shown(self, rgba: np.ndarray, ground: tuple[float, ...]) -> np.ndarray:
+        return over(_encoded(rgba) if self.linear else rgba, ground)
+
+    def _novel(self) -> tasks.Step:
+        """What the story's own camera sees at the end."""
+        shot = overview_shot(self.story)
+        c2w = np.eye(4)
+        c2w[:3, :3], c2w[:3, 3] = shot.rotation, shot.position
+        height = round(NOVEL_WIDTH * HIGH / WIDE)
+        focal = NOVEL_WIDTH * LENS / SENSOR
+        camera = Camera(NOVEL_WIDTH, height, focal, focal, NOVEL_WIDTH / 2, height / 2, c2w)
+
+        def handle(_result: dict[str, Any], arrays: dict[str, Any]) -> Any:
+            rows = round(height * (HIGH / 2 - BAND_TOP) / HIGH)
+            self.story.novel = self._shown(arrays["rgba"], GROUND)[:rows]
+            return self.done(self.story)
+
+        return tasks.Step("render", self._params(camera=camera.to_dict(), samples=2), handle, "Rendering a new view")
 
 
 def _at(snapshot: int | None) -> dict[str, int]:

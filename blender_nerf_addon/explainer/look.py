@@ -155,11 +155,13 @@ def bodies(name: str, centers: np.ndarray, colors: np.ndarray, radius: np.ndarra
     radii = np.broadcast_to(np.asarray(radius, dtype=float), len(centers))
     vertices = (centers[:, None] + radii[:, None, None] * corners).reshape(-1, 3)
     faces = (6 * np.arange(len(centers))[:, None, None] + shape).reshape(-1, 3)
-    return colored(name, vertices, faces, np.repeat(colors, len(shape), axis=0))
+    return colored(name, vertices, faces, np.repeat(colors, len(corners), axis=0), "POINT")
 
 
-def colored(name: str, vertices: np.ndarray, faces: np.ndarray, colors: np.ndarray) -> bpy.types.Mesh:
-    """A mesh of (F, K) faces, each in its own (3,) sRGB colour."""
+def colored(
+    name: str, vertices: np.ndarray, faces: np.ndarray, colors: np.ndarray, domain: str = "FACE"
+) -> bpy.types.Mesh:
+    """A mesh of (F, K) faces, each, or each vertex, in its own (3,) sRGB colour."""
     count, corners = faces.shape
     data = bpy.data.meshes.new(name)
     data.vertices.add(len(vertices))
@@ -169,8 +171,9 @@ def colored(name: str, vertices: np.ndarray, faces: np.ndarray, colors: np.ndarr
     data.polygons.add(count)
     data.polygons.foreach_set("loop_start", np.arange(0, count * corners, corners, dtype=np.int32))
     data.update(calc_edges=True)
-    layer = data.color_attributes.new(COLORS, "FLOAT_COLOR", "CORNER")
-    layer.data.foreach_set("color", np.repeat(srgb_to_linear(colors), corners, axis=0).ravel())
+    layer = data.color_attributes.new(COLORS, "FLOAT_COLOR", "POINT" if domain == "POINT" else "CORNER")
+    values = srgb_to_linear(colors)
+    layer.data.foreach_set("color", (values if domain == "POINT" else np.repeat(values, corners, axis=0)).ravel())
     data.color_attributes.active_color_index = data.color_attributes.render_color_index = 0
     data.materials.append(cells_material())
     data[KIND_KEY] = KIND

@@ -31,21 +31,23 @@ def choose_view(cameras: Sequence[Camera], bounds: np.ndarray) -> int:
     return int(np.argmin(worth))
 
 
-def choose_pixel(rgba: np.ndarray) -> tuple[int, int]:
-    """Column and row of a cell on the object, amid a texture, away from the object's and the picture's edges.
+def choose_pixels(rgba: np.ndarray, count: int) -> np.ndarray:
+    """(N, 2) columns and rows of cells on the object, amid a texture, away from its edge and the picture's; best first.
 
     Parameters
     ----------
     rgba : (H, W, 4) float array
         Premultiplied sRGB, shrunk.
+    count : int
+        How many at most; no two are neighbours.
     """
     height, width = rgba.shape[:2]
     alpha = rgba[..., 3]
     y, x = np.mgrid[:height, :width]
     reach = NEIGHBOURS
     inside = (x >= reach) & (y >= reach) & (x < width - reach) & (y < height - reach)
-    whole = _least(alpha, reach) > 0.98
-    on_object = inside & whole if (inside & whole).any() else (inside if inside.any() else np.ones_like(inside))
+    whole = inside & (_least(alpha, reach) > 0.98)
+    on_object = whole if whole.any() else (inside if inside.any() else np.ones_like(inside))
     # Textured around, but not at the very place: a neighbour of it would say something else.
     around = _spread(rgba[..., :3], reach)
     here = _spread(rgba[..., :3], 1)
@@ -55,8 +57,46 @@ def choose_pixel(rgba: np.ndarray) -> tuple[int, int]:
     away = np.hypot((y - centre[0]) / height, (x - centre[1]) / width)
     worth = np.minimum(around, 0.2) - 1.5 * here + 0.35 * colorful - 0.5 * away
     worth[~on_object] = -np.inf
-    row, column = np.unravel_index(int(np.argmax(worth)), worth.shape)
-    return int(column), int(row)
+    found = []
+    while len(found) < count and np.isfinite(worth.max()):
+        row, column = np.unravel_index(int(np.argmax(worth)), worth.shape)
+        found.append((int(column), int(row)))
+        worth[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3] = -np.inf
+    return np.array(found)
+
+
+def choose_ray(
+    counts: np.ndarray,
+    acting: np.ndarray,
+    spread: np.ndarray,
+    colorful: np.ndarray,
+    errors: np.ndarray,
+    first: np.ndarray | None,
+) -> int:
+    """Which of some rays tells most: some samples that act and some that do not, well learned, ill known at first.
+
+    Parameters
+    ----------
+    counts, acting : (R,) arrays
+        Samples of each ray, and those of them that weigh something.
+    spread : (R,) array
+        Length of the stretch that the weight lies in, relative to the box.
+    colorful : (R,) array
+        Between the largest and the smallest of the pixels' channels, 0 to 1.
+    errors, first : (R,) arrays
+        Differences from the picture as the NeRF is now, and as it was first, 0 to 1.
+    """
+    worth = np.minimum(acting, 6) / 6.0 + 0.7 * np.minimum(counts, 14) / 14.0 - 0.5 * np.maximum(counts - 40, 0) / 40.0
+    worth = (
+        worth
+        - 18.0 * np.maximum(errors - 0.006, 0.0)
+        - 6.0 * np.maximum(spread - 0.05, 0.0)
+        - 0.005 * np.arange(len(counts))
+    )
+    worth = worth + 2.0 * np.minimum(colorful, 0.6)
+    if first is not None:
+        worth = worth + 2.5 * np.minimum(first, 0.3)
+    return int(np.argmax(worth))
 
 
 def nearest_view(cameras: Sequence[Camera], eye: np.ndarray, point: np.ndarray) -> tuple[int, np.ndarray] | None:

@@ -72,6 +72,20 @@ def filled(rotation: np.ndarray, points: np.ndarray, rect: tuple[float, float, f
     return Shot(position, rotation)
 
 
+def perpendicular(vector: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """The unit vector of what of `vector` is at right angles to a unit `direction`."""
+    left = vector - (vector @ direction) * direction
+    return left / np.linalg.norm(left)
+
+
+def overview(story_camera: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """Axes of an overview: between behind a camera, whose (4, 4) pose is given, and beside its ray."""
+    look_along = -1.25 * story_camera[:3, 2] - side_view(direction)[:, 2]
+    look_along = look_along / np.linalg.norm(look_along)
+    look_along[2] = min(look_along[2], -0.38)
+    return axes(look_along, np.array([0.0, 0.0, 1.0]))
+
+
 def side_view(direction: np.ndarray, lift: float = 18.0) -> np.ndarray:
     """Axes of a camera that sees a ray go from left to right, from a little above (degrees)."""
     up = np.array([0.0, 0.0, 1.0]) if abs(direction[2]) < 0.9 else np.array([0.0, 1.0, 0.0])
