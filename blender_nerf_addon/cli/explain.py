@@ -12,7 +12,9 @@ from .common import add_save, command, count, path, run
 
 def add(commands: Any) -> None:
     """Describe the command."""
-    explain = command(commands, "explain", _explain, "build the story of one pixel as a scene, and render it as a video")
+    explain = command(
+        commands, "explain", _explain, "build the story of one pixel as a scene, and render it as a video"
+    )
     explain.add_argument("--out", type=path, metavar="FILE.mp4", help="render the story into this video")
     explain.add_argument("--scale", type=count, metavar="PERCENT", help="of 1280 x 720 (100)")
     explain.add_argument("--frames", type=count, nargs=2, metavar=("FIRST", "LAST"), help="only these of the story's")

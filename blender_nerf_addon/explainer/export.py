@@ -10,7 +10,6 @@ import bpy
 
 from .. import compat
 from ..capture import picture
-from ..capture.scene_guard import SceneGuard
 from ..jobs import runs, tasks
 from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
@@ -51,7 +50,9 @@ class Export:
         self.uid, self.out, self.scale = scene.session_uid, out, scale
         first, last = frames or (scene.frame_start, scene.frame_end)
         if not scene.frame_start <= first <= last <= scene.frame_end:
-            raise NerfError(f"The story has the frames {scene.frame_start} to {scene.frame_end}, not {first} to {last}.")
+            raise NerfError(
+                f"The story has the frames {scene.frame_start} to {scene.frame_end}, not {first} to {last}."
+            )
         self.numbers = list(range(first, last + 1))
         self.pictures: list[Path] = []
         self.folder = Path(tempfile.mkdtemp(prefix="nerf-story-"))
@@ -73,9 +74,7 @@ class Export:
         """
         for number in self.numbers:
             scene = runs.scene_again(self.uid)
-            # Around each frame alone: between two of them the person may look, play and work.
-            with SceneGuard(scene):
-                self._render(scene, number)
+            self._render(scene, number)
             yield number
 
     def step(self) -> tasks.Step:
@@ -88,21 +87,21 @@ class Export:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _render(self, scene: bpy.types.Scene, number: int) -> None:
-        render = scene.render
-        render.use_compositing = render.use_sequencer = render.use_border = False
-        render.resolution_percentage = self.scale
-        settings = render.image_settings
+        render, settings = scene.render, scene.render.image_settings
         compat.choose_png(settings)
         settings.color_mode, settings.color_depth, settings.compression = "RGB", "8", 15
-        scene.frame_set(number)
         path = self.folder / f"{number:05d}.png"
-        picture.render(scene)
-        width = render.resolution_x * self.scale // 100
-        height = render.resolution_y * self.scale // 100
+        # Between two frames the person may look, play and work: the scene is as it was then, but for its frame.
+        before, render.resolution_percentage = render.resolution_percentage, self.scale
         try:
+            scene.frame_set(number)
+            picture.render(scene)
+            width, height = (side * self.scale // 100 for side in (render.resolution_x, render.resolution_y))
             picture.save(scene, path, Camera(width, height, 1.0, 1.0, 0.0, 0.0))
         except OSError as error:
             raise NerfError(f"Cannot write '{path}': {error.strerror or error}; free some disk space.") from error
+        finally:
+            render.resolution_percentage = before
         self.pictures.append(path)
 
 

@@ -65,11 +65,9 @@ def show(item: bpy.types.Object, spans: Sequence[tuple[float, float | None]]) ->
         key(item, path, keys, "CONSTANT")
 
 
-def clear(item: bpy.types.ID) -> None:
-    """Remove an object's keyframes, and the action if it was ours."""
-    animation = item.animation_data
-    action = animation.action if animation is not None else None
-    if action is not None and action.get(KIND_KEY) == KIND:
-        item.animation_data_clear()
-        if action.users == 0:
-            bpy.data.actions.remove(action)
+def hide(item: bpy.types.Object, begin: float, end: float) -> None:
+    """Take an object away between two frames; what it is before and after stays as it was keyed."""
+    for path in ("hide_viewport", "hide_render"):
+        before = getattr(item, path)
+        key(item, path, [(begin, 1.0), (end, 0.0)], "CONSTANT")
+        setattr(item, path, before)

@@ -11,7 +11,8 @@ import bpy
 import numpy as np
 
 from .. import compat
-from ..importers.point_display import KIND_KEY, srgb_to_linear
+from ..importers.colors import srgb_to_linear
+from ..importers.point_display import KIND_KEY
 from .keys import KIND
 
 GROUND = (0.045, 0.055, 0.075)  # sRGB, the stage's background

@@ -20,9 +20,7 @@ class NERF_PG_explainer(bpy.types.PropertyGroup):
         subtype="FILE_PATH",
         options=compat.path_options(),
     )
-    scale: IntProperty(
-        name="Scale", description="Of 1280 x 720", default=100, min=10, max=300, subtype="PERCENTAGE"
-    )
+    scale: IntProperty(name="Scale", description="Of 1280 x 720", default=100, min=10, max=300, subtype="PERCENTAGE")
     last: StringProperty(name="Last", description="The last exported video", options=compat.path_options())
 
 

@@ -173,6 +173,7 @@ def _scene() -> bpy.types.Scene:
     render.fps, render.fps_base = FPS, 1.0
     render.film_transparent = False
     render.dither_intensity = 0.0
+    render.use_compositing = render.use_sequencer = False
     scene.display.render_aa = "8"
     shading = scene.display.shading
     shading.light, shading.color_type = "FLAT", "VERTEX"

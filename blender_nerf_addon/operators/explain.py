@@ -64,7 +64,13 @@ class NERF_OT_explain(bpy.types.Operator):
         def told(story: Story) -> Iterator[float]:
             made = yield from build.build(story)
             made[export.RUN_KEY] = str(folder.root)
-            made.nerf.run_folder = str(folder.root)
+            made["nerf_story"] = {
+                "split": gathering.split,
+                "view": gathering.index,
+                "name": story.view,
+                "pixel": [float(side) for side in story.pixel],
+            }
+            made.nerf.run_folder = runs.stored_path(folder.root)
             return made.session_uid
 
         gathering = gather.Gathering(folder, told, wanted)
@@ -86,6 +92,9 @@ class NERF_OT_export_story(bpy.types.Operator):
 
     filepath: StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"})
     first: IntProperty(name="First", description="Frame to begin with; 0: the story's", min=0, options={"SKIP_SAVE"})
+    wait: BoolProperty(
+        name="Wait", description="Return when the video is there; always so without a window", options={"SKIP_SAVE"}
+    )
     last: IntProperty(name="Last", description="Frame to end with; 0: the story's", min=0, options={"SKIP_SAVE"})
 
     _timer = None
@@ -116,11 +125,26 @@ class NERF_OT_export_story(bpy.types.Operator):
             raise
         return self._bind(context)
 
-    @common.tells_errors
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
         """Render a frame at a time, so that the window stays alive."""
         if common.waits(self) or context.window is None:
             return self.execute(context)
+        return self._start(context)
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Render the next frame."""
+        if _export is None or (event.type == "ESC" and event.value == "PRESS"):
+            self.cancel(context)
+            self.report({"WARNING"}, "The export was cancelled")
+            return {"CANCELLED"}
+        if event.type == "F12":
+            return {"RUNNING_MODAL"}  # a render of the person's and the next frame would fight over the result
+        if event.type != "TIMER" or bpy.app.is_job_running("RENDER"):
+            return {"PASS_THROUGH"}
+        return self._next(context)
+
+    @common.tells_errors
+    def _start(self, context: bpy.types.Context) -> set[str]:
         self._frames = self._begin(context).frames()
         manager = context.window_manager
         manager.progress_begin(0, len(_export.numbers))
@@ -129,16 +153,7 @@ class NERF_OT_export_story(bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     @common.tells_errors
-    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Render the next frame."""
-        if _export is None or (event.type == "ESC" and event.value == "PRESS"):
-            self.cancel(context)
-            self.report({"WARNING"}, "The export was cancelled")
-            return {"CANCELLED"}
-        if event.type == "F12":
-            return {"RUNNING_MODAL"}
-        if event.type != "TIMER" or bpy.app.is_job_running("RENDER"):
-            return {"PASS_THROUGH"}
+    def _next(self, context: bpy.types.Context) -> set[str]:
         try:
             number = next(self._frames, None)
         except BaseException:
@@ -152,6 +167,7 @@ class NERF_OT_export_story(bpy.types.Operator):
         context.window_manager.progress_update(done)
         text = f"NeRF story: frame {done} of {total}" + ("" if left is None else f", {left:.0f} s left")
         context.workspace.status_text_set(f"{text}  (Esc: cancel)")
+        pump.redraw()
         return {"RUNNING_MODAL"}
 
     def cancel(self, context: bpy.types.Context) -> None:

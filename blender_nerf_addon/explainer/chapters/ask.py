@@ -16,7 +16,7 @@ def build(stage: Stage, story: Story, scenery: Scenery, beads: Beads, begin: flo
     """Walk along the samples, stop at some for their numbers, and colour all of them."""
     ray = story.ray
     frames, stops = _schedule(ray, begin + 28)
-    end = (frames[-1] if len(frames) else begin + 28) + 42
+    end = float(round((frames[-1] if len(frames) else begin + 28) + 42))
     stage.chapter(begin, end, "2   Ask for colour and density", 1)
     stage.say(begin, begin + 50, "Each sample asks the network: what is at this place, seen from here?")
     stage.say(begin + 50, end - 34, "It answers with a colour, and a density: how much is there.")

@@ -16,9 +16,7 @@ LEFT, MIDDLE, TOP = -5.75, -2.0, 2.05  # of the two pictures
 AXES = (2.0, 7.3, 0.55, 3.6)  # left, right, bottom, top of the curve's plot
 
 
-def build(
-    stage: Stage, story: Story, scenery: Scenery, beads: Beads, begin: float
-) -> Generator[float, None, float]:
+def build(stage: Stage, story: Story, scenery: Scenery, beads: Beads, begin: float) -> Generator[float, None, float]:
     """Moment by moment: the picture, the pixel's colour, the samples, and a point of the curve."""
     moments = story.moments
     each = 17 if len(moments) > 4 else 30
@@ -42,7 +40,8 @@ def build(
     back = stage.sign("3", "Training Card", look.panel("Training Card", 15.4, 5.3), (0.0, 1.72), look.BAND)
     keys.show(back, spans)
     for bead in beads.items:  # those of other moments take their place
-        keys.show(bead, [(0.0, first), (frames[-1], None)] if len(moments) > 1 else [(0.0, None)])
+        if len(moments) > 1:
+            keys.hide(bead, first, frames[-1])
     for number, (frame, moment) in enumerate(zip(frames, moments, strict=True)):
         until = frames[number + 1] if number + 1 < len(frames) else end
         _moment(stage, story, moment, frame if number else begin, until)
@@ -132,10 +131,9 @@ def _curve(stage: Stage, moments: list[Moment], frames: list[float], begin: floa
             keys.show(stage.sign("3", f"Grid {label}", grid, (0, 0), look.DARK, 1.0), spans)
     times = np.log(np.maximum([moment.seconds for moment in moments], 1e-3))
     share = (times - times[0]) / max(times[-1] - times[0], 1e-9) if len(times) > 1 else np.array([1.0])
-    points = np.stack(
-        [left + (right - left) * (0.03 + 0.94 * share), bottom + (top - bottom) * np.array([m.error for m in moments]) / most, 0 * share],
-        axis=-1,
-    )  # fmt: skip
+    errors = np.array([moment.error for moment in moments])
+    x, y = left + (right - left) * (0.03 + 0.94 * share), bottom + (top - bottom) * errors / most
+    points = np.stack([x, y, 0.0 * x], axis=-1)
     stage.word(
         "3", "Axis First", _time(moments[0].seconds), (points[0][0], bottom - 0.42), 0.3, look.QUIET, "CENTER", spans
     )
