@@ -1,7 +1,8 @@
 """How a story looks: flat colours that are the same in Workbench, EEVEE and Cycles, and the shapes that wear them.
 
 An object's own colour (`object.color`) is what it shows, and what keyframes change; pictures and clouds show a colour
-attribute instead. In Workbench that is its colour type "Attribute", in the others a material of pure emission.
+attribute instead. In EEVEE and Cycles that is a material of pure emission, in Workbench its colour type "Attribute":
+objects without one show their own colour there up to Blender 4.5, and their material's from 5.0 on, so they have both.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import numpy as np
 from .. import compat
 from ..importers.colors import srgb_to_linear
 from ..importers.point_display import KIND_KEY
-from .keys import KIND
+from .keys import KIND, key
 
 GROUND = (0.045, 0.055, 0.075)  # sRGB, the stage's background
 BAND = (0.025, 0.03, 0.042)
@@ -57,6 +58,28 @@ def _material(name: str, use: str, source: str, output: str) -> bpy.types.Materi
     return material
 
 
+def _tint(color: Sequence[float]) -> bpy.types.Material:
+    """The flat material in a colour for Workbench: one for all objects of that colour."""
+    use = "tint " + " ".join(f"{channel:.4f}" for channel in color)
+    found = next((m for m in bpy.data.materials if m.get(KIND_KEY) == KIND and m.get("use") == use), None)
+    if found is None:
+        found = flat_material().copy()
+        found["use"] = use
+        found.diffuse_color = color
+    return found
+
+
+def key_color(item: bpy.types.Object, table: Sequence[tuple[float, Sequence[float]]], how: str = "LINEAR") -> None:
+    """Keyframe an object's colour, which the engines find in two places; `table` has (frame, `linear` colour)."""
+    key(item, "color", table, how)
+    slot = item.material_slots[0]
+    if slot.material.get("use") != "own":
+        slot.material = flat_material().copy()
+        slot.material["use"] = "own"
+        slot.material.name = item.name
+    key(slot.material, "diffuse_color", table, how)
+
+
 def add(
     collection: bpy.types.Collection,
     name: str,
@@ -72,6 +95,9 @@ def add(
     item.parent = parent
     item.location = at
     collection.objects.link(item)
+    if item.material_slots and item.material_slots[0].material == flat_material():
+        item.material_slots[0].link = "OBJECT"
+        item.material_slots[0].material = _tint(item.color)
     for name in ("visible_shadow", "visible_diffuse", "visible_glossy"):
         setattr(item, name, False)
     return item

@@ -115,7 +115,7 @@ class Stage:
                 (frame, look.linear(look.YELLOW if chosen == number else (look.GREY if chosen > number else look.DARK)))
                 for frame, chosen in self._chosen
             ]
-            keys.key(item, "color", colors, "CONSTANT")
+            look.key_color(item, colors, "CONSTANT")
             keys.show(item, [(min((frame for frame, _ in self._chosen), default=0.0), None)])
         self.scene.frame_set(1)
 
@@ -132,10 +132,10 @@ class Stage:
 
     def _band(self) -> None:
         height = BAND_TOP + HIGH / 2
-        back = self.sign("Signs", "Band", look.panel("Band", WIDE + 0.2, height), (0.0, BAND_TOP - height / 2))
-        back.color = look.linear(look.BAND)
-        line = self.sign("Signs", "Band Line", look.panel("Band Line", WIDE + 0.2, 0.03), (0.0, BAND_TOP), depth=1.0)
-        line.color = look.linear(look.DARK)
+        middle = (0.0, BAND_TOP - height / 2)
+        self.sign("Signs", "Band", look.panel("Band", WIDE + 0.2, height), middle, look.BAND)
+        line = look.panel("Band Line", WIDE + 0.2, 0.03)
+        self.sign("Signs", "Band Line", line, (0.0, BAND_TOP), look.DARK, depth=1.0)
 
 
 def place(item: bpy.types.Object, position: np.ndarray, rotation: np.ndarray) -> None:
@@ -195,7 +195,7 @@ def _empty(scene: bpy.types.Scene) -> None:
     for part in [part for part in scene.collection.children if part.get(KIND_KEY) == KIND and not part.all_objects]:
         bpy.data.collections.remove(part)
     scene.timeline_markers.clear()
-    for kind in ("meshes", "curves", "cameras", "actions", "materials", "worlds"):
+    for kind in ("meshes", "curves", "cameras", "materials", "worlds", "actions"):
         group = getattr(bpy.data, kind)
         for data in [data for data in group if data.get(KIND_KEY) == KIND and data.users == int(data.use_fake_user)]:
             group.remove(data)

@@ -237,7 +237,7 @@ def test_a_rendered_frame_shows_both_colours_in_every_engine(jobs, run, story, t
     truth = arrays["truth"][0]
     for place, color in ((2.0, seen(arrays["rgba"][0])), (5.4, seen([*(truth[:3] * truth[3]), truth[3]]))):
         np.testing.assert_allclose(pixel(place, 2.0), 255 * color, atol=2.5)
-    np.testing.assert_allclose(pixel(7.8, -4.2), 255 * np.array([0.025, 0.03, 0.042]), atol=2.5)  # the band
+    np.testing.assert_allclose(pixel(7.8, -4.2), 255 * np.array([0.025, 0.03, 0.042]), atol=4)  # the band
     assert picture.max() > 220 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
 
 

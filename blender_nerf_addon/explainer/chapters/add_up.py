@@ -69,7 +69,7 @@ def _strip(stage: Stage, story: Story, scenery: Scenery, begin: float, end: floa
         passing = float(ray.passing[np.searchsorted(ray.t, edges[number + 1])])
         shown = look.linear(dark + (bright - dark) * passing)
         frame = frame_at(edges[number + 1])
-        keys.key(item, "color", [(frame - 2, look.linear(look.YELLOW)), (frame + 2, shown)], "LINEAR")
+        look.key_color(item, [(frame - 2, look.linear(look.YELLOW)), (frame + 2, shown)], "LINEAR")
 
 
 def _swatches(stage: Stage, story: Story, begin: float, frame_at, arrived: float, end: float) -> None:
@@ -119,7 +119,7 @@ def _swatches(stage: Stage, story: Story, begin: float, frame_at, arrived: float
     colors = [(begin, look.linear(sums[0]))]
     colors += [(frame + 1, look.linear(color)) for frame, color in zip(frames, sums[1:], strict=True)]
     colors += [(arrived, look.linear(sums[-1])), (arrived + 6, look.linear(story.now.color))]
-    keys.key(swatch, "color", colors, "LINEAR")
+    look.key_color(swatch, colors, "LINEAR")
     stage.word("3", "Swatch NeRF Name", "NeRF", (2.0, 3.6), 0.42, look.QUIET, "CENTER", spans)
     truth = stage.sign("3", "Swatch Picture", look.panel("Swatch Picture", SWATCH, SWATCH), (5.4, y), story.truth, 3.0)
     keys.pop(truth, arrived + 8)

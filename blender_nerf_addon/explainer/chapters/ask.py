@@ -38,7 +38,7 @@ def build(stage: Stage, story: Story, scenery: Scenery, beads: Beads, begin: flo
     for bead, frame, color, opacity in zip(beads.items, frames, ray.color, ray.opacity, strict=True):
         scale = _grown(beads.radius, opacity)
         shown = np.clip(color, 0, 1) if opacity > OPAQUE else look.DARK
-        keys.key(bead, "color", [(frame, look.linear(look.GREY)), (frame + 4, look.linear(shown))], "LINEAR")
+        look.key_color(bead, [(frame, look.linear(look.GREY)), (frame + 4, look.linear(shown))], "LINEAR")
         before = 0.6 * beads.radius
         keys.key(bead, "scale", [(frame, (before,) * 3), (frame + 6, (scale,) * 3)], "BACK", "EASE_OUT")
     _card(stage, story, begin + 10, end - 8, frames, stops)
@@ -107,7 +107,7 @@ def _card(stage: Stage, story: Story, begin: float, end: float, frames: np.ndarr
         label = f"sample {index + 1} of {len(ray.t)}"
         stage.word("2", f"Label {name}", label, (1.2, 1.05), 0.34, look.QUIET, "CENTER", spans=span)
     if chips:
-        keys.key(chip, "color", chips, "CONSTANT")
+        look.key_color(chip, chips, "CONSTANT")
 
 
 def _network(stage: Stage, begin: float, end: float, pulses: list[float]) -> None:
@@ -137,7 +137,7 @@ def _network(stage: Stage, begin: float, end: float, pulses: list[float]) -> Non
             for pulse in pulses:
                 at = pulse - 10 + 4 * layer
                 colors += [(at - 0.5, calm), (at, bright), (at + 7, calm)]
-            keys.key(item, "color", colors, "LINEAR")
+            look.key_color(item, colors, "LINEAR")
     arrow = np.array([(-0.5, 0, 0), (0.5, 0, 0), (0.5, 0, 0), (0.28, 0.16, 0), (0.5, 0, 0), (0.28, -0.16, 0)])
     for name, x in (("In", -0.55), ("Out", 2.75)):
         shape = look.tubes(f"Arrow {name}", [0.55 * arrow[:2], 0.55 * arrow[2:4], 0.55 * arrow[4:]], 0.03)

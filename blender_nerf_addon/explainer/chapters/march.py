@@ -125,7 +125,7 @@ def _places(stage: Stage, story: Story, scenery: Scenery, begin: float, gone: fl
             keys.pop(item, at, begin + 50 + 16 * number / len(everywhere) if is_empty else gone + 8, 8)
             if is_empty:
                 fade = begin + 42 + 16 * number / len(everywhere)
-                keys.key(item, "color", [(fade, look.linear(look.GREY)), (fade + 6, look.linear(look.RED))], "LINEAR")
+                look.key_color(item, [(fade, look.linear(look.GREY)), (fade + 6, look.linear(look.RED))], "LINEAR")
         return (
             "The ray's way through the box is cut into short steps.",
             "Most steps lie in empty space: they are skipped.",

@@ -30,7 +30,7 @@ def build(stage: Stage, story: Story, scenery: Scenery, begin: float) -> float:
     mark = _mark(stage, story, scenery)
     keys.pop(mark, begin + 78, frames=12)
     yellow, white = look.linear(look.YELLOW), look.linear(look.TEXT)
-    keys.key(mark, "color", [(begin + 78 + 7 * i, yellow if i % 2 else white) for i in range(6)] + [(end, yellow)])
+    look.key_color(mark, [(begin + 78 + 7 * i, yellow if i % 2 else white) for i in range(6)] + [(end, yellow)])
     return end
 
 

@@ -65,7 +65,7 @@ def build(stage: Stage, story: Story, scenery: Scenery, beads: Beads, begin: flo
         )
     own = stage.sign("3", "NeRF Pixel", look.panel("NeRF Pixel", PICTURE, 0.6), (LEFT, -0.2), depth=2.0)
     keys.show(own, spans)
-    keys.key(own, "color", [(f, look.linear(m.color)) for f, m in zip(frames, moments, strict=True)], "CONSTANT")
+    look.key_color(own, [(f, look.linear(m.color)) for f, m in zip(frames, moments, strict=True)], "CONSTANT")
     _curve(stage, moments, frames, begin, end)
     return end
 
