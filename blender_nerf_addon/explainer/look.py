@@ -74,8 +74,10 @@ def key_color(item: bpy.types.Object, table: Sequence[tuple[float, Sequence[floa
     key(item, "color", table, how)
     slot = item.material_slots[0]
     if slot.material.get("use") != "own":
-        slot.material = flat_material().copy()
+        before, slot.material = slot.material, flat_material().copy()
         slot.material["use"] = "own"
+        if not before.users:
+            bpy.data.materials.remove(before)
         slot.material.name = item.name
     key(slot.material, "diffuse_color", table, how)
 

@@ -28,6 +28,9 @@ def run(tmp_path_factory):
 def jobs(addon_module):
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setenv("NERF_CORE_PYTHON", core_python())
+    gather = addon_module("explainer.gather")
+    for name, small in (("POINTS", 1500), ("NOVEL_WIDTH", 96), ("CANDIDATES", 12), ("FAN", 5)):
+        monkeypatch.setattr(gather, name, small)
 
     class Jobs:
         core, pump, tasks = (addon_module(f"jobs.{name}") for name in ("core", "pump", "tasks"))
