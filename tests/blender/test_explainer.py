@@ -262,7 +262,10 @@ def decoded(path):
         return float(found["fps"]), found["frames"]
 
 
-def test_the_video_has_the_frames_that_blender_renders(jobs, story, tmp_path):
+def test_the_video_has_the_frames_that_blender_renders(jobs, story, tmp_path, monkeypatch):
+    own = tmp_path / "temporary"
+    own.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(own))
     out = tmp_path / "vidéo" / "story.mp4"
     first = chapters(story)[4] - 3
     story.nerf.explainer.scale = 50
@@ -282,8 +285,8 @@ def test_the_video_has_the_frames_that_blender_renders(jobs, story, tmp_path):
         bpy.ops.nerf.export_story(filepath=str(tmp_path / "story.avi"))
     with pytest.raises(RuntimeError, match="The story has the frames 1 to"):
         bpy.ops.nerf.export_story(filepath=str(tmp_path / "late.mp4"), first=99_999)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["still.png", "vidéo"]
-    assert not list(Path(tempfile.gettempdir()).glob("nerf-story-*"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["still.png", "temporary", "vidéo"]
+    assert not list(own.iterdir())
 
 
 def test_what_cannot_be_told_is_said(jobs, run, tmp_path):
