@@ -115,6 +115,13 @@ def results_folder(scene: bpy.types.Scene) -> Path:
     return folder
 
 
+def short(value: float, digits: int) -> str:
+    """A number as a narrow column can hold it: 21.25, 192, 10k."""
+    if value >= 9999.5:
+        return f"{value / 1000:.0f}k"
+    return f"{value:.{digits if value < 99.95 else 0}f}"
+
+
 def fill_rows(scene: bpy.types.Scene, out: Path, rows: list[dict[str, Any]]) -> None:
     """Have the scene's list show the results of a folder, the chosen one still chosen; two are chosen to compare."""
     settings = scene.nerf.experiment
@@ -128,7 +135,7 @@ def fill_rows(scene: bpy.types.Scene, out: Path, rows: list[dict[str, Any]]) -> 
         metrics = row.get("metrics") if isinstance(row.get("metrics"), dict) else {}
         for name, key, digits in COLUMNS:
             value = metrics.get(key)
-            setattr(item, name, f"{value:.{digits}f}" if isinstance(value, int | float) else "")
+            setattr(item, name, short(value, digits) if isinstance(value, int | float) else "")
         item.folder = str(row.get("turntable") or "")
         item.frames = int(row.get("frames") or 0)
     names = [item.name for item in settings.rows]

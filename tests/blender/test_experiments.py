@@ -71,8 +71,10 @@ def finished(done, settings, state) -> Path:
 @needs_core
 def test_results_come_into_the_list_and_a_report_is_written(settings, state, done):
     seen = []
-    state.on_change.append(lambda experiment: seen.append((experiment.phase, len(settings.rows), experiment.fraction)))
+    watch = lambda experiment: seen.append((experiment.phase, len(settings.rows), experiment.fraction))  # noqa: E731
+    state.on_change.append(watch)
     out = finished(done, settings, state)
+    state.on_change.remove(watch)
     current = state.current()
     assert (current.phase, current.fraction) == ("finished", 1.0) and "2 of 2 cells" in current.text
     phases = [phase for phase, _, _ in seen]
@@ -157,6 +159,13 @@ def test_the_folder_is_beside_the_run(settings, addon_module, tmp_path):
     settings.folder, settings.plan = "", "sampling-small"
     assert places.out_folder(bpy.context.scene) == tmp_path / "chair-sampling-small"
     assert places.plan_file(bpy.context.scene).read_text(encoding="utf-8").startswith("# How few samples")
+
+
+def test_numbers_fit_into_a_narrow_column(addon_module):
+    short = addon_module("experiments.places").short
+    told = [short(value, digits) for value, digits in ((21.254, 2), (0.786, 2), (4.0, 1), (192.0, 1), (243.6, 0))]
+    assert told == ["21.25", "0.79", "4.0", "192", "244"]
+    assert [short(value, 0) for value in (9999.4, 9999.5, 123456.0)] == ["9999", "10k", "123k"]
 
 
 def test_a_grid_that_comes_along_is_edited_as_a_text(settings, addon_module):
