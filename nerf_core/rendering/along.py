@@ -37,7 +37,7 @@ class Along:
     sampler : SamplerChoice or None
         What places them.
     cost : RenderCost or None
-        Of all rays and layers: a ray that several layers show counts in each.
+        Of all rays, each with what it took in all layers and slabs.
     evaluations : (R,) int32 array or None
         Full field evaluations of each ray in all layers; None where a sampler does not count them.
     """
@@ -95,7 +95,7 @@ def look_along(layers: Sequence[Layer], rays: Rays, slabs: int = SLABS, sampler:
     meets = near < far
     if len(layers) == 1:
         _add(found, layers, 0, rays, np.flatnonzero(meets[0]), ranges[0], np.ones(count, np.float32))
-        return found
+        return _counted(found)
     # A layer that a ray misses is as far away as the ray's other ends allow: pieces between equal ends are empty.
     near, far = np.where(meets, near, np.inf), np.where(meets, far, np.inf)
     ends = np.sort(np.concatenate([near, far]), axis=0)
@@ -109,7 +109,7 @@ def look_along(layers: Sequence[Layer], rays: Rays, slabs: int = SLABS, sampler:
         shared = np.flatnonzero(number > 1)
         if len(shared):
             _add_shared(found, layers, rays, shared, inside, piece, passing, slabs)
-    return found
+    return _counted(found)
 
 
 def _add(
@@ -136,6 +136,14 @@ def _count(found: Along, rows: np.ndarray, seen: Seen) -> None:
         found.evaluations = None
     else:
         found.evaluations[rows] += seen.evaluations
+
+
+def _counted(found: Along) -> Along:
+    """The same with costs a ray: layers were asked for pieces of rays, of which each would pass for a ray."""
+    if found.evaluations is not None:
+        cost = found.cost or RenderCost()
+        found.cost = RenderCost.of_rays(found.evaluations, found.alpha, cost.density_only, cost.proposal)
+    return found
 
 
 def _blend(

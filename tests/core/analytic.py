@@ -26,7 +26,7 @@ class Balls(Method):
         self.balls, self.density = balls or (Ball(),), density
         self.normalisation = Normalisation(np.array(bounds))
 
-    def render_rays(self, origins, directions, limits=None, sampler=None) -> RayColors:
+    def render_rays(self, origins, directions, limits=None, sampler=None, true_depth=None) -> RayColors:
         origins, directions = np.asarray(origins, np.float64), np.asarray(directions, np.float64)
         limits = np.array([[0.0, np.inf]]) if limits is None else np.asarray(limits)
         pieces = []
@@ -63,7 +63,7 @@ class Balls(Method):
     def train_step(self, progress: float) -> StepStats:
         raise NotImplementedError
 
-    def trace_rays(self, origins, directions):
+    def trace_rays(self, origins, directions, sampler=None, true_depth=None):
         raise NotImplementedError
 
     def state(self) -> MethodState:

@@ -155,6 +155,16 @@ def test_layers_in_each_other_look_like_their_union():
     np.testing.assert_allclose(swapped.rgba, frame.rgba, atol=1e-5)
 
 
+def test_a_ray_through_layers_in_each_other_costs_what_all_its_pieces_took(trained):
+    shifted = np.eye(4)
+    shifted[0, 3] = 0.2
+    view = View(tiny_scene.camera(1, 7, 24))
+    frame = render_picture([Layer(trained), Layer(trained, matrix=shifted)], view)
+    cost, counts, hit = frame.cost, frame.evaluations, frame.rgba[..., 3] >= 0.5
+    assert cost.rays == 24 * 24 and cost.hit_rays == hit.sum() > 0
+    assert cost.full == counts.sum() and cost.s_max == counts.max() and cost.s_hit == pytest.approx(counts[hit].mean())
+
+
 def test_fog_in_fog_is_as_thick_as_both():
     """Two clouds in the same place: what passes is the product, and their colours mix evenly."""
     red, blue = Ball(color=(1.0, 0.0, 0.0)), Ball(color=(0.0, 0.0, 1.0))
