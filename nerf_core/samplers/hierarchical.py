@@ -22,7 +22,7 @@ from .pdf import (
     sample_pdf,
     unit_draws,
 )
-from .spacing import Spacing
+from .spacing import Linear, Spacing
 from .stratified import Stratified, next_t
 
 __all__ = ["Hierarchical", "evaluate", "sample_pdf"]
@@ -68,6 +68,7 @@ class Hierarchical(Sampler):
         self.generator = generator
         self.opacity, self.cdf = opacity, cdf
         self.joined, self.shared = joined, shared
+        self.spacing = spacing or Linear()
         self.coarse: Sampler = Stratified(generator, spacing)
 
     def sample(
@@ -107,9 +108,10 @@ class Hierarchical(Sampler):
         """What takes shares of the light to places, and the histogram that it goes by."""
         t, density, weights = coarse.t, found.density.detach(), found.weights.detach()
         if self.cdf == "exponential":
-            knots = blurred_maximum(weights) + EXPONENTIAL_FLOOR
-            mass = exponential_mass(t, knots)
-            return lambda u: sample_exponential(t, knots, u), Bins(t, mass)
+            # Weights are those of the coarse samples' intervals, which are alike in the spacing's measure alone.
+            knots, s = blurred_maximum(weights) + EXPONENTIAL_FLOOR, self.spacing.to_s(t)
+            mass = exponential_mass(s, knots)
+            return lambda u: self.spacing.to_t(sample_exponential(s, knots, u)), Bins(t, mass)
         if self.opacity == "linear":
             edges = torch.cat([t, torch.maximum(t_far, t[:, -1])[:, None]], dim=-1)
             return lambda u: sample_linear_opacity(t, density, t_far, u), Bins(

@@ -9,11 +9,13 @@ from nerf_core.fields.proposal import ProposalField
 from nerf_core.samplers.evaluation import evaluate
 from nerf_core.samplers.grid import DensityGrid
 from nerf_core.samplers.hierarchical import Hierarchical
+from nerf_core.samplers.lattice import Lattice
 from nerf_core.samplers.look import look
 from nerf_core.samplers.occupancy import Occupancy
 from nerf_core.samplers.options import checked_options
 from nerf_core.samplers.oracle import Oracle
 from nerf_core.samplers.proposal import Proposal
+from nerf_core.samplers.spacing import Growing
 from nerf_core.samplers.stratified import Stratified
 from nerf_core.samplers.surface import Surface
 
@@ -228,6 +230,19 @@ def test_options_that_cannot_be_are_told(name, options, words):
     with pytest.raises(NerfError, match=words):
         checked_options(SamplerChoice(name, None, options))
     assert checked_options(SamplerChoice("oracle", 4, {"band": 0.25})) == {"band": 0.25}
+
+
+@pytest.mark.parametrize("cdf", ["constant", "exponential"])
+def test_fine_samples_of_an_empty_unbounded_ray_lie_as_evenly_as_the_coarse_ones(cdf):
+    lattice = Lattice(0.01, 1 / 64)
+    spacing = Growing(lattice)
+    sampler = Hierarchical(Ball(0.0), 64, cdf=cdf, shared=True, joined=False, spacing=spacing)
+    near, far = torch.full((3,), lattice.near), torch.full((3,), lattice.far)
+    samples = sampler.sample(torch.zeros(3, 3), torch.eye(3), near, far, 16, training=False)
+    places, fine = spacing.to_s(samples.stages[0][0].t), spacing.to_s(samples.t)
+    begin, end = (places[:, :1], places[:, -1:]) if cdf == "exponential" else (0.0, float(spacing.to_s(far)[0]))
+    even = begin + (end - begin) * (torch.arange(16) + 0.5) / 16
+    assert (fine - even).abs().max() < 0.02 * float(spacing.to_s(far)[0])
 
 
 def test_numbers_stay_usable_without_rays():
