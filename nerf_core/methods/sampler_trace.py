@@ -40,7 +40,7 @@ def trace_sampler(
     """
     o, d, t_near, t_far = rays
     rows = (t_far > t_near).nonzero()[:, 0]
-    box = t_near.double().cpu().numpy() / length, t_far.double().cpu().numpy() / length
+    box = _numbers(t_near) / length, _numbers(t_far) / length
     stages: list[tuple[Samples, Evaluation]] = []
     bins = skips = None
     full = np.zeros(len(t_near), np.int64)
@@ -70,7 +70,7 @@ def _packed(samples: Samples, evaluation: Evaluation, rows: Tensor, length: floa
     )
 
     def flat(values: Tensor, per: float = 1.0) -> np.ndarray:
-        return (values.reshape(-1, *values.shape[2:])[kept].double() * per).cpu().numpy()
+        return _numbers(values.reshape(-1, *values.shape[2:])[kept]) * per
 
     return StageSamples(
         ray=rows[:, None].expand_as(samples.t).reshape(-1)[kept].cpu().numpy(),
@@ -88,8 +88,7 @@ def _packed(samples: Samples, evaluation: Evaluation, rows: Tensor, length: floa
 def _bins(samples: Samples, rows: Tensor, length: float) -> Stretches | None:
     if samples.bins is None:
         return None
-    edges = samples.bins.edges.double().cpu().numpy() / length
-    weights = samples.bins.weights.double().cpu().numpy()
+    edges, weights = _numbers(samples.bins.edges) / length, _numbers(samples.bins.weights)
     ray = np.repeat(rows.cpu().numpy(), weights.shape[1])
     return Stretches(ray, edges[:, :-1].ravel(), edges[:, 1:].ravel(), weights.ravel())
 
@@ -100,11 +99,16 @@ def _skips(samples: Samples, rows: Tensor, length: float) -> Stretches | None:
     real = samples.skipped.t1 > samples.skipped.t0
     row, _ = torch.nonzero(real, as_tuple=True)
     ray = rows[row].cpu().numpy()
-    t0, t1 = (each[real].double().cpu().numpy() / length for each in (samples.skipped.t0, samples.skipped.t1))
+    t0, t1 = (_numbers(each[real]) / length for each in (samples.skipped.t0, samples.skipped.t1))
     # Neighbours are one stretch.
     begins = np.r_[True, (ray[1:] != ray[:-1]) | (t0[1:] > t1[:-1] + 1e-5 * np.maximum(t1[:-1], 1.0))][: len(ray)]
     ends = np.r_[begins[1:], True][: len(ray)]
     return Stretches(ray[begins], t0[begins], t1[ends])
+
+
+def _numbers(tensor: Tensor) -> np.ndarray:
+    """As float64, which Apple's GPUs do not know."""
+    return tensor.cpu().numpy().astype(np.float64)
 
 
 def _nothing() -> StageSamples:
