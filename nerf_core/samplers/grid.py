@@ -6,16 +6,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..contract.errors import Cancelled
 from .base import Field
 
 Map = Callable[[Tensor], Tensor]
+ShouldStop = Callable[[], bool]
 
 EVERY = 16
 """Training steps between two updates."""
 PARTS = 8
 """Into which a grid is divided for an update, once every cell has been asked."""
-AT_ONCE = 1 << 17
-"""Points that are asked for at a time."""
+AT_ONCE = 1 << 15
+"""Points that are asked for between two questions whether to stop."""
 
 
 class DensityGrid:
@@ -87,14 +89,21 @@ class DensityGrid:
         return True
 
     @torch.no_grad()
-    def build(self, field: Field, rounds: int = 2) -> None:
-        """Ask every cell, at several places of each."""
+    def build(self, field: Field, rounds: int = 2, should_stop: ShouldStop | None = None) -> None:
+        """Ask every cell, at several places of each; `Cancelled`, and of no use, when `should_stop` says so."""
         self.known.zero_()
         for turn in range(rounds):
-            self._ask(self._inside, field, turn, share=1.0 / (turn + 1))
+            self._ask(self._inside, field, turn, 1.0 / (turn + 1), should_stop)
         self.known.fill_(1.0)
 
-    def _ask(self, chosen: Tensor, field: Field, turn: int, share: float | None = None) -> None:
+    def _ask(
+        self,
+        chosen: Tensor,
+        field: Field,
+        turn: int,
+        share: float | None = None,
+        should_stop: ShouldStop | None = None,
+    ) -> None:
         # On the CPU and from the step alone, so that a continued run draws what an uninterrupted one would.
         seed = int(np.random.SeedSequence([self.seed, turn]).generate_state(1)[0])
         offset = torch.rand(len(chosen), 3, generator=torch.Generator().manual_seed(seed)).to(chosen.device)
@@ -102,6 +111,8 @@ class DensityGrid:
         corner = torch.stack([chosen % side, chosen // side % side, chosen // (side * side)], dim=-1)
         found = []
         for corners, offsets in zip(corner.split(AT_ONCE), offset.split(AT_ONCE), strict=True):
+            if should_stop is not None and should_stop():
+                raise Cancelled("filling the sampler's grid was stopped")
             places = torch.minimum(self.bounds[0] + (corners + offsets) * self.cell, self.bounds[1])
             found.append(field.query_density(places if self.to_field is None else self.to_field(places)))
         density = torch.cat(found) if found else self.values[:0]
