@@ -95,6 +95,11 @@ class Cell:
         """Its name as a file's."""
         return slug(self.name)
 
+    @property
+    def turns(self) -> bool:
+        """Whether it has a turntable: the oracle sees nothing but views whose depth is known."""
+        return self.render is None or self.render.name != "oracle"
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -211,12 +211,12 @@ class _Run:
             "views": len(views),
             "metrics": metrics,
         }
-        if self.plan.turntable is not None:
+        if self.plan.turntable is not None and cell.turns:
             turntable = self.plan.turntable
             row["turntable"] = f"turntables/{cell.folder}"
             row |= render_turntable(self.folder, run, cell, turntable, self._part("turntable"), should_stop)
-        self.pace.looked(time.perf_counter() - began)
         self._keep(row, cell)
+        self.pace.looked(time.perf_counter() - began)
 
     def _keep(self, row: dict[str, Any], cell: Cell) -> None:
         row["key"] = row_key(self.plan, cell)

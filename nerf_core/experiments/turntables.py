@@ -110,5 +110,9 @@ def render_turntable(
 
 
 def is_whole(folder: ExperimentFolder, cell: Cell, turntable: Turntable | None) -> bool:
-    """Whether all pictures of a cell's turn are there."""
-    return turntable is None or all(path.is_file() for path in folder.pictures(cell.folder, turntable.frames))
+    """Whether all pictures of a cell's turn are there, where it is to have one."""
+    return (
+        turntable is None
+        or not cell.turns
+        or all(path.is_file() for path in folder.pictures(cell.folder, turntable.frames))
+    )

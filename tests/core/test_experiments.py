@@ -91,14 +91,18 @@ def test_lists_defaults_cells_and_runs_that_are_shared(tmp_path):
             name = "long"
             method = "classic"
             seconds = 9
+            [[cell]]
+            name = "told"
+            render = "oracle"
             """,
         )
     )
     assert [cell.name for cell in plan.cells] == [
-        "seed 1 occupancy", "seed 1 surface 4", "seed 2 occupancy", "seed 2 surface 4", "long",
+        "seed 1 occupancy", "seed 1 surface 4", "seed 2 occupancy", "seed 2 surface 4", "long", "told",
     ]  # fmt: skip
     groups = plan.trainings()
-    assert [[cell.training.seed for cell in group] for group in groups] == [[1, 1], [2, 2], [3]]
+    assert [[cell.training.seed for cell in group] for group in groups] == [[1, 1], [2, 2], [3], [3]]
+    assert [cell.turns for cell in plan.cells] == [True] * 5 + [False]  # no view from elsewhere has a true depth
     assert plan.cells[3].render == SamplerChoice("surface", 4) and plan.cells[4].render is None
     assert plan.run_name(plan.cells[1].training) == "seed-1-occupancy"
     assert plan.cells[4].training.budget == {"seconds": 9.0} and plan.cells[0].training.budget == {"steps": 50}
