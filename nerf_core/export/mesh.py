@@ -179,7 +179,7 @@ def _pieces(vertices: int, faces: np.ndarray) -> tuple[np.ndarray, int]:
 def _seen(method: Method, cameras: Sequence[Camera], seed: int) -> np.ndarray:
     """(N, 3) world places where rays of training cameras end."""
     origins, directions = random_rays(cameras, SEEN_RAYS, np.random.default_rng(seed))
-    found = method.render_rays(origins, directions)
+    found = method.render_rays(origins, directions, sampler=method.full_sampling)
     ends = found.rgba[:, 3] > 0.5
     return origins[ends] + directions[ends] * found.depth[ends, None]
 

@@ -108,7 +108,7 @@ def extract_points(
     while total < count and rays < MOST_RAYS_PER_POINT * max(count, RAYS_AT_ONCE):
         if should_stop is not None and should_stop():
             raise Cancelled("the points were stopped")
-        trace = method.trace_rays(*random_rays(cameras, RAYS_AT_ONCE, rng))
+        trace = method.trace_rays(*random_rays(cameras, RAYS_AT_ONCE, rng), method.full_sampling)
         rays += RAYS_AT_ONCE
         chosen = _draw(trace, threshold, rng)
         if region is not None:
@@ -146,7 +146,7 @@ def choose_threshold(
     for _ in range(PILOT_RAYS // RAYS_AT_ONCE):
         if should_stop is not None and should_stop():
             raise Cancelled("the points were stopped")
-        trace = method.trace_rays(*random_rays(cameras, RAYS_AT_ONCE, rng))
+        trace = method.trace_rays(*random_rays(cameras, RAYS_AT_ONCE, rng), method.full_sampling)
         seen = (trace.stage == trace.stage.max(initial=0)) & (trace.weight > 1e-3)
         if region is not None:
             seen &= _inside(trace.position, region)
@@ -166,7 +166,8 @@ def choose_threshold(
 
 def _choose_region(method: Method, cameras: Sequence[Camera], bounds: np.ndarray, seed: int) -> np.ndarray:
     """The smallest of the boxes about the subject that points can come from."""
-    trace = method.trace_rays(*random_rays(cameras, RAYS_AT_ONCE, np.random.default_rng(seed)))
+    rays = random_rays(cameras, RAYS_AT_ONCE, np.random.default_rng(seed))
+    trace = method.trace_rays(*rays, method.full_sampling)
     last = trace.stage == trace.stage.max(initial=0)
     position, weight = trace.position[last], trace.weight[last]
     center, half = 0.5 * (bounds[0] + bounds[1]), 0.5 * (bounds[1] - bounds[0])

@@ -38,6 +38,8 @@ CUDA_BATCH_SIZES = {"samples_per_step": 1 << 18, "max_rays_per_step": 1 << 17}
 TRAINING_SAMPLERS = ("occupancy", "proposal", "uniform", "hierarchical", "surface")
 TORCH_SAMPLERS = ("uniform", "hierarchical")
 """Those that need gradients of samples anywhere, which the kernels do not have."""
+COARSE_SAMPLES = 64
+"""Of the sampler 'hierarchical', where nothing else is asked for; twice as many in an unbounded scene."""
 SCENES = ("auto", "bounded", "unbounded")
 MIN_STEP_GROWTH = 1 / 2048
 
@@ -247,6 +249,11 @@ class FastSettings:
             step_growth=self.step_growth or growth,
             ray_steps=self.ray_steps or (512 if image_side < 300 else 1024),
         ).with_batch_sizes(cuda=True)
+
+
+def coarse_samples(settings: FastSettings) -> int:
+    """How many the sampler 'hierarchical' trains with."""
+    return settings.coarse_samples or COARSE_SAMPLES * (2 if settings.scene == "unbounded" else 1)
 
 
 #: A sampler's options, and the settings that say them.

@@ -3,7 +3,7 @@
 Source: Mildenhall et al., "NeRF: Representing Scenes as Neural Radiance Fields for View Synthesis", ECCV 2020.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -213,11 +213,20 @@ class ClassicMethod(Method):
         depth = seen.depth.cpu().numpy() / np.float32(self._length)
         return RayColors(rgba, depth, cost.full + cost.density_only, evaluations, cost=cost)
 
+    def prepare(self, sampler: SamplerChoice | None = None, should_stop: Callable[[], bool] | None = None) -> None:
+        """See `Method.prepare`."""
+        self.samplers.chosen(sampler, self.step, True, should_stop)
+
     @property
     def trained_sampler(self) -> SamplerChoice:
         """See `Method.trained_sampler`."""
         single = self.settings.sampler == "hierarchical" and not self.settings.has_coarse
         return SamplerChoice("uniform" if single else self.settings.sampler)
+
+    @property
+    def full_sampling(self) -> SamplerChoice:
+        """See `Method.full_sampling`; evenly, where training was told the true depth."""
+        return SamplerChoice("uniform") if self.settings.sampler == "oracle" else self.trained_sampler
 
     @staticmethod
     def _points_a_ray(sampler: Sampler, budget: int) -> int:
@@ -302,6 +311,7 @@ class ClassicMethod(Method):
                     }
             for name, values in self.samplers.buffers().items():
                 values.copy_(self._tensor(state.arrays[name]))
+        self.samplers.forget()
         self.samplers.trained.refresh()
         self.samplers.trained.update_to(step)
         self.step = step
@@ -382,6 +392,8 @@ def check_arrays(arrays: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[in
             raise CheckpointError(f"the checkpoint's array '{key}' has shape {tuple(found.shape)} instead of {shape}")
         if not np.issubdtype(found.dtype, np.floating):
             raise CheckpointError(f"the checkpoint's array '{key}' has dtype {found.dtype} instead of a float type")
+        if not np.isfinite(found).all():
+            raise CheckpointError(f"the checkpoint's array '{key}' holds NaN or infinity")
     strange = sorted(set(arrays) - set(wanted))
     if strange:
         raise CheckpointError(f"the checkpoint holds an array '{strange[0]}' that this method does not know")

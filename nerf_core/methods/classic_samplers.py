@@ -1,6 +1,6 @@
 """The classic method's samplers: the one that it is trained with, and those that what was trained can be seen with."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -105,32 +105,49 @@ class ClassicSamplers:
         """Between lattice points: `samples` of them lie on a ray as long as the box's longest side, twice over."""
         return self._length / (2.0 * samples)
 
-    def chosen(self, choice: SamplerChoice | None, step: int, knows_depth: bool) -> tuple[Sampler, int]:
+    def forget(self) -> None:
+        """Let go of what was built from the field: it is another one now."""
+        self._built = {}
+
+    def chosen(
+        self,
+        choice: SamplerChoice | None,
+        step: int,
+        knows_depth: bool,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> tuple[Sampler, int]:
         """The sampler and its budget that rendering is to use.
 
         Parameters
         ----------
         choice : SamplerChoice or None
-            None: as trained.
+            None: as trained; evenly, where that is the oracle and no depth is known (previews, new views).
         step : int
             Of the training: what was built for another step is built again.
         knows_depth : bool
             Whether true depths come with the rays.
+        should_stop : callable, optional
+            Asked while a grid is filled.
 
         Raises
         ------
         NerfError
             When the field cannot be seen with that sampler.
+        Cancelled
+            When `should_stop` said so.
         """
         if choice is None:
-            choice = SamplerChoice(self.settings.sampler)
-        elif choice.name != self.settings.sampler or choice.samples is not None or choice.options:
-            return self._other(choice, step, knows_depth)
+            blind = self.settings.sampler == "oracle" and not knows_depth
+            choice = SamplerChoice("uniform" if blind else self.settings.sampler)
+        if choice.name != self.settings.sampler or choice.samples is not None or choice.options:
+            return self._other(choice, step, knows_depth, should_stop)
         if choice.name == "oracle" and not knows_depth:
             raise NerfError(NO_DEPTH)
         return self.trained, self.budget
 
-    def _other(self, choice: SamplerChoice, step: int, knows_depth: bool) -> tuple[Sampler, int]:
+    def _other(
+        self, choice: SamplerChoice, step: int, knows_depth: bool, should_stop: Callable[[], bool] | None
+    ) -> tuple[Sampler, int]:
         options = checked_options(choice)
         s = self.settings
         same = choice.name == s.sampler
@@ -164,17 +181,17 @@ class ClassicSamplers:
         if choice.name == "occupancy":
             if same:
                 return self.trained, samples
-            grid = self._grid("occupancy", RESOLUTION, step)
+            grid = self._grid("occupancy", RESOLUTION, step, should_stop)
             return Occupancy(grid, self._step(max(s.last_samples, 64)), self.seen, self.generator), samples
-        grid = self._grid("surface", options.get("resolution", FINE_RESOLUTION), step)
+        grid = self._grid("surface", options.get("resolution", FINE_RESOLUTION), step, should_stop)
         return Surface(grid, self.generator, hint=True), samples
 
-    def _grid(self, name: str, resolution: int, step: int) -> DensityGrid:
+    def _grid(self, name: str, resolution: int, step: int, should_stop: Callable[[], bool] | None) -> DensityGrid:
         """A grid that is filled with the field's densities, once for each step of the training."""
         known = self._built.get((name, resolution))
         if known is None or known[0] != step:
             grid = DensityGrid(self.bounds, resolution, keep="mean" if name == "surface" else "largest", seed=self.seed)
-            grid.build(self.seen)
+            grid.build(self.seen, should_stop=should_stop)
             known = self._built[name, resolution] = step, grid
         return known[1]
 

@@ -180,6 +180,12 @@ class FastMethod(Method):
         made = field.render_pixels(self._camera[1], first, count, evaluations)
         return native_colors(made, evaluations, self.normalisation)
 
+    def prepare(self, sampler: SamplerChoice | None = None, should_stop: Callable[[], bool] | None = None) -> None:
+        """See `Method.prepare`."""
+        choice = sampler or self.trained_sampler
+        if not is_native(choice):
+            self.looking.prepare(choice, self._learner, should_stop)
+
     @property
     def trained_sampler(self) -> SamplerChoice:
         """See `Method.trained_sampler`."""
@@ -276,7 +282,7 @@ class FastMethod(Method):
         made.check_arrays(arrays)
         made.load_arrays(arrays)
         made.load_counters(state.settings)
-        self._made, self._proposals = made, None
+        self._made, self._proposals, self._looking = made, None, None
         if self._learner is not None:
             self._learner.load_arrays(state.arrays)
             if self._views is not None:

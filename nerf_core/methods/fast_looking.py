@@ -3,12 +3,13 @@
 Nothing here imports torch until a sampler needs it: on the CPU the fast method starts seconds sooner without.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..contract.samplers import SamplerChoice
-from ..fields.hash_grid import FastSettings
+from ..fields.hash_grid import FastSettings, coarse_samples
 from ..kernels.backend import FastBackend
 from .base import Normalisation, RayColors
 from .cost import RenderCost
@@ -27,9 +28,10 @@ NO_DEPTH = (
 
 def trained_choice(settings: FastSettings) -> SamplerChoice:
     """What the settings say that the field is trained, and by itself rendered, with."""
-    options: dict[str, str | int] = {}
-    if settings.sampler == "hierarchical" and settings.coarse_samples:
-        options["coarse"] = settings.coarse_samples
+    options: dict[str, str | int | bool] = {}
+    if settings.sampler == "hierarchical":
+        options["coarse"] = coarse_samples(settings)
+        options["joined"] = True  # whatever number is named
     if settings.sampler in ("uniform", "hierarchical") and settings.opacity != "constant":
         options["opacity"] = settings.opacity
     if settings.sampler == "hierarchical" and settings.cdf != "constant":
@@ -39,7 +41,7 @@ def trained_choice(settings: FastSettings) -> SamplerChoice:
 
 def is_native(choice: SamplerChoice) -> bool:
     """Whether the backend's own renderer places these samples."""
-    return choice.name == "occupancy" and choice.samples is None
+    return choice.name == "occupancy" and choice.samples is None and not choice.options
 
 
 def native_colors(
@@ -66,8 +68,18 @@ class SampledLooking:
         self._built: dict[str, tuple[int, Sampler, int]] = {}
         self._grids: dict[int, DensityGrid] = {}
 
+    def prepare(
+        self, choice: SamplerChoice, proposals: "Proposals | None", should_stop: Callable[[], bool] | None = None
+    ) -> None:
+        """Build what is kept; see `Method.prepare`."""
+        self._sampler(choice, proposals, True, should_stop)
+
     def _sampler(
-        self, choice: SamplerChoice, proposals: "Proposals | None", knows_depth: bool
+        self,
+        choice: SamplerChoice,
+        proposals: "Proposals | None",
+        knows_depth: bool,
+        should_stop: Callable[[], bool] | None = None,
     ) -> "tuple[Sampler, int]":
         from ..contract.errors import NerfError
         from .sampled import build
@@ -79,7 +91,8 @@ class SampledLooking:
         if known is None or known[0] != self.backend.step:
             if self._step != self.backend.step:
                 self._step, self._built, self._grids = self.backend.step, {}, {}
-            made = build(self.backend, choice, lambda: None if proposals is None else proposals.sampler, self._grids)
+            trained = None if proposals is None else proposals.sampler
+            made = build(self.backend, choice, trained, self._grids, should_stop)
             known = self._built[key] = self.backend.step, *made
         return known[1], known[2]
 

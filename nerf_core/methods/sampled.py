@@ -28,7 +28,7 @@ from ..samplers.spacing import Growing, Spacing
 from ..samplers.stratified import Stratified
 from ..samplers.surface import Surface
 
-POINTS_AT_ONCE = 1 << 18
+POINTS_AT_ONCE, RAYS_AT_ONCE = 1 << 18, 1 << 14
 DEFAULT_SAMPLES = {"uniform": 128, "hierarchical": 32, "occupancy": 64, "proposal": 32, "surface": 8, "oracle": 16}
 """Where no number is named."""
 DEFAULT_COARSE = 128
@@ -39,8 +39,7 @@ BAND = 0.015
 GRID_RESOLUTION = 256
 """Cells along the surface sampler's grid."""
 
-#: The trained proposal sampler, and None where there is none.
-FindProposal = Callable[[], Sampler | None]
+ShouldStop = Callable[[], bool]
 
 
 class BackendField:
@@ -111,43 +110,61 @@ def spacing_of(backend: FastBackend) -> Spacing | None:
 
 
 def build(
-    backend: FastBackend, choice: SamplerChoice, proposal: FindProposal, grids: dict[int, DensityGrid]
+    backend: FastBackend,
+    choice: SamplerChoice,
+    proposal: Sampler | None,
+    grids: dict[int, DensityGrid],
+    should_stop: ShouldStop | None = None,
 ) -> tuple[Sampler, int]:
-    """A sampler for rendering, and its budget; `grids` keeps what was filled, by its resolution.
+    """A sampler for rendering, and its budget.
+
+    Parameters
+    ----------
+    backend : FastBackend
+    choice : SamplerChoice
+    proposal : Sampler or None
+        That was trained beside the field.
+    grids : dict
+        Keeps what was filled, by its resolution.
+    should_stop : callable, optional
+        Asked while a grid is filled.
 
     Raises
     ------
     NerfError
         When the field cannot be seen with that sampler.
+    Cancelled
+        When `should_stop` said so.
     """
     options = checked_options(choice)
     samples = choice.samples or DEFAULT_SAMPLES[choice.name]
     spacing = spacing_of(backend)
     whole = UNBOUNDED_TIMES if backend.unbounded else 1
-    opacity = options.get("opacity", "constant")
+    own = backend.settings if backend.settings.sampler in TORCH_SAMPLERS else None  # it was trained with these
+    opacity = options.get("opacity", own.opacity if own else "constant")
     if choice.name == "uniform":
         return Stratified(None, spacing, opacity), samples if choice.samples else whole * samples
     if choice.name == "hierarchical":
         coarse = options.get("coarse", whole * DEFAULT_COARSE)
         # A number that is asked for is kept to: coarse samples only join where nobody names one.
-        cdf, joined = options.get("cdf", "constant"), options.get("joined", choice.samples is None)
+        cdf, joined = options.get("cdf", own.cdf if own else "constant"), options.get("joined", choice.samples is None)
         return Hierarchical(BackendField(backend), coarse, None, opacity, cdf, joined, True, spacing), samples
     if choice.name == "occupancy":
         return Marched(backend), samples
     if choice.name == "oracle":
         return Oracle(options.get("band", BAND), None, spacing), samples
     if choice.name == "proposal":
-        found = proposal()
-        if found is None:
+        if proposal is None:
             raise NerfError(
                 "This run has no proposal networks; train one with the sampler 'proposal', or render this one with "
                 "another."
             )
-        return found, samples
+        return proposal, samples
     resolution = options.get("resolution", GRID_RESOLUTION)
     if resolution not in grids:
-        grids[resolution] = surface_grid(backend, resolution)
-        grids[resolution].build(BackendField(backend))
+        grid = surface_grid(backend, resolution)
+        grid.build(BackendField(backend), should_stop=should_stop)
+        grids[resolution] = grid
     grid = grids[resolution]
     pieces = 2 * backend.lattice().points if backend.unbounded else None
     return Surface(grid, None, hint=True, spacing=spacing, pieces=pieces), samples
@@ -192,5 +209,5 @@ def render(
     known = None if true_depth is None else torch.tensor(true_depth, dtype=torch.float32)
     cost = sampler.cost()
     own = cost.density_only if isinstance(cost.density_only, int) else 0
-    at_once = max(1, POINTS_AT_ONCE // (budget + own + cost.proposal))
+    at_once = min(RAYS_AT_ONCE, max(1, POINTS_AT_ONCE // (budget + own + cost.proposal)))
     return look(sampler, BackendField(backend), rays, budget, at_once, known)

@@ -120,9 +120,12 @@ def render_frame(
 
     Raises
     ------
+    NerfError
+        When the field cannot be sampled so.
     Cancelled
         When `should_stop` said so.
     """
+    method.prepare(sampler, should_stop)
     started = time.perf_counter()
     total = camera.width * camera.height
     rgba = np.empty((total, 4), dtype=np.float32)

@@ -1,11 +1,13 @@
 """NeRFs as objects of a world: where each one is placed, what it is cropped to, and where rays meet it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from ..contract.camera import Camera
+from ..contract.errors import NerfError
 from ..contract.samplers import SamplerChoice
 from ..contract.transforms import ColorSpace
 from ..fields.contraction import UNBOUNDED_FAR, UNBOUNDED_NEAR
@@ -68,6 +70,8 @@ class Layer:
         Cubes to the world, affine: each takes [-1, 1]^3 to a box, and only what is inside all boxes is shown.
     sampler : SamplerChoice or None
         What places the samples in this layer; None: what the view says.
+    name : str
+        What errors call it, where it is not the only one.
     """
 
     method: Method
@@ -75,6 +79,7 @@ class Layer:
     matrix: np.ndarray = field(default_factory=lambda: np.eye(4))
     crops: tuple[np.ndarray, ...] = ()
     sampler: SamplerChoice | None = None
+    name: str = ""
 
     @cached_property
     def is_flat(self) -> bool:
@@ -133,6 +138,13 @@ class Layer:
             low, high = meet_box(*moved(to_crop, rays), -np.ones(3), np.ones(3))
             near, far = np.maximum(near, low), np.minimum(far, high)
         return np.stack([near, far], axis=-1)
+
+    def prepare(self, sampler: SamplerChoice | None, should_stop: Callable[[], bool] | None) -> None:
+        """Make what the view's sampler, or its own, needs; see `Method.prepare`."""
+        try:
+            self.method.prepare(self.sampler or sampler, should_stop)
+        except NerfError as error:
+            raise (NerfError(f"'{self.name}': {error}") if self.name else error) from None
 
     def render(self, rays: Rays, sampler: SamplerChoice | None = None) -> Seen:
         """What rays see between their limits."""

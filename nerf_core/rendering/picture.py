@@ -112,8 +112,8 @@ class _Picture:
     ) -> None:
         self.layers, self.shutter_layers, self.view = layers, shutter_layers, view
         self.should_stop, self.on_progress = should_stop, on_progress
-        every = [layer for group in (layers, *shutter_layers) for layer in group]
-        self.linear = view.color == "linear" or any(layer.color_space == "linear" for layer in every)
+        self.every = [layer for group in (layers, *shutter_layers) for layer in group]
+        self.linear = view.color == "linear" or any(layer.color_space == "linear" for layer in self.every)
         total = view.camera.width * view.camera.height
         self.rgba = np.zeros((total, 4), np.float32)
         self.distance = np.zeros(total, np.float32)
@@ -123,6 +123,8 @@ class _Picture:
         self.evaluations: np.ndarray | None = np.zeros(total, np.float32)
 
     def render(self) -> Frame:
+        for layer in self.every:
+            layer.prepare(self.view.sampler, self.should_stop)
         started = time.perf_counter()
         camera, count = self.view.camera, self.view.samples
         exposure = Exposure(self.view)

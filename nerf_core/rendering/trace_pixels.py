@@ -93,8 +93,9 @@ def trace_pixels(
     NerfError
         When the field cannot be sampled so.
     Cancelled
-        When `should_stop`, asked between some hundred rays, said so.
+        When `should_stop`, asked between some hundred rays and while the sampler's grid is filled, said so.
     """
+    method.prepare(sampler, should_stop)
     began = time.perf_counter()
     count = len(pixels)
     ray_origins, ray_directions = origins, directions = camera.rays(pixels)

@@ -265,10 +265,17 @@ def _placed(
     wanted: WantedPicture, loaded: Mapping[str, "LoadedRun"], encoded: bool = False
 ) -> tuple[list[Layer], list[list[Layer]]]:
     """The layers, and those over the shutter's time, of loaded runs."""
+    several = len(wanted.runs) > 1
 
     def placed(layers: list[WantedLayer]) -> list[Layer]:
         return [
-            Layer(run.method, "srgb" if encoded else run.color_space, layer.matrix, layer.crops)
+            Layer(
+                run.method,
+                "srgb" if encoded else run.color_space,
+                layer.matrix,
+                layer.crops,
+                name=str(run.folder.root) if several else "",
+            )
             for layer in layers
             for run in [loaded[layer.run]]
         ]

@@ -3,14 +3,18 @@
 import numpy as np
 import pytest
 
-from nerf_core.contract.errors import CheckpointError, NerfError
+from nerf_core.contract.errors import Cancelled, CheckpointError, NerfError
 from nerf_core.contract.samplers import SamplerChoice
 from nerf_core.data.color import over
 from nerf_core.methods.base import MethodState, Normalisation
 from nerf_core.methods.classic import ClassicMethod
 from nerf_core.methods.fast import FastMethod
 from nerf_core.rendering.frame import render_frame
-from nerf_core.training.held_out import psnr
+from nerf_core.rendering.layers import Layer
+from nerf_core.rendering.picture import render_picture
+from nerf_core.rendering.trace_pixels import trace_pixels
+from nerf_core.rendering.view import View
+from nerf_core.training.held_out import HeldOut, psnr
 
 from . import depth_scene, tiny_scene
 
@@ -123,11 +127,49 @@ def test_classic_is_seen_with_other_samplers():
         method.render_rays(*rays, sampler=SamplerChoice("oracle"))
 
 
+BOTH = pytest.mark.parametrize("make", [lambda: classic("uniform"), lambda: fast(backend="reference")])
+
+
+@BOTH
+def test_what_was_built_of_another_checkpoint_is_not_looked_at(make):
+    few, rays = SamplerChoice("surface", 2, {"resolution": 16}), ball_rays()
+    state = trained(make(), 20).state()
+    state.settings["step"] = 0  # of the same step, as another run's may be
+    method, other = make(), make()
+    before = method.render_rays(*rays, sampler=few)
+    for each in (method, other):
+        each.load_state(state)
+    after = method.render_rays(*rays, sampler=few)
+    np.testing.assert_array_equal(after.rgba, other.render_rays(*rays, sampler=few).rgba)
+    assert np.abs(after.rgba - before.rgba).max() > 0.01
+
+
+@BOTH
+def test_filling_a_grid_can_be_stopped_and_begun_again(make):
+    method, few = make(), SamplerChoice("surface", 2, {"resolution": 48})
+    asked = []
+
+    def at_the_third() -> bool:
+        asked.append(None)
+        return len(asked) == 3
+
+    camera = tiny_scene.camera(1, 7, 8)
+    with pytest.raises(Cancelled):
+        render_frame(method, camera, sampler=few, should_stop=at_the_third)
+    assert len(asked) == 3
+    with pytest.raises(Cancelled):
+        trace_pixels(method, camera, np.array([[4.5, 4.5]]), few, should_stop=lambda: True)
+    assert render_frame(method, camera, sampler=few).cost.s_max <= 2
+
+
 def test_classic_trains_with_the_oracle_where_there_is_depth_alone():
     method = classic("oracle")
     method.load_views(depth_scene.views(4, 16))
     assert ClassicMethod.takes_depth({"sampler": "oracle", "depth_loss": 0.0}, "cpu")
     assert np.isfinite(method.train_step(0.0).loss)
+    # Previews and held-out pixels while training know no depth.
+    seen = method.render_rays(*ball_rays())
+    assert seen.cost.s_max == 128 and HeldOut(tiny_scene.views(2, 16), (1.0, 1.0, 1.0)).measure(method, 1.0) > 0.0
     method = classic("oracle")
     method.load_views(tiny_scene.views(4, 16))
     with pytest.raises(NerfError, match="this data set has none: capture with the depth pass"):
@@ -161,6 +203,9 @@ def test_a_checkpoint_without_its_sampler_s_arrays_is_refused():
         arrays = {key: array for key, array in state.arrays.items() if key != missing}
         with pytest.raises(CheckpointError, match=missing):
             ClassicMethod.check_state(state.settings["settings"], "cpu", MethodState(arrays, state.settings))
+        broken = {**state.arrays, missing: np.full_like(state.arrays[missing], np.nan)}
+        with pytest.raises(CheckpointError, match=f"{missing}' holds NaN"):
+            classic(sampler).load_state(MethodState(broken, state.settings))
 
 
 @pytest.mark.parametrize("sampler", ["uniform", "hierarchical"])
@@ -169,6 +214,11 @@ def test_fast_learns_from_samples_anywhere(sampler):
     assert method.backend == "reference"
     trained(method, 60)
     assert measured(method) > 16.0 and measured(method, SamplerChoice("occupancy")) > 14.0
+    seen = method.render_rays(*ball_rays())  # as it was trained: coarse samples are a part of the picture
+    coarse = 24 if sampler == "hierarchical" else 0
+    assert seen.cost.s_max == 16 + coarse and seen.cost.density_only * 16 == seen.cost.full * coarse * 16 / (
+        16 + coarse
+    )
     with pytest.raises(NerfError, match="'reference' alone; set 'backend' to 'reference' or 'auto', not 'cpu'"):
         fast(sampler, backend="cpu")
 
@@ -226,6 +276,11 @@ def test_fast_is_seen_with_other_samplers(fast_ball):
     assert np.abs(seen.depth - depth)[solid].mean() < 0.1
     with pytest.raises(NerfError, match="no proposal networks"):
         fast_ball.render_rays(*rays, sampler=SamplerChoice("proposal"))
+    with pytest.raises(NerfError, match="'occupancy' has no option 'cells'"):
+        fast_ball.render_rays(*rays, sampler=SamplerChoice("occupancy", None, {"cells": 3}))
+    layers = [Layer(fast_ball, name="one"), Layer(fast_ball, crops=(np.eye(4),), name="two")]
+    with pytest.raises(NerfError, match="'one': This run has no proposal networks"):
+        render_picture(layers, View(tiny_scene.camera(1, 7, 8), sampler=SamplerChoice("proposal")))
 
 
 def test_backends_count_a_ray_s_evaluations_alike(fast_ball):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ...fields.hash_grid import FastSettings
+from ...fields.hash_grid import FastSettings, coarse_samples
 from ...samplers.base import Sampler
 from ...samplers.hierarchical import Hierarchical
 from ...samplers.lattice import Lattice
@@ -14,7 +14,7 @@ from ...samplers.stratified import Stratified
 from . import volume
 from .pixels import PixelBatch
 
-UNIFORM, COARSE, FINE = 128, 64, 32
+UNIFORM, FINE = 128, 32
 """Samples a ray where no number is named; twice as many even ones in an unbounded scene."""
 
 
@@ -68,7 +68,7 @@ def place(
     if settings.sampler == "uniform":
         sampler, count = Stratified(generator, spacing), settings.samples or whole * UNIFORM
     else:
-        coarse, count = settings.coarse_samples or whole * COARSE, settings.samples or FINE
+        coarse, count = coarse_samples(settings), settings.samples or FINE
         field = DensityField(density)
         sampler = Hierarchical(field, coarse, generator, settings.opacity, settings.cdf, shared=True, spacing=spacing)
     samples = sampler.sample(o[rows], d[rows], near[rows], far[rows], count, training=True)
