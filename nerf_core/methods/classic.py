@@ -205,9 +205,8 @@ class ClassicMethod(Method):
             within = self._tensor(np.clip(np.asarray(limits, np.float64) * self._length, 0.0, 1e30))
             o, d, t_near, t_far = rays
             rays = o, d, torch.maximum(t_near, within[:, 0]), torch.minimum(t_far, within[:, 1])
-        at_once = max(1, POINTS_AT_ONCE.get(self.device.type, 1 << 17) // self._points_a_ray(chosen, budget))
         known = None if true_depth is None else self._tensor(true_depth) * self._length
-        seen = look(chosen, self.samplers.seen, rays, budget, at_once, known)
+        seen = look(chosen, self.samplers.seen, rays, budget, self._rays_at_once(chosen, budget), known)
         rgba, evaluations = seen.rgba.cpu().numpy(), seen.full.cpu().numpy().astype(np.int32)
         cost = RenderCost.of_rays(evaluations, rgba[:, 3], seen.density_only, seen.proposal)
         depth = seen.depth.cpu().numpy() / np.float32(self._length)
@@ -228,11 +227,10 @@ class ClassicMethod(Method):
         """See `Method.full_sampling`; evenly, where training was told the true depth."""
         return SamplerChoice("uniform") if self.settings.sampler == "oracle" else self.trained_sampler
 
-    @staticmethod
-    def _points_a_ray(sampler: Sampler, budget: int) -> int:
+    def _rays_at_once(self, sampler: Sampler, budget: int) -> int:
         cost = sampler.cost()
         own = 0 if isinstance(cost.density_only, Tensor) else cost.density_only
-        return budget + cost.full + own + cost.proposal
+        return max(1, POINTS_AT_ONCE.get(self.device.type, 1 << 17) // (budget + cost.full + own + cost.proposal))
 
     @torch.no_grad()
     def trace_rays(
@@ -246,7 +244,8 @@ class ClassicMethod(Method):
         chosen, budget = self.samplers.chosen(sampler, self.step, true_depth is not None)
         rays = self._to_field(origins, directions)
         known = None if true_depth is None else self._tensor(true_depth) * self._length
-        return trace_sampler(chosen, self.samplers.seen, rays, budget, self._length, origins, directions, known)
+        at_once, seen = self._rays_at_once(chosen, budget), self.samplers.seen
+        return trace_sampler(chosen, seen, rays, budget, self._length, origins, directions, at_once, known)
 
     @torch.no_grad()
     def query_density(self, points: np.ndarray) -> np.ndarray:

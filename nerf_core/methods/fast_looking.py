@@ -128,10 +128,11 @@ class SampledLooking:
         sampler, budget = self._sampler(choice, proposals, true_depth is not None)
         import torch
 
-        from .sampled import BackendField, unit_rays
+        from .sampled import BackendField, rays_at_once, unit_rays
         from .sampler_trace import trace_sampler
 
         known = None if true_depth is None else torch.tensor(true_depth, dtype=torch.float32)
         rays = unit_rays(self.backend, *unit, None)
         field, scale = BackendField(self.backend), self.normalisation.scale
-        return trace_sampler(sampler, field, rays, budget, scale, origins, directions, known)
+        at_once = rays_at_once(sampler, budget)
+        return trace_sampler(sampler, field, rays, budget, scale, origins, directions, at_once, known)

@@ -207,7 +207,11 @@ def render(
 ) -> Looked:
     """Render unit-frame rays; `true_depth` (R,) in unit-cube lengths."""
     known = None if true_depth is None else torch.tensor(true_depth, dtype=torch.float32)
+    return look(sampler, BackendField(backend), rays, budget, rays_at_once(sampler, budget), known)
+
+
+def rays_at_once(sampler: Sampler, budget: int) -> int:
+    """So many that the memory of their points is bounded."""
     cost = sampler.cost()
     own = cost.density_only if isinstance(cost.density_only, int) else 0
-    at_once = min(RAYS_AT_ONCE, max(1, POINTS_AT_ONCE // (budget + own + cost.proposal)))
-    return look(sampler, BackendField(backend), rays, budget, at_once, known)
+    return min(RAYS_AT_ONCE, max(1, POINTS_AT_ONCE // (budget + own + cost.proposal)))

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..samplers.base import Evaluation, Field, Sampler, Samples
 from ..samplers.evaluation import evaluate
-from .trace import StageSamples, Stretches, Trace, assemble
+from .trace import StageSamples, Stretches, Trace, assemble, join
 
 
 @torch.no_grad()
@@ -18,6 +18,7 @@ def trace_sampler(
     length: float,
     origins: np.ndarray,
     directions: np.ndarray,
+    at_once: int,
     true_depth: Tensor | None = None,
 ) -> Trace:
     """Every sample of every stage.
@@ -35,9 +36,30 @@ def trace_sampler(
         Units of the sampler's space per world unit.
     origins, directions : (R, 3) arrays
         The same rays in the world.
+    at_once : int
+        Rays at a time: bounds the memory of their points.
     true_depth : (R,) tensor, optional
         For the oracle, in the sampler's space.
     """
+    parts = []
+    for start in range(0, max(len(origins), 1), at_once):
+        part = slice(start, start + at_once)
+        some = rays[0][part], rays[1][part], rays[2][part], rays[3][part]
+        known = None if true_depth is None else true_depth[part]
+        parts.append((start, _trace(sampler, field, some, budget, length, origins[part], directions[part], known)))
+    return join(parts)
+
+
+def _trace(
+    sampler: Sampler,
+    field: Field,
+    rays: tuple[Tensor, Tensor, Tensor, Tensor],
+    budget: int,
+    length: float,
+    origins: np.ndarray,
+    directions: np.ndarray,
+    true_depth: Tensor | None,
+) -> Trace:
     o, d, t_near, t_far = rays
     rows = (t_far > t_near).nonzero()[:, 0]
     box = _numbers(t_near) / length, _numbers(t_far) / length

@@ -6,6 +6,8 @@ import pytest
 from nerf_core.contract.errors import Cancelled, CheckpointError, NerfError
 from nerf_core.contract.samplers import SamplerChoice
 from nerf_core.data.color import over
+from nerf_core.methods import classic as classic_module
+from nerf_core.methods import sampled
 from nerf_core.methods.base import MethodState, Normalisation
 from nerf_core.methods.classic import ClassicMethod
 from nerf_core.methods.fast import FastMethod
@@ -142,6 +144,19 @@ def test_what_was_built_of_another_checkpoint_is_not_looked_at(make):
     after = method.render_rays(*rays, sampler=few)
     np.testing.assert_array_equal(after.rgba, other.render_rays(*rays, sampler=few).rgba)
     assert np.abs(after.rgba - before.rgba).max() > 0.01
+
+
+@BOTH
+def test_a_trace_in_small_pieces_is_the_same(make, monkeypatch):
+    method, rays = make(), ball_rays()
+    rays[1][:3] *= -1.0  # which miss the box
+    whole = method.trace_rays(*rays, SamplerChoice("hierarchical", 6, {"coarse": 10}))
+    monkeypatch.setitem(classic_module.POINTS_AT_ONCE, "cpu", 100)
+    monkeypatch.setattr(sampled, "POINTS_AT_ONCE", 100)
+    pieces = method.trace_rays(*rays, SamplerChoice("hierarchical", 6, {"coarse": 10}))
+    assert (whole.end_reason == 0).sum() >= 3 and whole.full.max() == 6
+    for name, values in vars(whole).items():
+        np.testing.assert_allclose(getattr(pieces, name), values, rtol=2e-3, atol=2e-4, err_msg=name)
 
 
 @BOTH
