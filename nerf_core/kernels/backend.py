@@ -27,6 +27,8 @@ DEPTH_REACH = 0.1
 """Distance from a known depth beyond which the depth loss takes a sample for wrong; far away it grows with samples."""
 DEPTH_FADES_TO = 0.001
 """Weight of the depth loss at the end of the budget, relative to that at its beginning."""
+SURFACE_FROM = 0.6
+"""Share of the budget after which a field that is trained with the surface sampler is trained with few samples too."""
 FIRST_RAYS = 512
 """Rays of the very first step; later ones follow the samples that were met."""
 
@@ -50,6 +52,35 @@ class BatchStats:
     trained: int
     overflow: int
     depth_loss: float | None = None
+
+
+class SurfaceRays(NamedTuple):
+    """N rays rendered by the shell (`fields.shell`).
+
+    `rgba` (N, 4) premultiplied, `depth` (N,) mean distance, `evaluations` (N,) int32 colours asked of the field,
+    `captured` (N,) the share of the shell's weight that lies within half an occupancy cell of them, `looked` (N,) int32
+    cells of the shell that were looked up.
+    """
+
+    rgba: np.ndarray
+    depth: np.ndarray
+    evaluations: np.ndarray
+    captured: np.ndarray
+    looked: np.ndarray
+
+
+class SurfaceProfile(NamedTuple):
+    """What the shell holds along N rays, and what samples stand for it.
+
+    `counts` (N,) int32 of `cells` (N, C, 3): each one's middle t, length and weight; `groups` (N,) int32 of `samples`
+    (N, M, 3): each one's t, weight, and the number of the cell behind the last one that it stands for; `looked` (N,).
+    """
+
+    counts: np.ndarray
+    cells: np.ndarray
+    groups: np.ndarray
+    samples: np.ndarray
+    looked: np.ndarray
 
 
 class FastBackend(ABC):
@@ -165,6 +196,13 @@ class FastBackend(ABC):
             return OccupancyUpdate(2, turn % 2, 0.5)
         return OccupancyUpdate(8, turn % 8, 0.8)
 
+    def is_surface_step(self, progress: float) -> bool:
+        """Whether this training step is one of few samples a ray (`surface_from` of the budget, every other step).
+
+        The occupancy grid is fed in odd steps, and by the other kind.
+        """
+        return self.settings.sampler == "surface" and progress >= SURFACE_FROM and self.step % 2 == 0
+
     @property
     def feeds_occupancy(self) -> bool:
         """Whether this step's samples raise the grid's values, so that thin things stay.
@@ -225,6 +263,26 @@ class FastBackend(ABC):
         self, view: ViewArrays, first: int, count: int, evaluations: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, int]:
         """As `render`, for `count` pixels of `view`'s only camera from number `first` on."""
+        raise NotImplementedError
+
+    renders_surface = False
+    """Whether `render_surface`, `render_surface_pixels` and `profile_surface` are there."""
+
+    surface_is_ready = True
+    """Whether there is a shell, or nobody trains: in the midst of training baking one for a picture takes too long."""
+
+    def render_surface(
+        self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None, samples: int | None
+    ) -> SurfaceRays:
+        """Render rays with at most `samples` evaluations each, placed by a shell of the field; see `render`."""
+        raise NotImplementedError
+
+    def render_surface_pixels(self, view: ViewArrays, first: int, count: int, samples: int | None) -> SurfaceRays:
+        """As `render_surface`; see `render_pixels`."""
+        raise NotImplementedError
+
+    def profile_surface(self, origins: np.ndarray, directions: np.ndarray, samples: int | None) -> SurfaceProfile:
+        """What places the samples of rays."""
         raise NotImplementedError
 
     # Fine operations -------------------------------------------------------------------------------------------

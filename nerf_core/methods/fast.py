@@ -15,6 +15,7 @@ from ..kernels.backend import FastBackend, check_arrays
 from ..kernels.views import ViewArrays, camera_arrays, typical_side, view_arrays
 from .base import Method, MethodState, Normalisation, RayColors, StepStats
 from .fast_looking import SampledLooking, is_native, native_colors, trained_choice
+from .fast_surface import surface_colors, takes_shell, trace_surface
 from .fast_trace import trace_occupancy
 from .trace import Trace, with_march
 
@@ -150,7 +151,7 @@ class FastMethod(Method):
         true_depth: np.ndarray | None = None,
     ) -> RayColors:
         """Colour and depth of rays, without jitter; see `Method`."""
-        choice = sampler or self.trained_sampler
+        choice = self._choice(sampler)
         scale = self.normalisation.scale
         if limits is not None:
             # An end without limit stays one: what comes after it is as far as float32 counts.
@@ -159,6 +160,8 @@ class FastMethod(Method):
         if is_native(choice):
             evaluations = np.zeros(len(rays[0]), np.int32)
             return native_colors(self.field.render(*rays, limits, evaluations), evaluations, self.normalisation)
+        if takes_shell(self.field, choice):
+            return surface_colors(self.field.render_surface(*rays, limits, choice.samples), self.normalisation)
         known = None if true_depth is None else np.asarray(true_depth, np.float64) * scale
         return self.looking.render(choice, self._learner, *rays, limits, known)
 
@@ -172,10 +175,15 @@ class FastMethod(Method):
     ) -> RayColors:
         """Colour and depth of a camera's pixels; see `Method`."""
         field = self.field
-        if not field.renders_pixels or not is_native(sampler or self.trained_sampler):
+        choice = self._choice(sampler)
+        by_shell = takes_shell(field, choice)
+        if not field.renders_pixels or not (is_native(choice) or by_shell):
             return super().render_pixels(camera, first, count, sampler, true_depth)
         if self._camera is None or self._camera[0] is not camera:  # a table of a lens's directions takes a while
             self._camera = camera, camera_arrays([camera], self.normalisation)
+        if by_shell:
+            seen = field.render_surface_pixels(self._camera[1], first, count, choice.samples)
+            return surface_colors(seen, self.normalisation)
         evaluations = np.zeros(count, np.int32)
         made = field.render_pixels(self._camera[1], first, count, evaluations)
         return native_colors(made, evaluations, self.normalisation)
@@ -190,6 +198,11 @@ class FastMethod(Method):
     def trained_sampler(self) -> SamplerChoice:
         """See `Method.trained_sampler`."""
         return trained_choice(self.settings)
+
+    def _choice(self, sampler: SamplerChoice | None) -> SamplerChoice:
+        if sampler is None and self.settings.sampler == "surface" and not self.field.surface_is_ready:
+            return SamplerChoice("occupancy")  # previews of a young field
+        return sampler or self.trained_sampler
 
     @property
     def full_sampling(self) -> SamplerChoice:
@@ -213,10 +226,12 @@ class FastMethod(Method):
         true_depth: np.ndarray | None = None,
     ) -> Trace:
         """The samples that rendering these rays uses: up to where a ray has become opaque; see `Method`."""
-        choice = sampler or self.trained_sampler
+        choice = self._choice(sampler)
         origins, directions = np.asarray(origins), np.asarray(directions)
         if is_native(choice):
             return trace_occupancy(self.field, self.normalisation, origins, directions)
+        if takes_shell(self.field, choice):
+            return trace_surface(self.field, self.normalisation, origins, directions, choice.samples)
         known = None if true_depth is None else np.asarray(true_depth, np.float64) * self.normalisation.scale
         unit = self._unit_rays(origins, directions)
         placed = self.looking.trace(choice, self._learner, unit, origins, directions, known)

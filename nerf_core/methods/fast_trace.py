@@ -30,7 +30,7 @@ def trace_occupancy(
     unit_origins = normalisation.to_unit(np.asarray(origins, np.float64).reshape(-1, 3)).astype(np.float32)
     directions = np.asarray(directions, np.float32).reshape(-1, 3)
     rays = len(unit_origins)
-    near, far = _range(field, unit_origins, directions)
+    near, far = box_range(field, unit_origins, directions)
     march = field.march(unit_origins, directions)
     counts, positions, distances, intervals = march
     ray = np.repeat(np.arange(rays), counts)
@@ -74,7 +74,7 @@ def trace_occupancy(
         (near / scale, far / scale),
         [stage],
         bins=Stretches(ray, t0 / scale, t1 / scale, weight),
-        skips=_gaps(ray, t0, t1, near, end, scale),
+        skips=gaps(ray, t0, t1, near, end, scale),
         full=full,
         density_only=np.bincount(ray, minlength=rays) - full,
         end=end / scale,
@@ -107,7 +107,7 @@ def _look(
     return density, color
 
 
-def _range(field: FastBackend, origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def box_range(field: FastBackend, origins: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Between which distances a ray has lattice points; the first is not below the second where it misses the box."""
     if field.unbounded:
         lattice = field.lattice()
@@ -138,7 +138,7 @@ def _intervals(
     return t0, np.where(following >= far, far, t1)
 
 
-def _gaps(
+def gaps(
     ray: np.ndarray, t0: np.ndarray, t1: np.ndarray, near: np.ndarray, end: np.ndarray, scale: float
 ) -> Stretches:
     """What lies between a ray's intervals, from `near` to `end` (R,): all of it where there is no interval."""

@@ -7,7 +7,7 @@ import numpy as np
 from ...contract.errors import NerfError
 from ...fields.contraction import contract
 from ...fields.hash_grid import FastSettings
-from ..backend import DEPTH_REACH, BatchStats, FastBackend, OccupancyUpdate
+from ..backend import DEPTH_REACH, BatchStats, FastBackend, OccupancyUpdate, SurfaceProfile, SurfaceRays
 from ..views import ViewArrays
 from . import occupancy, render, train
 from .march import Grid, Spacing, march_all
@@ -21,6 +21,7 @@ from .structures import (
     make_scratch,
     weight_sizes,
 )
+from .surface_sampling import SurfaceSampling
 from .workers import Workers, thread_count
 
 WEIGHTS = ("density_0", "density_1", "color_0", "color_1")
@@ -74,6 +75,7 @@ class CpuBackend(FastBackend):
         self._away = np.zeros((side, side, side), np.uint8)
         self._occupied = np.zeros((2, side**3 // 8), np.uint64)
         self._grid = Grid(self._away, self.box)
+        self._surface: SurfaceSampling | None = None
 
     # Parameters ------------------------------------------------------------------------------------------------
 
@@ -127,6 +129,7 @@ class CpuBackend(FastBackend):
     def drop_views(self) -> None:
         """Let go of the training pixels and the batch's buffers."""
         self._views = self._batch = None
+        self._forget_shell()
 
     def gradients(self, rays: int, progress: float = 0.0) -> BatchStats:
         """Run the fused forward and backward pass of this step's batch without updating anything."""
@@ -173,13 +176,15 @@ class CpuBackend(FastBackend):
 
     def train_step(self, progress: float) -> BatchStats:
         """One optimisation step."""
-        stats = self.gradients(self.rays, progress)
+        by_surface = self.is_surface_step(progress)
+        stats = self.surface.gradients() if by_surface else self.gradients(self.rays, progress)
         self._update(self.learning_rate(progress))
         update = self.occupancy_update()
         if update is not None:
             self.update_occupancy(update)
         self.step += 1
-        self.adapt_rays(stats)
+        if not by_surface:
+            self.adapt_rays(stats)
         return stats
 
     def _update(self, rate: float) -> None:
@@ -287,6 +292,46 @@ class CpuBackend(FastBackend):
             evaluations[:] = counts
         return rgba, depth, int(samples[0])
 
+    @property
+    def surface(self) -> SurfaceSampling:
+        """The surface sampler, made when it is first needed."""
+        if self._surface is None:
+            self._surface = SurfaceSampling(self)
+        return self._surface
+
+    def _forget_shell(self) -> None:
+        if self._surface is not None:
+            self._surface.forget()
+
+    @property
+    def renders_surface(self) -> bool:
+        """In bounded scenes; see `FastBackend`."""
+        return not self.unbounded
+
+    @property
+    def surface_is_ready(self) -> bool:
+        """See `FastBackend`."""
+        return self._views is None or (self._surface is not None and self._surface.is_baked)
+
+    def render_surface(
+        self,
+        origins: np.ndarray,
+        directions: np.ndarray,
+        limits: np.ndarray | None,
+        samples: int | None,
+    ) -> SurfaceRays:
+        """Render rays by the shell; see `FastBackend`."""
+        within = NO_LIMITS if limits is None else np.require(limits, np.float32, ["C", "W"]).reshape(-1, 2)
+        return self.surface.render(len(origins), _rows3(origins), _rows3(directions), within, NO_VIEWS, 0, samples)
+
+    def render_surface_pixels(self, view: ViewArrays, first: int, count: int, samples: int | None) -> SurfaceRays:
+        """As `render_surface`, for pixels of a single view; see `render_pixels`."""
+        return self.surface.render(count, NO_RAYS, NO_RAYS, NO_LIMITS, view, first, samples)
+
+    def profile_surface(self, origins: np.ndarray, directions: np.ndarray, samples: int | None) -> SurfaceProfile:
+        """What the shell holds along rays; see `FastBackend`."""
+        return self.surface.profile(_rows3(origins), _rows3(directions), NO_VIEWS, samples)
+
     def march(
         self, origins: np.ndarray, directions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -336,6 +381,8 @@ class CpuBackend(FastBackend):
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Copies of everything that training changes."""
+        # What goes on from here and what is continued from these arrays bake the same shell next.
+        self._forget_shell()
         result = {"occupancy/values": self._values.copy()}
         for prefix, table, weights in (
             ("params/", self._table, self._weights),
@@ -354,6 +401,7 @@ class CpuBackend(FastBackend):
             self._fill(self._weight_state[index], arrays, prefix)
         self._values[:] = arrays["occupancy/values"]
         self._set_cells()
+        self._forget_shell()
 
 
 def _rows3(array: np.ndarray) -> np.ndarray:

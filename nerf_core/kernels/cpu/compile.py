@@ -21,7 +21,7 @@ def cache_folder() -> Path:
     """Where compiled kernels are kept: under NUMBA_CACHE_DIR if that is set, else in the user's cache folder."""
     digest = hashlib.sha256()
     here = Path(__file__).resolve().parent
-    constants = [here.parents[1] / "fields" / name for name in ("contraction.py", "hash_grid.py")]
+    constants = [here.parents[1] / "fields" / name for name in ("contraction.py", "hash_grid.py", "shell.py")]
     shared = [here.parent / "views.py", *constants]
     for path in [*sorted(here.glob("*.py")), *shared]:
         digest.update(path.name.encode() + path.read_bytes())

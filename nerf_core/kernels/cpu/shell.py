@@ -1,0 +1,304 @@
+"""Rays through the shell: which of its cells they cross, what these hold back, and which few samples stand for them.
+
+Everything is in the unit frame of a bounded scene; see `fields.shell`.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from ...fields.shell import BRICK, CELLS, MAX_SAMPLES
+from .compile import compiled, compiled_inside
+from .march import NEVER, ONE, ZERO, clip_to_box, reciprocal
+from .structures import GROUP
+
+HALF = np.float32(0.5)
+NUDGE = np.float32(1.0 / (1 << 17))
+"""How far past a face a ray is put, so that rounding does not leave it on the wrong side."""
+FEW = np.float32(BRICK)
+LAST = BRICK - 1
+SHIFT = BRICK.bit_length() - 1
+BEAM = 16
+"""Neighbouring rays that go through empty space together."""
+CROSSED = 96
+"""Cells with weight that a ray can have; it ends where it has so many."""
+
+
+class ShellGrid(NamedTuple):
+    """What rays walk through: a `fields.shell.Shell` with the subject's box and the way through empty space.
+
+    `away` (G, G, G) uint8 [z, y, x]: 0 where there is a brick, else at most the Chebyshev distance to one; `index`
+    (G, G, G) int32; `density` (B, CELLS) float32; `box` (2, 3) float32.
+    """
+
+    away: np.ndarray
+    index: np.ndarray
+    density: np.ndarray
+    box: np.ndarray
+
+
+class Walk(NamedTuple):
+    """What a group of rays met: per ray, per ray and cell, per group of a ray's cells, and per sample of the group.
+
+    `count` cells of each ray hold weight, `passing` is what gets through, `looked` how many cells were looked up. A
+    cell's `t` is the middle of the ray's way through it, `length` that way, `cell` its flat number in `density`.
+    """
+
+    count: np.ndarray
+    passing: np.ndarray
+    looked: np.ndarray
+    t: np.ndarray
+    length: np.ndarray
+    weight: np.ndarray
+    cell: np.ndarray
+    low: np.ndarray  # (MAX_SAMPLES + 1,): the first cell of each group, and where the last one ends
+    gain: np.ndarray  # (MAX_SAMPLES,): what cutting that group would save
+    cut: np.ndarray  # (MAX_SAMPLES,): and where
+    first: np.ndarray  # (GROUP,): a ray's first sample
+    groups: np.ndarray  # (GROUP,): and how many it has
+    end: np.ndarray  # (GROUP * MAX_SAMPLES,): where a sample's cells end
+
+
+def make_walk() -> Walk:
+    """Allocate a thread's working memory."""
+
+    def floats(*shape: int) -> np.ndarray:
+        return np.zeros(shape, np.float32)
+
+    def whole(*shape: int) -> np.ndarray:
+        return np.zeros(shape, np.int64)
+
+    return Walk(
+        count=whole(GROUP),
+        passing=floats(GROUP),
+        looked=whole(GROUP),
+        t=floats(GROUP, CROSSED),
+        length=floats(GROUP, CROSSED),
+        weight=floats(GROUP, CROSSED),
+        cell=whole(GROUP, CROSSED),
+        low=whole(MAX_SAMPLES + 1),
+        gain=floats(MAX_SAMPLES),
+        cut=whole(MAX_SAMPLES),
+        first=whole(GROUP),
+        groups=whole(GROUP),
+        end=whole(GROUP * MAX_SAMPLES),
+    )
+
+
+@compiled_inside
+def _free_until(rays, first, last, grid, near, far):
+    """The distance from `near` up to which neighbouring rays run through empty cells, all of them.
+
+    One step serves them all: around the middle one's place, a cube of empty cells holds the others' too.
+    """
+    middle = (first + last) // 2
+    apart, turned = ZERO, ZERO
+    for ray in range(first, last):
+        for axis in range(3):
+            apart = max(apart, abs(rays.origin[ray, axis] - rays.origin[middle, axis]))
+            turned = max(turned, abs(rays.direction[ray, axis] - rays.direction[middle, axis]))
+    side = np.int64(grid.away.shape[0])
+    away = grid.away.reshape(-1)
+    scale = np.float32(side)
+    size = ONE / scale
+    t = near
+    ox, oy, oz = rays.origin[middle, 0], rays.origin[middle, 1], rays.origin[middle, 2]
+    dx, dy, dz = rays.direction[middle, 0], rays.direction[middle, 1], rays.direction[middle, 2]
+    per = ONE / (max(abs(dx), max(abs(dy), abs(dz))) + turned)
+    while t < far:
+        # Outside the grid its nearest cell will do: what is empty around that is so around a place beyond it.
+        ix = min(max(np.int64((ox + t * dx) * scale), 0), side - 1)
+        iy = min(max(np.int64((oy + t * dy) * scale), 0), side - 1)
+        iz = min(max(np.int64((oz + t * dz) * scale), 0), side - 1)
+        free = np.float32(np.int64(away[np.uint64(ix + side * (iy + side * iz))]) - 1) * size - apart - turned * t
+        if free < HALF * size:
+            break
+        t += free * per
+    return t
+
+
+@compiled_inside
+def _follow(rays, walk, grid, ray, t, faint, transmittance_threshold):
+    """Take a ray from distance `t` on through the shell, cell by cell (Amanatides & Woo 1987), to its end.
+
+    Cells in which less than `faint` a length would be absorbed of what is left hold nothing.
+    """
+    side = np.int64(grid.away.shape[0])
+    away, index, density = grid.away.reshape(-1), grid.index.reshape(-1), grid.density.reshape(-1)
+    scale = np.float32(side)
+    size = ONE / scale
+    fine = scale * FEW
+    step = ONE / fine
+    most = side * BRICK - 1
+    far = rays.far[ray]
+    ox, oy, oz = rays.origin[ray, 0], rays.origin[ray, 1], rays.origin[ray, 2]
+    dx, dy, dz = rays.direction[ray, 0], rays.direction[ray, 1], rays.direction[ray, 2]
+    rx, ry, rz = rays.inverse[ray, 0], rays.inverse[ray, 1], rays.inverse[ray, 2]
+    # Which way the ray goes along each axis, and how far it is from one face to the next.
+    px, py, pz = np.int64(rx > ZERO), np.int64(ry > ZERO), np.int64(rz > ZERO)
+    sx, sy, sz = 2 * px - 1, 2 * py - 1, 2 * pz - 1
+    ax, ay, az = abs(rx) * step, abs(ry) * step, abs(rz) * step
+    middles, lengths, weights, cells = walk.t[ray], walk.length[ray], walk.weight[ray], walk.cell[ray]
+    passing, count, looked = ONE, 0, 0
+    while t < far:
+        ix = min(max(np.int64((ox + t * dx) * fine), 0), most)
+        iy = min(max(np.int64((oy + t * dy) * fine), 0), most)
+        iz = min(max(np.int64((oz + t * dz) * fine), 0), most)
+        bx, by, bz = ix >> SHIFT, iy >> SHIFT, iz >> SHIFT
+        brick = bx + side * (by + side * bz)
+        free = np.int64(away[np.uint64(brick)])
+        if free > 0:
+            # Out of the cube of empty cells in one step, as `march.skip_bounded`.
+            wx = np.float32(bx + free if px else bx + 1 - free)
+            wy = np.float32(by + free if py else by + 1 - free)
+            wz = np.float32(bz + free if pz else bz + 1 - free)
+            leave = min((wx * size - ox) * rx, min((wy * size - oy) * ry, (wz * size - oz) * rz))
+            t = max(leave, t) + NUDGE
+            continue
+        # The distances of the next face along each axis.
+        nx = (np.float32(ix + px) * step - ox) * rx
+        ny = (np.float32(iy + py) * step - oy) * ry
+        nz = (np.float32(iz + pz) * step - oz) * rz
+        while True:
+            number = np.int64(index[np.uint64(brick)])
+            if number < 0:
+                t += NUDGE
+                break
+            following = brick
+            while following == brick:
+                leave = min(min(nx, min(ny, nz)), far)
+                looked += 1
+                cell = number * CELLS + ((ix & LAST) | (iy & LAST) << SHIFT | (iz & LAST) << (2 * SHIFT))
+                held = density[np.uint64(cell)]
+                if held * passing > faint and leave > t:
+                    through = math.exp(held * (t - leave))
+                    middles[count] = HALF * (t + leave)
+                    lengths[count] = leave - t
+                    weights[count] = passing * (ONE - through)
+                    cells[count] = cell
+                    passing *= through
+                    count += 1
+                    if passing < transmittance_threshold or count == CROSSED:
+                        far = t
+                        break
+                t = max(t, leave)
+                if t >= far:
+                    break
+                # No branch to guess.
+                mx, my, mz = nx <= leave, ny <= leave, nz <= leave
+                ix += sx if mx else 0
+                iy += sy if my else 0
+                iz += sz if mz else 0
+                nx += ax if mx else ZERO
+                ny += ay if my else ZERO
+                nz += az if mz else ZERO
+                following = (ix >> SHIFT) + side * ((iy >> SHIFT) + side * (iz >> SHIFT))
+            brick = following
+            if t >= far or ix < 0 or ix > most or iy < 0 or iy > most or iz < 0 or iz > most:
+                far = t
+                break
+    walk.passing[ray] = passing
+    walk.count[ray] = count
+    walk.looked[ray] = looked
+
+
+@compiled
+def begin_walk(rays, grid, count):
+    """Let the first `count` rays of a group, whose origin and direction are there, run through the whole box."""
+    for ray in range(count):
+        rays.start[ray], rays.far[ray] = clip_to_box(rays.origin[ray], rays.direction[ray], grid.box)
+        for axis in range(3):
+            rays.inverse[ray, axis] = reciprocal(rays.direction[ray, axis])
+
+
+@compiled
+def walk_group(rays, walk, grid, count, faint, transmittance_threshold):
+    """Take the first `count` rays of a group through the shell, from `rays.start` to `rays.far` or where they end."""
+    for first in range(0, count, BEAM):
+        last = min(first + BEAM, count)
+        near, far = NEVER, ZERO
+        for ray in range(first, last):
+            walk.count[ray] = 0
+            walk.looked[ray] = 0
+            walk.passing[ray] = ONE
+            if rays.start[ray] < rays.far[ray]:
+                near, far = min(near, rays.start[ray]), max(far, rays.far[ray])
+        near = _free_until(rays, first, last, grid, near, far)
+        for ray in range(first, last):
+            t = max(rays.start[ray], near)
+            if t < rays.far[ray]:
+                _follow(rays, walk, grid, ray, t, faint, transmittance_threshold)
+
+
+@compiled_inside
+def _best_cut(walk, ray, first, last):
+    """Where cutting the cells ``first:last`` in two saves most of their weighted squared distances, and how much."""
+    t, weight = walk.t[ray], walk.weight[ray]
+    total, mean = ZERO, ZERO
+    for i in range(first, last):
+        total += weight[i]
+        mean += weight[i] * t[i]
+    mean = mean / total
+    best, at = ZERO, first
+    before, moment = ZERO, ZERO
+    for i in range(first, last - 1):
+        before += weight[i]
+        moment += weight[i] * (t[i] - mean)
+        # w1 w2 / (w1 + w2) (m1 - m2)^2, by the moment about the common mean.
+        gain = moment * moment * total / max(before * (total - before), np.float32(1e-12))
+        if gain > best:
+            best, at = gain, i + 1
+    return at, best
+
+
+@compiled
+def place(walk, ray, samples, least):
+    """Divide a ray's cells into at most `samples` groups of neighbours; gives how many, their bounds in `walk.low`.
+
+    A group is cut where that lowers the weighted squared distances to the groups' means most: 1-D quantisation of the
+    ray's weight, done greedily, which parts a foreground's edge from what is behind it before it refines either. One
+    whose cut would save less than `least` stays whole: an opaque wall needs one sample, whatever the budget is.
+    """
+    cells = walk.count[ray]
+    if cells == 0:
+        return np.int64(0)
+    walk.low[0] = 0
+    walk.low[1] = cells
+    groups = np.int64(1)
+    if samples > 1:
+        walk.cut[0], walk.gain[0] = _best_cut(walk, ray, np.int64(0), cells)
+    while groups < samples:
+        chosen = 0
+        for g in range(1, groups):
+            if walk.gain[g] > walk.gain[chosen]:
+                chosen = g
+        if walk.gain[chosen] <= least:
+            break
+        cut, high = walk.cut[chosen], walk.low[chosen + 1]
+        for g in range(groups, chosen, -1):
+            walk.low[g + 1] = walk.low[g]
+            if g > chosen + 1:
+                walk.gain[g] = walk.gain[g - 1]
+                walk.cut[g] = walk.cut[g - 1]
+        walk.low[chosen + 1] = cut
+        groups += 1
+        if groups < samples:
+            walk.cut[chosen], walk.gain[chosen] = _best_cut(walk, ray, walk.low[chosen], cut)
+            walk.cut[chosen + 1], walk.gain[chosen + 1] = _best_cut(walk, ray, cut, high)
+    return groups
+
+
+@compiled
+def middle(walk, ray, first, last):
+    """The weight of the cells ``first:last``, and the distance by which half of it lies nearer."""
+    total = ZERO
+    for i in range(first, last):
+        total += walk.weight[ray, i]
+    left = total * HALF
+    at = first
+    while at < last - 1 and left > walk.weight[ray, at]:
+        left -= walk.weight[ray, at]
+        at += 1
+    part = min(left / walk.weight[ray, at], ONE)
+    return total, walk.t[ray, at] + (part - HALF) * walk.length[ray, at]

@@ -1,0 +1,171 @@
+"""The surface sampler on the CPU: keeps a shell of the field, renders by it, and trains with it."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...fields.shell import CELLS, DEFAULT_SAMPLES, EMPTY_BELOW, MAX_SAMPLES, MERGED_BELOW, brick_numbers, make_shell
+from ..backend import BatchStats, SurfaceProfile, SurfaceRays
+from ..views import ViewArrays
+from . import occupancy, surface, surface_train
+from .shell import CROSSED, ShellGrid, make_walk
+from .structures import CHUNK_ROWS, CHUNKS, make_batch
+
+if TYPE_CHECKING:
+    from .backend import CpuBackend
+
+TRAINED_SAMPLES = (1, 2, 4, 8)
+"""Samples a ray of a training step, one of these at random: one field serves all budgets."""
+RAYS = 8192
+"""Rays of such a step: with 8 samples on every ray no chunk can be full."""
+REBAKED_EVERY = 256
+"""Training steps that a shell serves."""
+SHARE = 0.0
+"""How much of what the shell's cells should change is passed on to the field's density; see `surface_train`."""
+
+assert RAYS // CHUNKS * max(TRAINED_SAMPLES) <= CHUNK_ROWS  # noqa: S101 - of constants
+
+
+class SurfaceSampling:
+    """A backend's field as a shell with a few samples a ray.
+
+    Parameters
+    ----------
+    backend : CpuBackend
+        Of a bounded scene.
+    """
+
+    def __init__(self, backend: "CpuBackend") -> None:
+        self.backend = backend
+        self._memory = [(scratch, make_walk()) for scratch in backend._scratch]
+        self._grid: ShellGrid | None = None
+        self._step = -1
+
+    # The shell -------------------------------------------------------------------------------------------------
+
+    def forget(self) -> None:
+        """The field has changed: the next question bakes it anew."""
+        self._grid = None
+
+    @property
+    def is_baked(self) -> bool:
+        """Whether there is a shell, perhaps some steps old."""
+        return self._grid is not None
+
+    def grid(self, oldest: int = 0) -> ShellGrid:
+        """The shell, baked at most `oldest` training steps ago."""
+        if self._grid is None or self.backend.step - self._step > oldest:
+            self._grid, self._step = self._bake(), self.backend.step
+        return self._grid
+
+    @property
+    def _oldest(self) -> int:
+        """A picture in the midst of training may be of a shell that is some steps old."""
+        return REBAKED_EVERY if self.backend._views is not None else 0
+
+    def _bake(self) -> ShellGrid:
+        backend = self.backend
+        side = backend.settings.occupancy_resolution
+        numbers = brick_numbers(backend.occupied)
+        density = np.zeros((len(numbers), CELLS), np.float32)
+        if len(numbers):
+            backend.workers.run(surface.bake_worker, backend._scratch, backend._field, side, numbers, density, place=1)
+        shell = make_shell(side, numbers, density, EMPTY_BELOW / backend.fine_step)
+        away = np.zeros((side, side, side), np.uint8)
+        occupied = np.zeros((2, side**3 // 8), np.uint64)
+        occupied[0].view(np.uint8)[:] = shell.index.reshape(-1) >= 0
+        occupancy.spread_distance(away.reshape(-1).view(np.uint64), occupied[0], occupied[1], side)
+        return ShellGrid(away, shell.index, shell.density, backend.box)
+
+    def _options(self, samples: int, *more: float) -> np.ndarray:
+        backend = self.backend
+        settings = backend.settings
+        cell = 1.0 / (settings.occupancy_resolution * round(CELLS ** (1 / 3)))
+        faint = settings.weight_threshold / backend.fine_step
+        return np.array([samples, faint, settings.transmittance_threshold, MERGED_BELOW * cell**2, *more])
+
+    # Looking ---------------------------------------------------------------------------------------------------
+
+    def render(
+        self,
+        rays: int,
+        origins: np.ndarray,
+        directions: np.ndarray,
+        limits: np.ndarray,
+        view: ViewArrays,
+        first: int,
+        samples: int | None,
+    ) -> SurfaceRays:
+        """Render rays that are given, or else `view`'s pixels from number `first` on; see `surface.surface_worker`."""
+        rgba = np.zeros((rays, 4), np.float32)
+        depth, captured = np.zeros(rays, np.float32), np.zeros(rays, np.float32)
+        evaluations, looked = np.zeros(rays, np.int32), np.zeros(rays, np.int32)
+        self.backend.workers.run(
+            surface.surface_worker,
+            self._memory,
+            self.backend._field,
+            self.grid(self._oldest),
+            origins,
+            directions,
+            limits,
+            view,
+            first,
+            rgba,
+            depth,
+            evaluations,
+            captured,
+            looked,
+            self._options(min(samples or DEFAULT_SAMPLES, MAX_SAMPLES)),
+            place=2,
+        )
+        return SurfaceRays(rgba, depth, evaluations, captured, looked)
+
+    def profile(
+        self, origins: np.ndarray, directions: np.ndarray, view: ViewArrays, samples: int | None
+    ) -> SurfaceProfile:
+        """What rays cross, and where their samples lie; `view` is not looked at."""
+        rays = len(origins)
+        counts, groups = np.zeros(rays, np.int32), np.zeros((rays, 2), np.int32)
+        cells = np.zeros((rays, CROSSED, 3), np.float32)
+        places = np.zeros((rays, MAX_SAMPLES, 3), np.float32)
+        limits = np.zeros((0, 2), np.float32)
+        options = self._options(min(samples or DEFAULT_SAMPLES, MAX_SAMPLES))
+        grid = self.grid(self._oldest)
+        if rays:
+            surface.profile_rays(
+                *self._memory[0], grid, origins, directions, limits, view, options, counts, groups, cells, places
+            )
+        return SurfaceProfile(counts, cells, groups[:, 0], places, groups[:, 1])
+
+    # Training --------------------------------------------------------------------------------------------------
+
+    def samples_of(self, step: int) -> int:
+        """Samples a ray of a training step."""
+        return TRAINED_SAMPLES[np.random.default_rng((self.backend.seed, step)).integers(len(TRAINED_SAMPLES))]
+
+    def gradients(self, rays: int = RAYS, samples: int | None = None) -> BatchStats:
+        """Run the forward and backward pass of this step's batch without updating anything."""
+        backend = self.backend
+        if backend._views is None:
+            raise RuntimeError("load_views comes before the first training step")
+        if backend._batch is None:
+            backend._batch = make_batch(backend.layout)
+        backend.workers.run(
+            surface_train.surface_train_worker,
+            self._memory,
+            backend._field,
+            self.grid(REBAKED_EVERY),
+            backend._views,
+            backend._batch,
+            rays,
+            backend.seed,
+            backend.step,
+            self._options(
+                min(samples or self.samples_of(backend.step), max(TRAINED_SAMPLES)),
+                float(backend._random_background),
+                SHARE,
+            ),
+            place=3,
+        )
+        loss, error, count, made, trained, _, _ = backend._batch.stats.sum(axis=0)
+        return BatchStats(float(loss), error / (3.0 * count), int(count), int(made), int(trained), 0)
