@@ -65,7 +65,7 @@ def trace_surface(
     through = np.ones(rays)
     np.subtract.at(through, bin_ray, mass)
     end, reason = np.where(near < far, far, 0.0), np.where(near < far, LEFT, MISSED)
-    closed = np.flatnonzero((found.counts > 0) & (through < field.settings.transmittance_threshold))
+    closed = np.flatnonzero((found.counts > 0) & (through < 1e-3))
     final = starts[closed] + found.counts[closed] - 1
     end[closed], reason[closed] = middle[final] + 0.5 * length[final], OPAQUE
     stage = StageSamples(

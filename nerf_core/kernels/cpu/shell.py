@@ -180,6 +180,9 @@ def _follow(rays, walk, grid, ray, t, faint, transmittance_threshold):
                     passing *= through
                     count += 1
                     if passing < transmittance_threshold or count == CROSSED:
+                        # So little is left that the last cell may have it.
+                        weights[count - 1] += passing
+                        passing = ZERO
                         far = t
                         break
                 t = max(t, leave)

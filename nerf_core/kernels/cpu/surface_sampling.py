@@ -4,7 +4,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...fields.shell import CELLS, DEFAULT_SAMPLES, EMPTY_BELOW, MAX_SAMPLES, MERGED_BELOW, brick_numbers, make_shell
+from ...fields.shell import (
+    BRICK,
+    CELLS,
+    DEFAULT_SAMPLES,
+    EMPTY_BELOW,
+    MAX_SAMPLES,
+    MERGED_BELOW,
+    OPAQUE_BELOW,
+    brick_numbers,
+    make_shell,
+)
 from ..backend import BatchStats, SurfaceProfile, SurfaceRays
 from ..views import ViewArrays
 from . import occupancy, surface, surface_train
@@ -20,7 +30,7 @@ RAYS = 8192
 """Rays of such a step: with 8 samples on every ray no chunk can be full."""
 REBAKED_EVERY = 256
 """Training steps that a shell serves."""
-SHARE = 0.0
+SHARE = 1.0
 """How much of what the shell's cells should change is passed on to the field's density; see `surface_train`."""
 
 assert RAYS // CHUNKS * max(TRAINED_SAMPLES) <= CHUNK_ROWS  # noqa: S101 - of constants
@@ -80,9 +90,9 @@ class SurfaceSampling:
     def _options(self, samples: int, *more: float) -> np.ndarray:
         backend = self.backend
         settings = backend.settings
-        cell = 1.0 / (settings.occupancy_resolution * round(CELLS ** (1 / 3)))
+        cell = 1.0 / (settings.occupancy_resolution * BRICK)
         faint = settings.weight_threshold / backend.fine_step
-        return np.array([samples, faint, settings.transmittance_threshold, MERGED_BELOW * cell**2, *more])
+        return np.array([samples, faint, OPAQUE_BELOW, MERGED_BELOW * cell**2, *more])
 
     # Looking ---------------------------------------------------------------------------------------------------
 
