@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from ..methods.registry import create
 
     method = create(arguments.method, Normalisation(np.array([[-1.0] * 3, [1.0] * 3])), arguments.device)
-    method.warm_up()
+    method.warm_up(everything=True)
     seconds = time.perf_counter() - started
     say(arguments, f"The {arguments.method} method is ready ({method.backend} kernels, {seconds:.1f} s).")
     return {"method": arguments.method, "backend": method.backend, "seconds": seconds}

@@ -328,7 +328,9 @@ class FastBackend(ABC):
                 raise CheckpointError(f"The checkpoint's count of {name} is not a whole number from {low} to {high}.")
         self.step, self.rays = step, rays
 
-    def warm_up(self, should_stop: Callable[[], bool] | None = None) -> None:  # noqa: B027 - most compile nothing
+    def warm_up(  # noqa: B027 - most compile nothing
+        self, should_stop: Callable[[], bool] | None = None, everything: bool = False
+    ) -> None:
         """Compile whatever would be compiled later; `Cancelled` when `should_stop` says so between two kernels."""
 
 

@@ -262,8 +262,11 @@ class Method(ABC):
     def drop_views(self) -> None:  # noqa: B027 - a method may have nothing to let go of
         """Let go of the training images and of what only training needs: the method is looked at from now on."""
 
-    def warm_up(self, should_stop: Callable[[], bool] | None = None) -> None:  # noqa: B027 - most have no kernels
+    def warm_up(  # noqa: B027 - most have no kernels
+        self, should_stop: Callable[[], bool] | None = None, everything: bool = False
+    ) -> None:
         """Compile whatever the first step and render would compile.
 
-        `should_stop` is asked between kernels; `Cancelled` is raised when it says so.
+        With `everything`, also what only some samplers need. `should_stop` is asked between kernels; `Cancelled` is
+        raised when it says so.
         """

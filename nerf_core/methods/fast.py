@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 DEFAULT_SIDE = 400.0
 """Image size that the table is sized for when no images have been seen."""
+NO_SURFACE_TRAINING = (
+    "The surface sampler is trained by the backend 'cpu' alone, and only in bounded scenes (images with transparency, "
+    "or the setting 'scene'); train with another sampler: what it trains can be rendered with --sampler surface too."
+)
 
 
 class FastMethod(Method):
@@ -118,6 +122,8 @@ class FastMethod(Method):
         self._views = (view_arrays(views, self.normalisation, self.settings.depth_loss > 0), views.has_alpha)
         if self._made is None:
             self._made = self._make(typical_side(views), views.has_alpha)
+        if self.settings.sampler == "surface" and not self._made.renders_surface:
+            raise NerfError(NO_SURFACE_TRAINING)
         self._made.load_views(*self._views)
         if self._learner is not None:
             self._learner.load_views(self._views[0])
@@ -310,9 +316,9 @@ class FastMethod(Method):
             if each is not None:
                 each.drop_views()
 
-    def warm_up(self, should_stop: Callable[[], bool] | None = None) -> None:
-        """Compile every kernel (or find it compiled)."""
-        self.field.warm_up(should_stop)
+    def warm_up(self, should_stop: Callable[[], bool] | None = None, everything: bool = False) -> None:
+        """Compile every kernel (or find it compiled); see `Method`."""
+        self.field.warm_up(should_stop, everything or self.settings.sampler == "surface")
 
 
 def _with_optimiser(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:

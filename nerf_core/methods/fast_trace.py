@@ -138,9 +138,7 @@ def _intervals(
     return t0, np.where(following >= far, far, t1)
 
 
-def gaps(
-    ray: np.ndarray, t0: np.ndarray, t1: np.ndarray, near: np.ndarray, end: np.ndarray, scale: float
-) -> Stretches:
+def gaps(ray: np.ndarray, t0: np.ndarray, t1: np.ndarray, near: np.ndarray, end: np.ndarray, scale: float) -> Stretches:
     """What lies between a ray's intervals, from `near` to `end` (R,): all of it where there is no interval."""
     rays = np.arange(len(near))
     owner = np.concatenate([rays, ray])

@@ -371,11 +371,11 @@ class CpuBackend(FastBackend):
         )
         return density, color
 
-    def warm_up(self, should_stop: Callable[[], bool] | None = None) -> None:
-        """Compile every kernel, or find it compiled; see `warm_up.compile_all`."""
+    def warm_up(self, should_stop: Callable[[], bool] | None = None, everything: bool = False) -> None:
+        """Compile every kernel, or find it compiled; those of the surface sampler with `everything`."""
         from .warm_up import compile_all
 
-        compile_all(should_stop)
+        compile_all(should_stop, everything)
 
     # State -----------------------------------------------------------------------------------------------------
 

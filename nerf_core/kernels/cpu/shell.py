@@ -119,6 +119,37 @@ def _free_until(rays, first, last, grid, near, far):
 
 
 @compiled_inside
+def _to_brick(rays, grid):
+    """Move each of the `rays.moving` rays' starts on to the next brick, or out; breadth first, as `march` does."""
+    side = np.int64(grid.away.shape[0])
+    away = grid.away.reshape(-1)
+    scale = np.float32(side)
+    size = ONE / scale
+    moving = rays.moving[0]
+    while moving > 0:
+        left = 0
+        for k in range(moving):
+            ray = rays.moving[1 + k]
+            t, far = rays.start[ray], rays.far[ray]
+            ox, oy, oz = rays.origin[ray, 0], rays.origin[ray, 1], rays.origin[ray, 2]
+            ix = min(max(np.int64((ox + t * rays.direction[ray, 0]) * scale), 0), side - 1)
+            iy = min(max(np.int64((oy + t * rays.direction[ray, 1]) * scale), 0), side - 1)
+            iz = min(max(np.int64((oz + t * rays.direction[ray, 2]) * scale), 0), side - 1)
+            free = np.int64(away[np.uint64(ix + side * (iy + side * iz))])
+            rx, ry, rz = rays.inverse[ray, 0], rays.inverse[ray, 1], rays.inverse[ray, 2]
+            wx = np.float32(ix + free if rx > ZERO else ix + 1 - free)
+            wy = np.float32(iy + free if ry > ZERO else iy + 1 - free)
+            wz = np.float32(iz + free if rz > ZERO else iz + 1 - free)
+            leave = min((wx * size - ox) * rx, min((wy * size - oy) * ry, (wz * size - oz) * rz))
+            stays = free == 0 or t >= far
+            rays.start[ray] = t if stays else max(leave, t) + NUDGE
+            rays.moving[1 + left] = ray
+            left += 0 if stays else 1
+        moving = left
+    rays.moving[0] = 0
+
+
+@compiled_inside
 def _follow(rays, walk, grid, ray, t, faint, transmittance_threshold):
     """Take a ray from distance `t` on through the shell, cell by cell (Amanatides & Woo 1987), to its end.
 
@@ -217,7 +248,11 @@ def begin_walk(rays, grid, count):
 
 @compiled
 def walk_group(rays, walk, grid, count, faint, transmittance_threshold):
-    """Take the first `count` rays of a group through the shell, from `rays.start` to `rays.far` or where they end."""
+    """Take the first `count` rays of a group through the shell, from `rays.start` to `rays.far` or where they end.
+
+    `rays.start`, `rays.moving` and `rays.active` are changed.
+    """
+    active = 0
     for first in range(0, count, BEAM):
         last = min(first + BEAM, count)
         near, far = NEVER, ZERO
@@ -229,15 +264,29 @@ def walk_group(rays, walk, grid, count, faint, transmittance_threshold):
                 near, far = min(near, rays.start[ray]), max(far, rays.far[ray])
         near = _free_until(rays, first, last, grid, near, far)
         for ray in range(first, last):
-            t = max(rays.start[ray], near)
-            if t < rays.far[ray]:
-                _follow(rays, walk, grid, ray, t, faint, transmittance_threshold)
+            rays.start[ray] = max(rays.start[ray], near)
+            if rays.start[ray] < rays.far[ray]:
+                rays.active[active] = ray
+                active += 1
+                rays.moving[active] = ray
+    rays.moving[0] = active
+    _to_brick(rays, grid)
+    for a in range(active):
+        ray = rays.active[a]
+        if rays.start[ray] < rays.far[ray]:
+            _follow(rays, walk, grid, ray, rays.start[ray], faint, transmittance_threshold)
 
 
 @compiled_inside
-def _best_cut(walk, ray, first, last):
-    """Where cutting the cells ``first:last`` in two saves most of their weighted squared distances, and how much."""
+def _best_cut(walk, ray, first, last, least):
+    """Where cutting the cells ``first:last`` in two saves most of their weighted squared distances, and how much.
+
+    Nothing is looked for where no cut can save more than `least`.
+    """
     t, weight = walk.t[ray], walk.weight[ray]
+    half = HALF * (t[last - 1] - t[first])
+    if half * half <= least:
+        return first, ZERO
     total, mean = ZERO, ZERO
     for i in range(first, last):
         total += weight[i]
@@ -270,7 +319,7 @@ def place(walk, ray, samples, least):
     walk.low[1] = cells
     groups = np.int64(1)
     if samples > 1:
-        walk.cut[0], walk.gain[0] = _best_cut(walk, ray, np.int64(0), cells)
+        walk.cut[0], walk.gain[0] = _best_cut(walk, ray, np.int64(0), cells, least)
     while groups < samples:
         chosen = 0
         for g in range(1, groups):
@@ -287,8 +336,8 @@ def place(walk, ray, samples, least):
         walk.low[chosen + 1] = cut
         groups += 1
         if groups < samples:
-            walk.cut[chosen], walk.gain[chosen] = _best_cut(walk, ray, walk.low[chosen], cut)
-            walk.cut[chosen + 1], walk.gain[chosen + 1] = _best_cut(walk, ray, cut, high)
+            walk.cut[chosen], walk.gain[chosen] = _best_cut(walk, ray, walk.low[chosen], cut, least)
+            walk.cut[chosen + 1], walk.gain[chosen + 1] = _best_cut(walk, ray, cut, high, least)
     return groups
 
 

@@ -132,8 +132,12 @@ def surface_worker(
                 made = np.int64(0)
             for g in range(groups):
                 weight, t = middle(walk, ray, walk.low[g], walk.low[g + 1])
-                for i in range(walk.low[g], walk.low[g + 1]):
-                    near += walk.weight[ray, i] if abs(walk.t[ray, i] - t) <= reach else ZERO
+                low, high = walk.low[g], walk.low[g + 1]
+                if t - walk.t[ray, low] <= reach and walk.t[ray, high - 1] - t <= reach:
+                    near += weight
+                else:
+                    for i in range(low, high):
+                        near += walk.weight[ray, i] if abs(walk.t[ray, i] - t) <= reach else ZERO
                 scratch.s_ray[made] = group + ray
                 scratch.s_weight[made] = weight
                 put_sample(scratch, scratch.position, made, ray, t)

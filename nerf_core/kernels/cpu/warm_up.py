@@ -26,13 +26,15 @@ from .workers import thread_count
 RAY = np.array([[0.5, 0.5, 2.0]], np.float32), np.array([[0.0, 0.0, -1.0]], np.float32)
 
 
-def compile_all(should_stop: Callable[[], bool] | None = None) -> None:
+def compile_all(should_stop: Callable[[], bool] | None = None, everything: bool = True) -> None:
     """Compile every kernel, or find it compiled.
 
     Parameters
     ----------
     should_stop : callable, optional
         Asked between two kernels.
+    everything : bool
+        Also the surface sampler's, which most trainings do without.
 
     Raises
     ------
@@ -54,6 +56,9 @@ def compile_all(should_stop: Callable[[], bool] | None = None) -> None:
         for _ in _looking(_tiny_backend()):
             _go_on(should_stop)
         say_compiled()
+        if everything:
+            for _ in _surface(_tiny_backend()):
+                _go_on(should_stop)
     finally:
         if other is not None:
             other.end()
@@ -111,6 +116,18 @@ def _looking(backend: CpuBackend) -> Iterator[None]:
 
 def _query(backend: CpuBackend) -> None:
     backend.query(*RAY)
+
+
+def _surface(backend: CpuBackend) -> Iterator[None]:
+    """What renders, traces and trains by a shell."""
+    backend.surface.grid()
+    yield
+    backend.render_surface(*RAY, None, 1)
+    yield
+    backend.profile_surface(*RAY, 1)
+    yield
+    backend.surface.gradients(1)
+    yield
 
 
 class _OtherProcess:

@@ -302,7 +302,7 @@ class CudaBackend(FastBackend):
             lambda: step.forward(self.field, self._numbers, state, waves, waves),
         )
 
-    def warm_up(self, should_stop: Callable[[], bool] | None = None) -> None:
+    def warm_up(self, should_stop: Callable[[], bool] | None = None, everything: bool = False) -> None:
         """Compile every kernel, or find it compiled, on a small field of the same kind."""
         from .catalogue import go_through
 
