@@ -15,7 +15,7 @@ MAX_SAMPLES = 16
 """Samples that a ray can be given."""
 DEFAULT_SAMPLES = 4
 """Where nobody asks for a number."""
-EMPTY_BELOW = 0.2
+EMPTY_BELOW = 0.05
 """A cell is empty where one step of the full sampling would absorb less: thin air around surfaces is the field's error,
 not the scene's, and costs a ray most of its look-ups."""
 OPAQUE_BELOW = 0.05
