@@ -27,17 +27,17 @@ MERGED_BELOW = 2.0
 class Shell(NamedTuple):
     """Baked densities.
 
-    `index` (G, G, G) int32 [z, y, x]: the number of a cell's brick, -1 without one; `density` (B, CELLS) float32 per
+    `bricks` (G, G, G) int32 [z, y, x]: the number of a cell's brick, -1 without one; `density` (B, CELLS) float32 per
     unit length, 0 where a cell is empty, x fastest.
     """
 
-    index: np.ndarray
+    bricks: np.ndarray
     density: np.ndarray
 
     @property
     def cell(self) -> float:
         """Length of a cell, unit-cube lengths."""
-        return 1.0 / (BRICK * len(self.index))
+        return 1.0 / (BRICK * len(self.bricks))
 
 
 def brick_numbers(occupied: np.ndarray) -> np.ndarray:
@@ -61,9 +61,9 @@ def make_shell(side: int, numbers: np.ndarray, density: np.ndarray, empty_below:
     """
     density[~(density > empty_below)] = 0.0
     kept = density.any(axis=1)
-    index = np.full(side**3, -1, np.int32)
-    index[numbers[kept]] = np.arange(int(kept.sum()), dtype=np.int32)
+    bricks = np.full(side**3, -1, np.int32)
+    bricks[numbers[kept]] = np.arange(int(kept.sum()), dtype=np.int32)
     density = np.ascontiguousarray(density[kept])
     if not len(density):  # kernels take no empty array
         density = np.zeros((1, CELLS), np.float32)
-    return Shell(index.reshape(side, side, side), density)
+    return Shell(bricks.reshape(side, side, side), density)

@@ -265,11 +265,15 @@ class FastBackend(ABC):
         """As `render`, for `count` pixels of `view`'s only camera from number `first` on."""
         raise NotImplementedError
 
-    renders_surface = False
-    """Whether `render_surface`, `render_surface_pixels` and `profile_surface` are there."""
+    @property
+    def renders_surface(self) -> bool:
+        """Whether `render_surface`, `render_surface_pixels` and `profile_surface` are there."""
+        return False
 
-    surface_is_ready = True
-    """Whether there is a shell, or nobody trains: in the midst of training baking one for a picture takes too long."""
+    @property
+    def surface_is_ready(self) -> bool:
+        """Whether there is a shell, or nobody trains: in training, baking one for a picture would take too long."""
+        return True
 
     def render_surface(
         self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None, samples: int | None

@@ -51,7 +51,7 @@ def shelled(generator, bricks=0.3, solid=0.6, threads=None):
 
 def dense(grid):
     """(FINE, FINE, FINE) densities, indexed x, y, z; and each cell's flat number, -1 where there is no brick."""
-    numbers = np.repeat(np.repeat(np.repeat(grid.index, BRICK, 0), BRICK, 1), BRICK, 2).transpose(2, 1, 0).astype(int)
+    numbers = np.repeat(np.repeat(np.repeat(grid.bricks, BRICK, 0), BRICK, 1), BRICK, 2).transpose(2, 1, 0).astype(int)
     x, y, z = np.indices(numbers.shape) % BRICK
     cells = np.where(numbers >= 0, numbers * CELLS + x + BRICK * (y + BRICK * z), -1)
     return np.where(numbers >= 0, grid.density.reshape(-1)[cells], 0.0), cells

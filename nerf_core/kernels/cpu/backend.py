@@ -247,7 +247,7 @@ class CpuBackend(FastBackend):
         evaluations: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray, int]:
         """Render rays; see `FastBackend`."""
-        within = NO_LIMITS if limits is None else np.require(limits, np.float32, ["C", "W"]).reshape(-1, 2)
+        within = _limits(limits)
         return self._render(len(origins), _rows3(origins), _rows3(directions), within, NO_VIEWS, 0, evaluations)
 
     def render_pixels(
@@ -314,14 +314,10 @@ class CpuBackend(FastBackend):
         return self._views is None or (self._surface is not None and self._surface.is_baked)
 
     def render_surface(
-        self,
-        origins: np.ndarray,
-        directions: np.ndarray,
-        limits: np.ndarray | None,
-        samples: int | None,
+        self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None, samples: int | None
     ) -> SurfaceRays:
         """Render rays by the shell; see `FastBackend`."""
-        within = NO_LIMITS if limits is None else np.require(limits, np.float32, ["C", "W"]).reshape(-1, 2)
+        within = _limits(limits)
         return self.surface.render(len(origins), _rows3(origins), _rows3(directions), within, NO_VIEWS, 0, samples)
 
     def render_surface_pixels(self, view: ViewArrays, first: int, count: int, samples: int | None) -> SurfaceRays:
@@ -402,6 +398,10 @@ class CpuBackend(FastBackend):
         self._values[:] = arrays["occupancy/values"]
         self._set_cells()
         self._forget_shell()
+
+
+def _limits(limits: np.ndarray | None) -> np.ndarray:
+    return NO_LIMITS if limits is None else np.require(limits, np.float32, ["C", "W"]).reshape(-1, 2)
 
 
 def _rows3(array: np.ndarray) -> np.ndarray:

@@ -28,12 +28,12 @@ CROSSED = 96
 class ShellGrid(NamedTuple):
     """What rays walk through: a `fields.shell.Shell` with the subject's box and the way through empty space.
 
-    `away` (G, G, G) uint8 [z, y, x]: 0 where there is a brick, else at most the Chebyshev distance to one; `index`
+    `away` (G, G, G) uint8 [z, y, x]: 0 where there is a brick, else at most the Chebyshev distance to one; `bricks`
     (G, G, G) int32; `density` (B, CELLS) float32; `box` (2, 3) float32.
     """
 
     away: np.ndarray
-    index: np.ndarray
+    bricks: np.ndarray
     density: np.ndarray
     box: np.ndarray
 
@@ -41,11 +41,11 @@ class ShellGrid(NamedTuple):
 class Walk(NamedTuple):
     """What a group of rays met: per ray, per ray and cell, per group of a ray's cells, and per sample of the group.
 
-    `count` cells of each ray hold weight, `passing` is what gets through, `looked` how many cells were looked up. A
+    `found` cells of each ray hold weight, `passing` is what gets through, `looked` how many cells were looked up. A
     cell's `t` is the middle of the ray's way through it, `length` that way, `cell` its flat number in `density`.
     """
 
-    count: np.ndarray
+    found: np.ndarray
     passing: np.ndarray
     looked: np.ndarray
     t: np.ndarray
@@ -70,7 +70,7 @@ def make_walk() -> Walk:
         return np.zeros(shape, np.int64)
 
     return Walk(
-        count=whole(GROUP),
+        found=whole(GROUP),
         passing=floats(GROUP),
         looked=whole(GROUP),
         t=floats(GROUP, CROSSED),
@@ -84,6 +84,12 @@ def make_walk() -> Walk:
         groups=whole(GROUP),
         end=whole(GROUP * MAX_SAMPLES),
     )
+
+
+@compiled_inside
+def _number(position, most):
+    """The number of the cell at a position in cells, 0 to `most`."""
+    return min(max(np.int64(position), 0), most)
 
 
 @compiled_inside
@@ -108,9 +114,9 @@ def _free_until(rays, first, last, grid, near, far):
     per = ONE / (max(abs(dx), max(abs(dy), abs(dz))) + turned)
     while t < far:
         # Outside the grid its nearest cell will do: what is empty around that is so around a place beyond it.
-        ix = min(max(np.int64((ox + t * dx) * scale), 0), side - 1)
-        iy = min(max(np.int64((oy + t * dy) * scale), 0), side - 1)
-        iz = min(max(np.int64((oz + t * dz) * scale), 0), side - 1)
+        ix = _number((ox + t * dx) * scale, side - 1)
+        iy = _number((oy + t * dy) * scale, side - 1)
+        iz = _number((oz + t * dz) * scale, side - 1)
         free = np.float32(np.int64(away[np.uint64(ix + side * (iy + side * iz))]) - 1) * size - apart - turned * t
         if free < HALF * size:
             break
@@ -132,9 +138,9 @@ def _to_brick(rays, grid):
             ray = rays.moving[1 + k]
             t, far = rays.start[ray], rays.far[ray]
             ox, oy, oz = rays.origin[ray, 0], rays.origin[ray, 1], rays.origin[ray, 2]
-            ix = min(max(np.int64((ox + t * rays.direction[ray, 0]) * scale), 0), side - 1)
-            iy = min(max(np.int64((oy + t * rays.direction[ray, 1]) * scale), 0), side - 1)
-            iz = min(max(np.int64((oz + t * rays.direction[ray, 2]) * scale), 0), side - 1)
+            ix = _number((ox + t * rays.direction[ray, 0]) * scale, side - 1)
+            iy = _number((oy + t * rays.direction[ray, 1]) * scale, side - 1)
+            iz = _number((oz + t * rays.direction[ray, 2]) * scale, side - 1)
             free = np.int64(away[np.uint64(ix + side * (iy + side * iz))])
             rx, ry, rz = rays.inverse[ray, 0], rays.inverse[ray, 1], rays.inverse[ray, 2]
             wx = np.float32(ix + free if rx > ZERO else ix + 1 - free)
@@ -156,7 +162,7 @@ def _follow(rays, walk, grid, ray, t, faint, transmittance_threshold):
     Cells in which less than `faint` a length would be absorbed of what is left hold nothing.
     """
     side = np.int64(grid.away.shape[0])
-    away, index, density = grid.away.reshape(-1), grid.index.reshape(-1), grid.density.reshape(-1)
+    away, index, density = grid.away.reshape(-1), grid.bricks.reshape(-1), grid.density.reshape(-1)
     scale = np.float32(side)
     size = ONE / scale
     fine = scale * FEW
@@ -173,9 +179,9 @@ def _follow(rays, walk, grid, ray, t, faint, transmittance_threshold):
     middles, lengths, weights, cells = walk.t[ray], walk.length[ray], walk.weight[ray], walk.cell[ray]
     passing, count, looked = ONE, 0, 0
     while t < far:
-        ix = min(max(np.int64((ox + t * dx) * fine), 0), most)
-        iy = min(max(np.int64((oy + t * dy) * fine), 0), most)
-        iz = min(max(np.int64((oz + t * dz) * fine), 0), most)
+        ix = _number((ox + t * dx) * fine, most)
+        iy = _number((oy + t * dy) * fine, most)
+        iz = _number((oz + t * dz) * fine, most)
         bx, by, bz = ix >> SHIFT, iy >> SHIFT, iz >> SHIFT
         brick = bx + side * (by + side * bz)
         free = np.int64(away[np.uint64(brick)])
@@ -233,7 +239,7 @@ def _follow(rays, walk, grid, ray, t, faint, transmittance_threshold):
                 far = t
                 break
     walk.passing[ray] = passing
-    walk.count[ray] = count
+    walk.found[ray] = count
     walk.looked[ray] = looked
 
 
@@ -257,7 +263,7 @@ def walk_group(rays, walk, grid, count, faint, transmittance_threshold):
         last = min(first + BEAM, count)
         near, far = NEVER, ZERO
         for ray in range(first, last):
-            walk.count[ray] = 0
+            walk.found[ray] = 0
             walk.looked[ray] = 0
             walk.passing[ray] = ONE
             if rays.start[ray] < rays.far[ray]:
@@ -312,7 +318,7 @@ def place(walk, ray, samples, least):
     ray's weight, done greedily, which parts a foreground's edge from what is behind it before it refines either. One
     whose cut would save less than `least` stays whole: an opaque wall needs one sample, whatever the budget is.
     """
-    cells = walk.count[ray]
+    cells = walk.found[ray]
     if cells == 0:
         return np.int64(0)
     walk.low[0] = 0

@@ -116,7 +116,7 @@ def surface_worker(
         walk_group(scratch.rays, walk, grid, count, faint, transmittance_threshold)
         for ray in range(count):
             looked[group + ray] = walk.looked[ray]
-            crossed = walk.count[ray]
+            crossed = walk.found[ray]
             if crossed == 0:
                 continue
             total, mean, near = ZERO, ZERO, ZERO
@@ -161,8 +161,8 @@ def profile_rays(scratch, walk, grid, origins, directions, limits, views, option
         take_rays(scratch, grid, origins, directions, limits, views, 0, group, count)
         walk_group(scratch.rays, walk, grid, count, faint, transmittance_threshold)
         for ray in range(count):
-            counts[group + ray] = walk.count[ray]
-            for i in range(walk.count[ray]):
+            counts[group + ray] = walk.found[ray]
+            for i in range(walk.found[ray]):
                 cells[group + ray, i, 0] = walk.t[ray, i]
                 cells[group + ray, i, 1] = walk.length[ray, i]
                 cells[group + ray, i, 2] = walk.weight[ray, i]

@@ -83,9 +83,9 @@ class SurfaceSampling:
         shell = make_shell(side, numbers, density, EMPTY_BELOW / backend.fine_step)
         away = np.zeros((side, side, side), np.uint8)
         occupied = np.zeros((2, side**3 // 8), np.uint64)
-        occupied[0].view(np.uint8)[:] = shell.index.reshape(-1) >= 0
+        occupied[0].view(np.uint8)[:] = shell.bricks.reshape(-1) >= 0
         occupancy.spread_distance(away.reshape(-1).view(np.uint64), occupied[0], occupied[1], side)
-        return ShellGrid(away, shell.index, shell.density, backend.box)
+        return ShellGrid(away, shell.bricks, shell.density, backend.box)
 
     def _options(self, samples: int, *more: float) -> np.ndarray:
         backend = self.backend

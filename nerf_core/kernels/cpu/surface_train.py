@@ -36,7 +36,7 @@ def surface_gradients(scratch, walk, grid, rays, scale, share):
             )
             error += difference * difference
             scratch.slope[ray, channel] = np.float32(2.0) * scale * difference
-        cell = walk.count[ray] - 1
+        cell = walk.found[ray] - 1
         passing, later = walk.passing[ray], ZERO
         for g in range(walk.groups[ray] - 1, -1, -1):
             s = walk.first[ray] + g
