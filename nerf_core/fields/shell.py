@@ -20,7 +20,7 @@ EMPTY_BELOW = 0.05
 not the scene's, and costs a ray most of its look-ups."""
 OPAQUE_BELOW = 0.05
 """A ray of whose light less gets through ends, and its last cell takes what is left."""
-MERGED_BELOW = 2.0
+MERGED_BELOW = 4.0
 """Samples are merged where parting them would save less than this in weight times squared distance, in cells."""
 
 

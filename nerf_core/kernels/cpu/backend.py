@@ -75,7 +75,7 @@ class CpuBackend(FastBackend):
         self._away = np.zeros((side, side, side), np.uint8)
         self._occupied = np.zeros((2, side**3 // 8), np.uint64)
         self._grid = Grid(self._away, self.box)
-        self._surface: SurfaceSampling | None = None
+        self.surface = SurfaceSampling(self)
 
     # Parameters ------------------------------------------------------------------------------------------------
 
@@ -129,7 +129,7 @@ class CpuBackend(FastBackend):
     def drop_views(self) -> None:
         """Let go of the training pixels and the batch's buffers."""
         self._views = self._batch = None
-        self._forget_shell()
+        self.surface.forget()
 
     def gradients(self, rays: int, progress: float = 0.0) -> BatchStats:
         """Run the fused forward and backward pass of this step's batch without updating anything."""
@@ -293,17 +293,6 @@ class CpuBackend(FastBackend):
         return rgba, depth, int(samples[0])
 
     @property
-    def surface(self) -> SurfaceSampling:
-        """The surface sampler, made when it is first needed."""
-        if self._surface is None:
-            self._surface = SurfaceSampling(self)
-        return self._surface
-
-    def _forget_shell(self) -> None:
-        if self._surface is not None:
-            self._surface.forget()
-
-    @property
     def renders_surface(self) -> bool:
         """In bounded scenes; see `FastBackend`."""
         return not self.unbounded
@@ -311,7 +300,7 @@ class CpuBackend(FastBackend):
     @property
     def surface_is_ready(self) -> bool:
         """See `FastBackend`."""
-        return self._views is None or (self._surface is not None and self._surface.is_baked)
+        return self._views is None or self.surface.is_baked
 
     def render_surface(
         self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None, samples: int | None
@@ -378,7 +367,7 @@ class CpuBackend(FastBackend):
     def arrays(self) -> dict[str, np.ndarray]:
         """Copies of everything that training changes."""
         # What goes on from here and what is continued from these arrays bake the same shell next.
-        self._forget_shell()
+        self.surface.forget()
         result = {"occupancy/values": self._values.copy()}
         for prefix, table, weights in (
             ("params/", self._table, self._weights),
@@ -397,7 +386,7 @@ class CpuBackend(FastBackend):
             self._fill(self._weight_state[index], arrays, prefix)
         self._values[:] = arrays["occupancy/values"]
         self._set_cells()
-        self._forget_shell()
+        self.surface.forget()
 
 
 def _limits(limits: np.ndarray | None) -> np.ndarray:

@@ -156,6 +156,15 @@ def _to_brick(rays, grid):
 
 
 @compiled_inside
+def _out_of_cube(bx, by, bz, free, size, ox, oy, oz, rx, ry, rz):
+    """Where a ray leaves the cube of empty cells around a cell, as `march.skip_bounded` finds it."""
+    wx = np.float32(bx + free if rx > ZERO else bx + 1 - free)
+    wy = np.float32(by + free if ry > ZERO else by + 1 - free)
+    wz = np.float32(bz + free if rz > ZERO else bz + 1 - free)
+    return min((wx * size - ox) * rx, min((wy * size - oy) * ry, (wz * size - oz) * rz))
+
+
+@compiled_inside
 def _follow(rays, walk, grid, ray, t, faint, transmittance_threshold):
     """Take a ray from distance `t` on through the shell, cell by cell (Amanatides & Woo 1987), to its end.
 
@@ -186,12 +195,7 @@ def _follow(rays, walk, grid, ray, t, faint, transmittance_threshold):
         brick = bx + side * (by + side * bz)
         free = np.int64(away[np.uint64(brick)])
         if free > 0:
-            # Out of the cube of empty cells in one step, as `march.skip_bounded`.
-            wx = np.float32(bx + free if px else bx + 1 - free)
-            wy = np.float32(by + free if py else by + 1 - free)
-            wz = np.float32(bz + free if pz else bz + 1 - free)
-            leave = min((wx * size - ox) * rx, min((wy * size - oy) * ry, (wz * size - oz) * rz))
-            t = max(leave, t) + NUDGE
+            t = max(t, _out_of_cube(bx, by, bz, free, size, ox, oy, oz, rx, ry, rz)) + NUDGE
             continue
         # The distances of the next face along each axis.
         nx = (np.float32(ix + px) * step - ox) * rx
@@ -200,7 +204,8 @@ def _follow(rays, walk, grid, ray, t, faint, transmittance_threshold):
         while True:
             number = np.int64(index[np.uint64(brick)])
             if number < 0:
-                t += NUDGE
+                bx, by, bz, free = ix >> SHIFT, iy >> SHIFT, iz >> SHIFT, np.int64(away[np.uint64(brick)])
+                t = max(t, _out_of_cube(bx, by, bz, free, size, ox, oy, oz, rx, ry, rz)) + NUDGE
                 break
             following = brick
             while following == brick:

@@ -24,7 +24,7 @@ from .structures import CHUNK_ROWS, CHUNKS, make_batch
 if TYPE_CHECKING:
     from .backend import CpuBackend
 
-TRAINED_SAMPLES = (1, 2, 4, 8)
+TRAINED_SAMPLES = (1, 1, 2, 4)
 """Samples a ray of a training step, one of these at random: one field serves all budgets."""
 RAYS = 8192
 """Rays of such a step: with 8 samples on every ray no chunk can be full."""
