@@ -249,11 +249,11 @@ class ClassicMethod(Method):
 
     @torch.no_grad()
     def query_density(self, points: np.ndarray) -> np.ndarray:
-        """See `Method.query_density`; the last network's."""
+        """See `Method.query_density`; the last network's, as it is looked at."""
         found = np.zeros(len(points), dtype=np.float32)
         for start, positions in self._chunks(points):
             inside = ((positions >= self._bounds[0]) & (positions <= self._bounds[1])).all(dim=-1)
-            density = self._last.query_density(positions) * self._length * inside
+            density = self.samplers.seen.query_density(positions) * self._length * inside
             found[start : start + len(positions)] = density.cpu().numpy()
         return found
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from nerf_core.contract.errors import Cancelled, CheckpointError, NerfError
 from nerf_core.contract.samplers import SamplerChoice
@@ -144,6 +145,14 @@ def test_what_was_built_of_another_checkpoint_is_not_looked_at(make):
     after = method.render_rays(*rays, sampler=few)
     np.testing.assert_array_equal(after.rgba, other.render_rays(*rays, sampler=few).rgba)
     assert np.abs(after.rgba - before.rgba).max() > 0.01
+
+
+def test_what_no_ray_was_trained_on_is_no_matter():
+    method = trained(classic("occupancy"), 32)  # two updates of its grid
+    points = np.random.default_rng(0).uniform(*tiny_scene.BOUNDS, (500, 3))
+    inside = method.samplers.trained.occupied(torch.tensor(2.0 * method.normalisation.to_unit(points) - 1.0).float())
+    density = method.query_density(points)
+    assert 0 < inside.sum() < 500 and (density[inside] > 0).all() and (density[~inside] == 0).all()
 
 
 @BOTH
