@@ -164,12 +164,12 @@ class Method(ABC):
         """One optimisation step over a batch of random training pixels (occupancy is kept up inside)."""
 
     def prepare(  # noqa: B027 - most need nothing
-        self, sampler: SamplerChoice | None = None, should_stop: Callable[[], bool] | None = None
+        self, sampler: SamplerChoice | None = None, on_progress: Callable[[float], None] | None = None
     ) -> None:
         """Make what a sampler needs to look at the field as it is now: a grid of its densities.
 
         Whoever looks along many rays calls it first, because this may take minutes of a large network, and looking
-        would do it unasked. `should_stop` is asked meanwhile; `Cancelled` is raised when it says so.
+        would do it unasked. `on_progress` is told, now and then, what part is made, and may raise `Cancelled`.
 
         Raises
         ------

@@ -212,9 +212,9 @@ class ClassicMethod(Method):
         depth = seen.depth.cpu().numpy() / np.float32(self._length)
         return RayColors(rgba, depth, cost.full + cost.density_only, evaluations, cost=cost)
 
-    def prepare(self, sampler: SamplerChoice | None = None, should_stop: Callable[[], bool] | None = None) -> None:
+    def prepare(self, sampler: SamplerChoice | None = None, on_progress: Callable[[float], None] | None = None) -> None:
         """See `Method.prepare`."""
-        self.samplers.chosen(sampler, self.step, True, should_stop)
+        self.samplers.chosen(sampler, self.step, True, on_progress)
 
     @property
     def trained_sampler(self) -> SamplerChoice:

@@ -114,7 +114,7 @@ class ClassicSamplers:
         choice: SamplerChoice | None,
         step: int,
         knows_depth: bool,
-        should_stop: Callable[[], bool] | None = None,
+        on_progress: Callable[[float], None] | None = None,
     ) -> tuple[Sampler, int]:
         """The sampler and its budget that rendering is to use.
 
@@ -126,27 +126,25 @@ class ClassicSamplers:
             Of the training: what was built for another step is built again.
         knows_depth : bool
             Whether true depths come with the rays.
-        should_stop : callable, optional
-            Asked while a grid is filled.
+        on_progress : callable, optional
+            Told the part of a grid that is filled; what it raises ends that.
 
         Raises
         ------
         NerfError
             When the field cannot be seen with that sampler.
-        Cancelled
-            When `should_stop` said so.
         """
         if choice is None:
             blind = self.settings.sampler == "oracle" and not knows_depth
             choice = SamplerChoice("uniform" if blind else self.settings.sampler)
         if choice.name != self.settings.sampler or choice.samples is not None or choice.options:
-            return self._other(choice, step, knows_depth, should_stop)
+            return self._other(choice, step, knows_depth, on_progress)
         if choice.name == "oracle" and not knows_depth:
             raise NerfError(NO_DEPTH)
         return self.trained, self.budget
 
     def _other(
-        self, choice: SamplerChoice, step: int, knows_depth: bool, should_stop: Callable[[], bool] | None
+        self, choice: SamplerChoice, step: int, knows_depth: bool, on_progress: Callable[[float], None] | None
     ) -> tuple[Sampler, int]:
         options = checked_options(choice)
         s = self.settings
@@ -181,17 +179,17 @@ class ClassicSamplers:
         if choice.name == "occupancy":
             if same:
                 return self.trained, samples
-            grid = self._grid("occupancy", RESOLUTION, step, should_stop)
+            grid = self._grid("occupancy", RESOLUTION, step, on_progress)
             return Occupancy(grid, self._step(max(s.last_samples, 64)), self.seen, self.generator), samples
-        grid = self._grid("surface", options.get("resolution", FINE_RESOLUTION), step, should_stop)
+        grid = self._grid("surface", options.get("resolution", FINE_RESOLUTION), step, on_progress)
         return Surface(grid, self.generator, hint=True), samples
 
-    def _grid(self, name: str, resolution: int, step: int, should_stop: Callable[[], bool] | None) -> DensityGrid:
+    def _grid(self, name: str, resolution: int, step: int, on_progress: Callable[[float], None] | None) -> DensityGrid:
         """A grid that is filled with the field's densities, once for each step of the training."""
         known = self._built.get((name, resolution))
         if known is None or known[0] != step:
             grid = DensityGrid(self.bounds, resolution, keep="mean" if name == "surface" else "largest", seed=self.seed)
-            grid.build(self.seen, should_stop=should_stop)
+            grid.build(self.seen, on_progress=on_progress)
             known = self._built[name, resolution] = step, grid
         return known[1]
 

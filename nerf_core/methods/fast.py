@@ -194,11 +194,11 @@ class FastMethod(Method):
         made = field.render_pixels(self._camera[1], first, count, evaluations)
         return native_colors(made, evaluations, self.normalisation)
 
-    def prepare(self, sampler: SamplerChoice | None = None, should_stop: Callable[[], bool] | None = None) -> None:
+    def prepare(self, sampler: SamplerChoice | None = None, on_progress: Callable[[float], None] | None = None) -> None:
         """See `Method.prepare`."""
         choice = sampler or self.trained_sampler
         if not is_native(choice):
-            self.looking.prepare(choice, self._learner, should_stop)
+            self.looking.prepare(choice, self._learner, on_progress)
 
     @property
     def trained_sampler(self) -> SamplerChoice:

@@ -69,17 +69,17 @@ class SampledLooking:
         self._grids: dict[int, DensityGrid] = {}
 
     def prepare(
-        self, choice: SamplerChoice, proposals: "Proposals | None", should_stop: Callable[[], bool] | None = None
+        self, choice: SamplerChoice, proposals: "Proposals | None", on_progress: Callable[[float], None] | None = None
     ) -> None:
         """Build what is kept; see `Method.prepare`."""
-        self._sampler(choice, proposals, True, should_stop)
+        self._sampler(choice, proposals, True, on_progress)
 
     def _sampler(
         self,
         choice: SamplerChoice,
         proposals: "Proposals | None",
         knows_depth: bool,
-        should_stop: Callable[[], bool] | None = None,
+        on_progress: Callable[[float], None] | None = None,
     ) -> "tuple[Sampler, int]":
         from ..contract.errors import NerfError
         from .sampled import build
@@ -92,7 +92,7 @@ class SampledLooking:
             if self._step != self.backend.step:
                 self._step, self._built, self._grids = self.backend.step, {}, {}
             trained = None if proposals is None else proposals.sampler
-            made = build(self.backend, choice, trained, self._grids, should_stop)
+            made = build(self.backend, choice, trained, self._grids, on_progress)
             known = self._built[key] = self.backend.step, *made
         return known[1], known[2]
 

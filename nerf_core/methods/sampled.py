@@ -39,7 +39,7 @@ BAND = 0.015
 GRID_RESOLUTION = 256
 """Cells along the surface sampler's grid."""
 
-ShouldStop = Callable[[], bool]
+OnProgress = Callable[[float], None]
 
 
 class BackendField:
@@ -114,7 +114,7 @@ def build(
     choice: SamplerChoice,
     proposal: Sampler | None,
     grids: dict[int, DensityGrid],
-    should_stop: ShouldStop | None = None,
+    on_progress: OnProgress | None = None,
 ) -> tuple[Sampler, int]:
     """A sampler for rendering, and its budget.
 
@@ -126,15 +126,13 @@ def build(
         That was trained beside the field.
     grids : dict
         Keeps what was filled, by its resolution.
-    should_stop : callable, optional
-        Asked while a grid is filled.
+    on_progress : callable, optional
+        Told the part of a grid that is filled; what it raises ends that.
 
     Raises
     ------
     NerfError
         When the field cannot be seen with that sampler.
-    Cancelled
-        When `should_stop` said so.
     """
     options = checked_options(choice)
     samples = choice.samples or DEFAULT_SAMPLES[choice.name]
@@ -163,7 +161,7 @@ def build(
     resolution = options.get("resolution", GRID_RESOLUTION)
     if resolution not in grids:
         grid = surface_grid(backend, resolution)
-        grid.build(BackendField(backend), should_stop=should_stop)
+        grid.build(BackendField(backend), on_progress=on_progress)
         grids[resolution] = grid
     grid = grids[resolution]
     pieces = 2 * backend.lattice().points if backend.unbounded else None

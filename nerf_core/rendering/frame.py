@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -88,6 +89,34 @@ class Chunks:
         self._laps += 1
 
 
+def prepared(
+    prepare: Callable[[Callable[[float], None]], None],
+    should_stop: Callable[[], bool] | None,
+    on_progress: Callable[[float], None] | None,
+) -> Callable[[float], None] | None:
+    """Have something made before the rays' turn; gives what tells the progress of the rest.
+
+    Making it takes the first half of the progress, where it takes any.
+
+    Raises
+    ------
+    Cancelled
+        When `should_stop` said so.
+    """
+    begin = 0.0
+
+    def tell(done: float) -> None:
+        nonlocal begin
+        begin = 0.5
+        if on_progress is not None:
+            on_progress(begin * done)
+        if should_stop is not None and should_stop():
+            raise Cancelled("the sampler was stopped while it got ready")
+
+    prepare(tell)
+    return None if on_progress is None else lambda done: on_progress(begin + (1.0 - begin) * done)
+
+
 def render_frame(
     method: Method,
     camera: Camera,
@@ -125,7 +154,7 @@ def render_frame(
     Cancelled
         When `should_stop` said so.
     """
-    method.prepare(sampler, should_stop)
+    on_progress = prepared(partial(method.prepare, sampler), should_stop, on_progress)
     started = time.perf_counter()
     total = camera.width * camera.height
     rgba = np.empty((total, 4), dtype=np.float32)

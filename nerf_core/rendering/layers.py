@@ -139,10 +139,10 @@ class Layer:
             near, far = np.maximum(near, low), np.minimum(far, high)
         return np.stack([near, far], axis=-1)
 
-    def prepare(self, sampler: SamplerChoice | None, should_stop: Callable[[], bool] | None) -> None:
+    def prepare(self, sampler: SamplerChoice | None, on_progress: Callable[[float], None] | None) -> None:
         """Make what the view's sampler, or its own, needs; see `Method.prepare`."""
         try:
-            self.method.prepare(self.sampler or sampler, should_stop)
+            self.method.prepare(self.sampler or sampler, on_progress)
         except NerfError as error:
             raise (NerfError(f"'{self.name}': {error}") if self.name else error) from None
 

@@ -12,7 +12,7 @@ from ..data.memory import free_memory
 from ..methods.cost import RenderCost, added
 from .along import look_along
 from .exposure import Exposure, Shot
-from .frame import Chunks, Frame, render_frame
+from .frame import Chunks, Frame, prepared, render_frame
 from .layers import Layer
 from .normals import normals_at, unit
 from .view import View
@@ -123,8 +123,7 @@ class _Picture:
         self.evaluations: np.ndarray | None = np.zeros(total, np.float32)
 
     def render(self) -> Frame:
-        for layer in self.every:
-            layer.prepare(self.view.sampler, self.should_stop)
+        self.on_progress = prepared(self._prepare, self.should_stop, self.on_progress)
         started = time.perf_counter()
         camera, count = self.view.camera, self.view.samples
         exposure = Exposure(self.view)
@@ -154,6 +153,10 @@ class _Picture:
             self.cost,
             None if self.evaluations is None else (self.evaluations / np.float32(count)).reshape(shape),
         )
+
+    def _prepare(self, tell: OnProgress) -> None:
+        for layer in self.every:
+            layer.prepare(self.view.sampler, tell)
 
     def _add(self, shot: Shot, first: int) -> None:
         layers = self.layers

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from ..contract.samplers import SamplerChoice
 from ..data.views import View
 from ..methods.base import Method
 from ..methods.trace import Trace, join
+from .frame import prepared
 from .placed_trace import into_training, out_of_training, rays_out_of_training
 
 TRACED_AT_ONCE = 512  # rays: what a cancelled trace has to wait for
@@ -95,7 +97,7 @@ def trace_pixels(
     Cancelled
         When `should_stop`, asked between some hundred rays and while the sampler's grid is filled, said so.
     """
-    method.prepare(sampler, should_stop)
+    on_progress = prepared(partial(method.prepare, sampler), should_stop, on_progress)
     began = time.perf_counter()
     count = len(pixels)
     ray_origins, ray_directions = origins, directions = camera.rays(pixels)

@@ -1,23 +1,22 @@
 """Density on a grid of cells, kept by asking the field now and then: what occupancy and surface samplers go by."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..contract.errors import Cancelled
 from .base import Field
 
 Map = Callable[[Tensor], Tensor]
-ShouldStop = Callable[[], bool]
+OnProgress = Callable[[float], None]
 
 EVERY = 16
 """Training steps between two updates."""
 PARTS = 8
 """Into which a grid is divided for an update, once every cell has been asked."""
 AT_ONCE = 1 << 15
-"""Points that are asked for between two questions whether to stop."""
+"""Points that are asked for between two tellings of the progress."""
 
 
 class DensityGrid:
@@ -84,35 +83,31 @@ class DensityGrid:
             return False
         turn = step // EVERY
         every = PARTS if self.known else 1
-        self._ask(self._inside[turn % every :: every], field, turn)
+        for _ in self._ask(self._inside[turn % every :: every], field, turn):
+            pass
         self.known.fill_(1.0)
         return True
 
     @torch.no_grad()
-    def build(self, field: Field, rounds: int = 2, should_stop: ShouldStop | None = None) -> None:
-        """Ask every cell, at several places of each; `Cancelled`, and of no use, when `should_stop` says so."""
+    def build(self, field: Field, rounds: int = 2, on_progress: OnProgress | None = None) -> None:
+        """Ask every cell, at several places of each; the grid is of no use where `on_progress` raises something."""
         self.known.zero_()
         for turn in range(rounds):
-            self._ask(self._inside, field, turn, 1.0 / (turn + 1), should_stop)
+            for done in self._ask(self._inside, field, turn, 1.0 / (turn + 1)):
+                if on_progress is not None:
+                    on_progress((turn + done) / rounds)
         self.known.fill_(1.0)
 
-    def _ask(
-        self,
-        chosen: Tensor,
-        field: Field,
-        turn: int,
-        share: float | None = None,
-        should_stop: ShouldStop | None = None,
-    ) -> None:
+    def _ask(self, chosen: Tensor, field: Field, turn: int, share: float | None = None) -> Iterator[float]:
+        """Ask cells, some at a time: gives which part of them is about to be; all take their values at the end."""
         # On the CPU and from the step alone, so that a continued run draws what an uninterrupted one would.
         seed = int(np.random.SeedSequence([self.seed, turn]).generate_state(1)[0])
         offset = torch.rand(len(chosen), 3, generator=torch.Generator().manual_seed(seed)).to(chosen.device)
         side = self.resolution
         corner = torch.stack([chosen % side, chosen // side % side, chosen // (side * side)], dim=-1)
         found = []
-        for corners, offsets in zip(corner.split(AT_ONCE), offset.split(AT_ONCE), strict=True):
-            if should_stop is not None and should_stop():
-                raise Cancelled("filling the sampler's grid was stopped")
+        for number, (corners, offsets) in enumerate(zip(corner.split(AT_ONCE), offset.split(AT_ONCE), strict=True)):
+            yield number * AT_ONCE / max(len(chosen), 1)
             places = torch.minimum(self.bounds[0] + (corners + offsets) * self.cell, self.bounds[1])
             found.append(field.query_density(places if self.to_field is None else self.to_field(places)))
         density = torch.cat(found) if found else self.values[:0]

@@ -183,7 +183,9 @@ def test_filling_a_grid_can_be_stopped_and_begun_again(make):
     assert len(asked) == 3
     with pytest.raises(Cancelled):
         trace_pixels(method, camera, np.array([[4.5, 4.5]]), few, should_stop=lambda: True)
-    assert render_frame(method, camera, sampler=few).cost.s_max <= 2
+    told = []
+    assert render_frame(method, camera, sampler=few, on_progress=told.append).cost.s_max <= 2
+    assert told == sorted(told) and told[0] == 0.0 and 0.0 < told[1] < 0.5 and told[-1] == 1.0
 
 
 def test_classic_trains_with_the_oracle_where_there_is_depth_alone():
