@@ -196,8 +196,8 @@ class FastMethod(Method):
 
     def prepare(self, sampler: SamplerChoice | None = None, on_progress: Callable[[float], None] | None = None) -> None:
         """See `Method.prepare`."""
-        choice = sampler or self.trained_sampler
-        if not is_native(choice):
+        choice = self._choice(sampler)
+        if not is_native(choice) and not takes_shell(self.field, choice):  # a shell takes no time worth telling
             self.looking.prepare(choice, self._learner, on_progress)
 
     @property

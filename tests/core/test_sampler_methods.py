@@ -17,6 +17,7 @@ from nerf_core.rendering.layers import Layer
 from nerf_core.rendering.picture import render_picture
 from nerf_core.rendering.trace_pixels import trace_pixels
 from nerf_core.rendering.view import View
+from nerf_core.samplers.grid import DensityGrid
 from nerf_core.training.held_out import HeldOut, psnr
 
 from . import depth_scene, tiny_scene
@@ -307,6 +308,14 @@ def test_fast_is_seen_with_other_samplers(fast_ball):
     layers = [Layer(fast_ball, name="one"), Layer(fast_ball, crops=(np.eye(4),), name="two")]
     with pytest.raises(NerfError, match="'one': This run has no proposal networks"):
         render_picture(layers, View(tiny_scene.camera(1, 7, 8), sampler=SamplerChoice("proposal")))
+
+
+def test_no_grid_is_filled_for_what_a_shell_places(fast_ball, monkeypatch):
+    method = FastMethod(Normalisation(tiny_scene.BOUNDS), "cpu", 0, {**FAST, "backend": "cpu"})
+    method.load_state(fast_ball.state())
+    monkeypatch.setattr(DensityGrid, "build", lambda *_, **__: pytest.fail("a grid was filled"))
+    frame = render_frame(method, tiny_scene.camera(1, 7, 8), sampler=SamplerChoice("surface", 2))
+    assert 0 < frame.cost.s_max <= 2
 
 
 def test_backends_count_a_ray_s_evaluations_alike(fast_ball):
