@@ -213,9 +213,8 @@ class FastMethod(Method):
     @property
     def full_sampling(self) -> SamplerChoice:
         """Every occupied place up to where a ray is opaque; see `Method.full_sampling`."""
-        trained = self.trained_sampler
-        # What others train keeps no grid of occupied cells.
-        return trained if trained.name in ("uniform", "hierarchical", "proposal") else SamplerChoice("occupancy")
+        # What is trained anywhere along rays is not held to the occupied cells; proposal networks only watch those.
+        return self.trained_sampler if self.settings.sampler in TORCH_SAMPLERS else SamplerChoice("occupancy")
 
     @property
     def looking(self) -> SampledLooking:
