@@ -31,7 +31,7 @@ class NERF_PT_capture(_Sidebar, bpy.types.Panel):
     """What is captured, from where, and the button that does it."""
 
     bl_label = "Capture"
-    bl_order = 0
+    bl_order = 10
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw progress while a capture is going on, else subject and buttons."""

@@ -50,7 +50,7 @@ class NERF_PT_heat_image(bpy.types.Panel):
     bl_space_type = "IMAGE_EDITOR"
     bl_region_type = "UI"
     bl_category = "NeRF"
-    bl_order = -10
+    bl_order = 0
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

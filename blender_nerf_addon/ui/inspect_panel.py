@@ -34,7 +34,7 @@ class NERF_PT_inspect(_View, bpy.types.Panel):
     """What is pointed at, and by which samplers it is looked at."""
 
     bl_label = "Inspect"
-    bl_order = 25
+    bl_order = 35
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the buttons and the samplers."""
@@ -45,7 +45,7 @@ class NERF_PT_inspect_image(_Image, bpy.types.Panel):
     """The same beside a picture."""
 
     bl_label = "Inspect"
-    bl_order = 0
+    bl_order = 10  # below what the picture itself is
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the buttons and the samplers."""

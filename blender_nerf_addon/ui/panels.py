@@ -28,7 +28,7 @@ class NERF_PT_core(_Sidebar, bpy.types.Panel):
     """Shown while the core is not as it should be."""
 
     bl_label = "NeRF Core"
-    bl_order = -10  # in front of everything: without it nothing trains
+    bl_order = 0  # in front of everything: without it nothing trains
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:

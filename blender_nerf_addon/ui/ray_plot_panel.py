@@ -65,7 +65,7 @@ class NERF_PT_ray_plot_image(bpy.types.Panel):
     bl_region_type = "UI"
     bl_category = "NeRF"
     bl_label = "Ray Plots"
-    bl_order = 10
+    bl_order = 0
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
