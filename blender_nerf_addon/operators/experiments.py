@@ -205,12 +205,13 @@ class NERF_OT_compare_load(bpy.types.Operator):
         areas = list(compare.editors())
         ours = [area for area in areas if compare.which(area.spaces.active.image)]
         empty = [area for area in areas if area.spaces.active.image is None]
-        if ours or empty:
-            compare.show(scene, "BOTH", (ours or empty)[0])
-        elif not bpy.app.background and context.window is not None:
-            area = live_preview.new_window(context)
+        if ours:
+            compare.show(scene, "BOTH", ours[0])
+        elif empty or (not bpy.app.background and context.window is not None):
+            area = empty[0] if empty else live_preview.new_window(context)
             area.ui_type = "IMAGE_EDITOR"
             compare.show(scene, "BOTH", area)
+            live_preview.fit(area)
         return {"FINISHED"}
 
 

@@ -9,6 +9,8 @@ from ..importers.images import PREVIEW_KEY
 from ..vendor.nerf_core.contract.errors import NerfError
 from . import common
 
+FIT_SECONDS = 0.3  # a new window has its size by then
+
 _shown_for: Any = None
 
 
@@ -69,7 +71,23 @@ def open_image(context: bpy.types.Context, image: bpy.types.Image) -> bool:
         area.ui_type = "IMAGE_EDITOR"
     area.spaces.active.image = image
     area.tag_redraw()
+    fit(area)
     return True
+
+
+def fit(area: bpy.types.Area) -> None:
+    """Have an Image Editor show all of its image, as large as fits, when Blender has laid the editor out."""
+    place = area.as_pointer()
+
+    def zoom() -> None:
+        for window, each in _image_editors():
+            region = next((region for region in each.regions if region.type == "WINDOW"), None)
+            if each.as_pointer() == place and region is not None:
+                with bpy.context.temp_override(window=window, area=each, region=region):
+                    if bpy.ops.image.view_all.poll():
+                        bpy.ops.image.view_all(fit_view=True)
+
+    bpy.app.timers.register(zoom, first_interval=FIT_SECONDS)
 
 
 def find_preview() -> bpy.types.Image | None:

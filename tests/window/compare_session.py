@@ -52,7 +52,9 @@ def script():
     settings.folder = str(EXPERIMENT)
     bpy.ops.nerf.experiment_results()
     bpy.ops.nerf.compare_load()
+    yield from look("loaded", editor, result)
     region = next(r for r in editor.regions if r.type == "WINDOW")
+    result["editor"] = [region.width, region.height]
     with bpy.context.temp_override(window=window, area=editor, region=region):
         bpy.ops.image.view_all(fit_view=True)
     yield from look("a1", editor, result)

@@ -60,6 +60,11 @@ def test_the_sequences_follow_the_frame_and_f_flips(compared):
         assert is_all(inner, expected), (name, inner.reshape(-1, 3).mean(axis=0))
 
 
+def test_it_fills_the_editor_when_it_is_loaded(compared):
+    found, facts = picture(compared, "loaded")
+    assert facts["image"] == "NeRF Compare" and max(found.shape[:2]) > 0.8 * min(compared.result["editor"])
+
+
 @pytest.mark.parametrize(("name", "frame"), [("wipe", 2), ("dragged", 2), ("wipe1", 0)])
 def test_a_is_left_of_the_line_and_b_right_of_it(compared, name, frame):
     found, facts = picture(compared, name)
