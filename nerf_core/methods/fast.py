@@ -197,7 +197,11 @@ class FastMethod(Method):
     def prepare(self, sampler: SamplerChoice | None = None, on_progress: Callable[[float], None] | None = None) -> None:
         """See `Method.prepare`."""
         choice = self._choice(sampler)
-        if not is_native(choice) and not takes_shell(self.field, choice):  # a shell takes no time worth telling
+        if takes_shell(self.field, choice):
+            # One ray bakes the shell and compiles its kernels: no picture's own time, and too short to be told.
+            up = np.array([[0.0, 0.0, 1.0]], np.float32)
+            self.field.render_surface(np.zeros_like(up), up, None, choice.samples)
+        elif not is_native(choice):
             self.looking.prepare(choice, self._learner, on_progress)
 
     @property

@@ -58,6 +58,14 @@ def test_few_samples_are_as_good_as_all(ball):
     assert ones.s_hit == 1.0 and ones.s_max == 1
 
 
+def test_its_shell_is_baked_before_a_picture_s_time_begins(ball):
+    ball.field.surface.forget()
+    ball.prepare(FULL)
+    assert not ball.field.surface.is_baked
+    ball.prepare(FOUR)
+    assert ball.field.surface.is_baked
+
+
 def test_what_it_was_trained_with_is_what_it_shows(ball):
     camera = ball_views(1, 32).views[0].camera
     by_itself = ball.render_pixels(camera, 0, 1024)
