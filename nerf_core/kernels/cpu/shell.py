@@ -165,10 +165,10 @@ def _out_of_cube(bx, by, bz, free, size, ox, oy, oz, rx, ry, rz):
 
 
 @compiled_inside
-def _follow(rays, walk, grid, ray, t, faint, transmittance_threshold):
+def _follow(rays, walk, grid, ray, t, opaque_below):
     """Take a ray from distance `t` on through the shell, cell by cell (Amanatides & Woo 1987), to its end.
 
-    Cells in which less than `faint` a length would be absorbed of what is left hold nothing.
+    Where less than `opaque_below` is left, the last cell takes it and the ray ends.
     """
     side = np.int64(grid.away.shape[0])
     away, index, density = grid.away.reshape(-1), grid.bricks.reshape(-1), grid.density.reshape(-1)
@@ -207,42 +207,36 @@ def _follow(rays, walk, grid, ray, t, faint, transmittance_threshold):
                 bx, by, bz, free = ix >> SHIFT, iy >> SHIFT, iz >> SHIFT, np.int64(away[np.uint64(brick)])
                 t = max(t, _out_of_cube(bx, by, bz, free, size, ox, oy, oz, rx, ry, rz)) + NUDGE
                 break
-            following = brick
-            while following == brick:
-                leave = min(min(nx, min(ny, nz)), far)
-                looked += 1
-                cell = number * CELLS + ((ix & LAST) | (iy & LAST) << SHIFT | (iz & LAST) << (2 * SHIFT))
-                held = density[np.uint64(cell)]
-                if held * passing > faint and leave > t:
-                    through = math.exp(held * (t - leave))
-                    middles[count] = HALF * (t + leave)
-                    lengths[count] = leave - t
-                    weights[count] = passing * (ONE - through)
-                    cells[count] = cell
-                    passing *= through
-                    count += 1
-                    if passing < transmittance_threshold or count == CROSSED:
-                        # So little is left that the last cell may have it.
-                        weights[count - 1] += passing
-                        passing = ZERO
-                        far = t
-                        break
-                t = max(t, leave)
-                if t >= far:
-                    break
-                # No branch to guess.
-                mx, my, mz = nx <= leave, ny <= leave, nz <= leave
-                ix += sx if mx else 0
-                iy += sy if my else 0
-                iz += sz if mz else 0
-                nx += ax if mx else ZERO
-                ny += ay if my else ZERO
-                nz += az if mz else ZERO
-                following = (ix >> SHIFT) + side * ((iy >> SHIFT) + side * (iz >> SHIFT))
-            brick = following
+            looked += 1
+            cell = number * CELLS + ((ix & LAST) | (iy & LAST) << SHIFT | (iz & LAST) << (2 * SHIFT))
+            held = density[np.uint64(cell)]
+            leave = min(min(nx, min(ny, nz)), far)
+            end = max(t, leave)
+            # No branches to guess: what was written is kept only where there is something.
+            through = math.exp(held * (t - end))
+            middles[count] = HALF * (t + end)
+            lengths[count] = end - t
+            weights[count] = passing * (ONE - through)
+            cells[count] = cell
+            count += 1 if through < ONE else 0
+            passing *= through
+            t = end
+            if passing < opaque_below or count == CROSSED:
+                # So little is left that the last cell may have it.
+                weights[count - 1] += passing
+                passing = ZERO
+                far = t
+            mx, my, mz = nx <= leave, ny <= leave, nz <= leave
+            ix += sx if mx else 0
+            iy += sy if my else 0
+            iz += sz if mz else 0
+            nx += ax if mx else ZERO
+            ny += ay if my else ZERO
+            nz += az if mz else ZERO
             if t >= far or ix < 0 or ix > most or iy < 0 or iy > most or iz < 0 or iz > most:
                 far = t
                 break
+            brick = (ix >> SHIFT) + side * ((iy >> SHIFT) + side * (iz >> SHIFT))
     walk.passing[ray] = passing
     walk.found[ray] = count
     walk.looked[ray] = looked
@@ -258,7 +252,7 @@ def begin_walk(rays, grid, count):
 
 
 @compiled
-def walk_group(rays, walk, grid, count, faint, transmittance_threshold):
+def walk_group(rays, walk, grid, count, opaque_below):
     """Take the first `count` rays of a group through the shell, from `rays.start` to `rays.far` or where they end.
 
     `rays.start`, `rays.moving` and `rays.active` are changed.
@@ -285,7 +279,7 @@ def walk_group(rays, walk, grid, count, faint, transmittance_threshold):
     for a in range(active):
         ray = rays.active[a]
         if rays.start[ray] < rays.far[ray]:
-            _follow(rays, walk, grid, ray, rays.start[ray], faint, transmittance_threshold)
+            _follow(rays, walk, grid, ray, rays.start[ray], opaque_below)
 
 
 @compiled_inside

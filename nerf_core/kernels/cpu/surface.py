@@ -98,13 +98,12 @@ def surface_worker(
 
     `evaluations` (rays,) int32 is how many colours each ray asked for; `captured` (rays,) float32 what share of its
     weight lies within half an occupancy cell of them; `looked` (rays,) int32 how many cells were looked up.
-    `options`: samples a ray, what is too faint to count, the transmittance at which a ray ends, and what parting
-    samples must save.
+    `options`: samples a ray, the transmittance below which a ray ends, and what parting samples must save.
     """
     scratch, walk = memory
     rays = rgba.shape[0]
     samples = np.int64(options[0])
-    faint, transmittance_threshold, least = np.float32(options[1]), np.float32(options[2]), np.float32(options[3])
+    opaque_below, least = np.float32(options[1]), np.float32(options[2])
     reach = np.float32(0.5) / np.float32(grid.away.shape[0])
     made = np.int64(0)
     while True:
@@ -113,7 +112,7 @@ def surface_worker(
             break
         count = min(GROUP, rays - group)
         take_rays(scratch, grid, origins, directions, limits, views, first, group, count)
-        walk_group(scratch.rays, walk, grid, count, faint, transmittance_threshold)
+        walk_group(scratch.rays, walk, grid, count, opaque_below)
         for ray in range(count):
             looked[group + ray] = walk.looked[ray]
             crossed = walk.found[ray]
@@ -155,11 +154,11 @@ def profile_rays(scratch, walk, grid, origins, directions, limits, views, option
     `groups` (rays, 2) int32 with how many these are and how many cells were looked up.
     """
     rays = origins.shape[0]
-    faint, transmittance_threshold, least = np.float32(options[1]), np.float32(options[2]), np.float32(options[3])
+    opaque_below, least = np.float32(options[1]), np.float32(options[2])
     for group in range(0, rays, GROUP):
         count = min(GROUP, rays - group)
         take_rays(scratch, grid, origins, directions, limits, views, 0, group, count)
-        walk_group(scratch.rays, walk, grid, count, faint, transmittance_threshold)
+        walk_group(scratch.rays, walk, grid, count, opaque_below)
         for ray in range(count):
             counts[group + ray] = walk.found[ray]
             for i in range(walk.found[ray]):

@@ -91,8 +91,7 @@ class SurfaceSampling:
         backend = self.backend
         settings = backend.settings
         cell = 1.0 / (settings.occupancy_resolution * BRICK)
-        faint = settings.weight_threshold / backend.fine_step
-        return np.array([samples, faint, OPAQUE_BELOW, MERGED_BELOW * cell**2, *more])
+        return np.array([samples, OPAQUE_BELOW, MERGED_BELOW * cell**2, *more])
 
     # Looking ---------------------------------------------------------------------------------------------------
 

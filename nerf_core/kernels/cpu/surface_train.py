@@ -73,15 +73,15 @@ def surface_chunk(field, grid, views, scratch, walk, batch, chunk, rays, seed, s
         batch.stats[chunk, i] = 0.0
     written = np.int64(0)
     samples = np.int64(options[0])
-    faint, transmittance_threshold, least = np.float32(options[1]), np.float32(options[2]), np.float32(options[3])
-    random_background = options[4] > 0.0
-    share = np.float32(options[5])
+    opaque_below, least = np.float32(options[1]), np.float32(options[2])
+    random_background = options[3] > 0.0
+    share = np.float32(options[4])
     scale = np.float32(1.0 / (3.0 * rays))
     for group in range(first_ray, last_ray, GROUP):
         count = min(GROUP, last_ray - group)
         random_pixels(views, seed, step_index, group, count, random_background, scratch.rays)
         begin_walk(scratch.rays, grid, count)
-        walk_group(scratch.rays, walk, grid, count, faint, transmittance_threshold)
+        walk_group(scratch.rays, walk, grid, count, opaque_below)
         made = np.int64(0)
         for ray in range(count):
             for i in range(4):
