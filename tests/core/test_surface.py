@@ -269,7 +269,9 @@ def test_gradients_are_those_of_autograd(generator, monkeypatch, share):
     middle = found.cells[crossing][:, :1] * directions[owner] + origins[owner]
     _, numbers = dense(grid)
     cell = numbers[tuple(np.clip((middle * FINE).astype(int), 0, FINE - 1).T)]
-    logs = torch.from_numpy(np.log(grid.density.reshape(-1)[cell].astype(np.float64))).requires_grad_()
+    logs = torch.from_numpy(
+        np.log(np.maximum(grid.density.reshape(-1)[cell], 1e-3).astype(np.float64))
+    ).requires_grad_()
 
     def loss_of(logs, color):
         rgb = torch.from_numpy(background.astype(np.float64))
