@@ -47,5 +47,6 @@ def _trace(options: argparse.Namespace, scene: bpy.types.Scene) -> None:
         plot.mean, plot.focus = options.plot_mean, not options.plot_whole
         run(bpy.ops.nerf.save_ray_plot, filepath=str(Path(options.plot).absolute()))
         print(f"Wrote {options.plot}", flush=True)
-    samples = sum(len(entry.object.data.vertices) for entry in scene.nerf.baked if entry.part == "samples")
-    print(f"{samples} samples of {len(options.pixel)} rays", flush=True)
+    rays = "1 ray" if len(options.pixel) == 1 else f"{len(options.pixel)} rays"
+    for baked in (entry.object for entry in scene.nerf.baked if entry.part == "samples"):
+        print(f"{baked.name}: {len(baked.data.vertices)} samples of {rays}", flush=True)
