@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..contract.errors import NerfError
+from ..contract.samplers import SamplerChoice
 from .common import DEVICES, add_json, bar_options, say
 
 HELP = "train and compare a grid of settings"
@@ -75,11 +76,20 @@ def _cells(arguments: argparse.Namespace, plan: Any, only: set[str] | None) -> d
     width = max(len(cell.name) for cell in cells)
     for cell in cells:
         budget = " ".join(f"{amount:g} {kind}" for kind, amount in cell.training.budget.items())
-        shown = ", ".join(f"{key} {value}" for key, value in cell.training.settings.items())
-        say(arguments, f"{cell.name:{width}}  {cell.training.method}, {budget}{', ' if shown else ''}{shown}")
+        words = [cell.training.method, budget]
+        words += [f"{key} {_value(value)}" for key, value in cell.training.settings.items()]
+        words += [f"seen with {cell.render}"] if cell.render is not None else []
+        say(arguments, f"{cell.name:{width}}  {', '.join(words)}")
     say(arguments, f"{len(cells)} cells, {len(plan.trainings(only))} trainings")
     told = [{"name": cell.name, "labels": dict(cell.labels), **cell.training.to_dict()} for cell in cells]
     return {"plan": str(plan.file), "title": plan.title, "cells": told}
+
+
+def _value(value: Any) -> str:
+    """A setting's value in words: a sampler by its name and number, the others as JSON without quotes."""
+    if isinstance(value, dict) and "name" in value:
+        return str(SamplerChoice.from_dict(value))
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _report(arguments: argparse.Namespace, plan: Any, folder: Any) -> dict[str, Any]:

@@ -452,6 +452,19 @@ def test_the_command_of_a_cell_is_read_back_as_the_cell(plan_file):
     assert (read.data, read.method, read.seconds, read.downscale) == ("/a b/data", "classic", 20.0, 4)
 
 
+def test_cells_are_told_in_words(tmp_path, capsys):
+    from nerf_core.cli import main
+
+    assert main(["experiment", "sampling-small", "--cells"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    line = next(each for each in told if each.startswith("0+32 no viewing directions"))
+    assert line.endswith("classic, 20 seconds, preset small, view_directions false, sampler surface, 32 samples")
+    assert told[-1] == "24 cells, 24 trainings"
+    seen = write(tmp_path, '[[cell]]\nname = "few"\nsteps = 9\nrender = { name = "surface", samples = 4 }\n')
+    assert main(["experiment", str(seen), "--cells"]) == 0
+    assert "seen with surface, 4 samples" in capsys.readouterr().out
+
+
 def test_a_row_belongs_to_the_plan_that_asked_for_it(finished, plan_file, tmp_path):
     folder, told, _ = finished
     assert len(current_rows(read_plan(plan_file), folder)) == 4
