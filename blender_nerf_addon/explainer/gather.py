@@ -24,7 +24,7 @@ PAPER = (0.16, 0.18, 0.22)  # sRGB: what is behind transparent pictures on the s
 SIDE = 96  # cells along the longer side of a picture on the stage
 FAN = 9  # rays across and down the picture
 POINTS = 30_000
-CANDIDATES = 48  # pixels that are looked into before one is chosen
+CANDIDATES = 72  # pixels that are looked into before one is chosen
 MOST_SAMPLES = 160  # of a ray, as objects
 NOVEL_WIDTH = 384  # cells across the picture of the end
 
@@ -61,8 +61,8 @@ class Gathering:
         yield self._view
         if self.pixel is None:
             yield lambda: self._candidates(None)
-            if self.earlier:
-                yield lambda: self._candidates(self.earlier[0])
+            for snapshot in self.earlier:
+                yield lambda snapshot=snapshot: self._candidates(snapshot)
         self._choose()
         yield self._fan
         yield self._points
@@ -74,7 +74,7 @@ class Gathering:
     @property
     def count(self) -> int:
         """About how many steps there are."""
-        return 8 + 2 * len(list(self.folder.snapshots.glob("*.safetensors")))
+        return 8 + 3 * len(list(self.folder.snapshots.glob("*.safetensors")))
 
     def _params(self, **more: Any) -> dict[str, Any]:
         return {"run": str(self.folder.root), **more}
@@ -129,10 +129,11 @@ class Gathering:
             arrays, count = self.looked[None], len(self.candidates)
             samples = np.bincount(arrays["ray"], minlength=count)
             acting = np.bincount(arrays["ray"], weights=arrays["weight"] > 0.02, minlength=count)
-            first = errors.get(self.earlier[0]) if self.earlier else None
+            history = np.array([errors[when] for when in [*self.earlier, None]])
             spread = np.array([np.ptp(Ray.from_trace(arrays, ray).weighty()) for ray in range(count)]) / self.story.size
-            colorful = np.ptp(arrays["truth"][:, :3], axis=-1)
-            self.pixel = self.candidates[pick.choose_ray(samples, acting, spread, colorful, errors[None], first)]
+            color = arrays["truth"][:, :3]
+            vivid = 0.6 * np.ptp(color, axis=-1) + 0.4 * color.max(axis=-1)
+            self.pixel = self.candidates[pick.choose_ray(samples, acting, spread, vivid, history)]
         self.pixel = np.floor(self.pixel) + 0.5
         self.story.pixel = self.pixel
 

@@ -69,11 +69,10 @@ def choose_ray(
     counts: np.ndarray,
     acting: np.ndarray,
     spread: np.ndarray,
-    colorful: np.ndarray,
-    errors: np.ndarray,
-    first: np.ndarray | None,
+    vivid: np.ndarray,
+    history: np.ndarray,
 ) -> int:
-    """Which of some rays tells most: some samples that act and some that do not, well learned, ill known at first.
+    """Which of some rays tells most: some samples act and some do not, and it was ill known at first and well at last.
 
     Parameters
     ----------
@@ -81,21 +80,27 @@ def choose_ray(
         Samples of each ray, and those of them that weigh something.
     spread : (R,) array
         Length of the stretch that the weight lies in, relative to the box.
-    colorful : (R,) array
-        Between the largest and the smallest of the pixels' channels, 0 to 1.
-    errors, first : (R,) arrays
-        Differences from the picture as the NeRF is now, and as it was first, 0 to 1.
+    vivid : (R,) array
+        How colourful and bright the pixels are, 0 to 1: dark samples are hard to see.
+    history : (M, R) array
+        Differences from the picture at moments of the training, 0 to 1; the last is the NeRF as it is.
     """
-    worth = np.minimum(acting, 6) / 6.0 + 0.7 * np.minimum(counts, 14) / 14.0 - 0.5 * np.maximum(counts - 40, 0) / 40.0
+    worth = (
+        2.0 * np.minimum(acting, 6) / 6.0
+        + 1.4 * np.minimum(counts, 12) / 12.0
+        - 0.5 * np.maximum(counts - 40, 0) / 40.0
+    )
     worth = (
         worth
-        - 18.0 * np.maximum(errors - 0.006, 0.0)
+        - 18.0 * np.maximum(history[-1] - 0.006, 0.0)
         - 6.0 * np.maximum(spread - 0.05, 0.0)
         - 0.005 * np.arange(len(counts))
     )
-    worth = worth + 2.0 * np.minimum(colorful, 0.6)
-    if first is not None:
-        worth = worth + 2.5 * np.minimum(first, 0.3)
+    worth = worth + 4.0 * np.minimum(vivid, 0.7)
+    if len(history) > 1:
+        # An error that rises on the way is no smaller truth, but a longer story.
+        rises = np.maximum(np.diff(history, axis=0), 0.0).sum(axis=0)
+        worth = worth + 2.5 * np.minimum(history[0], 0.3) - 2.5 * rises / np.maximum(history[0], 0.03)
     return int(np.argmax(worth))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import bpy
 from bpy.props import BoolProperty, IntProperty, StringProperty
 
-from ..explainer import build, export, gather, stage
+from ..explainer import build, export, gather, stage, window
 from ..explainer.facts import Story
 from ..jobs import pump, runs, tasks
 from ..objects import chosen
@@ -233,21 +233,13 @@ def _end() -> None:
 
 
 def _show(task: tasks.Task) -> None:
-    """Show the story in the window that it was asked for in, through its camera and in its own colours."""
+    """Show the story, where there is a window to show it in."""
     if task.phase != "done" or bpy.app.background:
         return
     scene = runs.scene_again(task.results[-1])
     windows = bpy.context.window_manager.windows
-    if not windows:
-        return
-    window = windows[0]
-    window.scene = scene
-    for area in window.screen.areas:
-        if area.type == "VIEW_3D":
-            space = area.spaces.active
-            space.region_3d.view_perspective = "CAMERA"
-            if space.shading.type == "SOLID":
-                space.shading.color_type = "VERTEX"
+    if windows:
+        window.show(scene, windows[0])
 
 
 CLASSES = (NERF_OT_explain, NERF_OT_export_story)

@@ -22,11 +22,9 @@ def build(stage: Stage, story: Story, scenery: Scenery, begin: float) -> float:
     stage.shot(begin + 78, scenery.pixel)
     stage.shot(end - 6, scenery.pixel)
 
-    names = ("Picture", "Picture Frame")
-    for item in (item for item in stage.part("Backdrop").objects if item.name.split(".")[0] in names):
+    for item in (scenery.sheet, scenery.rim):
         keys.pop(item, begin + 36, frames=14)
-    pyramid = next(item for item in stage.part("Backdrop").objects if item.name.split(".")[0] == "Camera")
-    keys.show(pyramid, [(begin + 42, begin + 60), (end - 4, None)])
+    keys.show(scenery.pyramid, [(begin + 42, begin + 60), (end - 4, None)])
     mark = _mark(stage, story, scenery)
     keys.pop(mark, begin + 78, frames=12)
     yellow, white = look.linear(look.YELLOW), look.linear(look.TEXT)

@@ -25,7 +25,9 @@ class Scenery:
     Attributes
     ----------
     sheet : Object
-        The picture in the scene, at its camera's place.
+        The picture in the scene, before its camera.
+    rim, pyramid : Object
+        The picture's frame; lines from the camera to its corners.
     center : (3,) array
         Of the sheet.
     spot : (3,) array
@@ -42,6 +44,8 @@ class Scenery:
     """
 
     sheet: bpy.types.Object
+    rim: bpy.types.Object
+    pyramid: bpy.types.Object
     center: np.ndarray
     spot: np.ndarray
     whole: bpy.types.Object
@@ -83,8 +87,8 @@ def build(stage: Stage, story: Story) -> Generator[float, None, Scenery]:
     place(sheet, center, camera.c2w[:3, :3])
     rim = look.add(part, "Picture Frame", look.frame("Picture Frame", width, height, 0.03 * height), look.TEXT)
     place(rim, center, camera.c2w[:3, :3])
-    pyramid = look.tubes("Camera", [np.stack([camera.position, corner]) for corner in corners], 0.0012 * size)
-    look.add(part, "Camera", pyramid, look.QUIET)
+    lines = [np.stack([camera.position, corner]) for corner in corners]
+    pyramid = look.add(part, "Picture Camera", look.tubes("Picture Camera", lines, 0.0012 * size), look.QUIET)
 
     eight = _corners(story.bounds)
     edges = [eight[[i, i | 1 << axis]] for i in range(8) for axis in range(3) if not i >> axis & 1]
@@ -111,7 +115,7 @@ def build(stage: Stage, story: Story) -> Generator[float, None, Scenery]:
     frontal = axes(outside[:, 2] * -0.35 - 0.65 * camera.c2w[:3, 2], np.array([0.0, 0.0, 1.0]))
     depth = float((close.position - ray.at(np.mean(span))) @ close.rotation[:, 2])
     return Scenery(
-        sheet, center, spot, whole, opened, cameras, box,
+        sheet, rim, pyramid, center, spot, whole, opened, cameras, box,
         pixel=filled(frontal, corners, (-6.5, 6.5, BAND_TOP + 0.3, 4.2)),
         wide=filled(level, ray.at(np.linspace(*wide_span, 8)), LINE),
         wide_span=wide_span,

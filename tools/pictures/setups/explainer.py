@@ -3,8 +3,8 @@
 from pathlib import Path
 
 # Of the story: in which part, counted from 0, and how far into it.
-FRAMES = ((0, 0.45), (0, 0.95), (1, 0.36), (1, 0.66), (2, 0.6), (3, 0.55), (4, 0.42), (5, 0.97))
-COLUMNS, SCALE, GAP = 2, 50, 6
+FRAMES = ((0, 0.45), (0, 0.95), (1, 0.37), (1, 0.72), (2, 0.6), (3, 0.5), (3, 0.97), (4, 0.42), (5, 0.97))
+COLUMNS, SCALE, GAP = 3, 40, 6
 
 
 def explainer(stage):
@@ -43,12 +43,23 @@ def explainer_story(stage):
         sheet[low : low + height, column * (width + GAP) : column * (width + GAP) + width] = picture
     image = bpy.data.images.new("Story", sheet.shape[1], sheet.shape[0])
     image.pixels.foreach_set(sheet.ravel())
-    editor = stage.image_editor(large=True)
+    editor = _whole_viewport(stage)
     editor.spaces.active.image = image
+    editor.spaces.active.show_gizmo = editor.spaces.active.show_region_toolbar = False
     yield 0.5
     stage.fit_image(editor)
     yield 1.0
-    stage.part("image_editor")
+    low = 0.5 - 0.5 * sheet.shape[0] / sheet.shape[1] * editor.width / editor.height
+    stage.part("image_editor", height=(max(low - 0.02, 0.0), min(1.0 - low, 0.94)))
+
+
+def _whole_viewport(stage):
+    """The large viewport as an Image Editor; the outliner becomes the viewport that the stage works with."""
+    screen = stage.bpy.context.window_manager.windows[0].screen
+    large = max((area for area in screen.areas if area.type == "VIEW_3D"), key=lambda area: area.width * area.height)
+    next(area for area in screen.areas if area.type == "OUTLINER").ui_type = "VIEW_3D"
+    large.ui_type = "IMAGE_EDITOR"
+    return large
 
 
 def _explain(stage):
