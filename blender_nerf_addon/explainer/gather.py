@@ -145,6 +145,7 @@ class Gathering:
             for origin, direction, depth, rgba in zip(
                 *(arrays[name] for name in ("origin", "direction", "expected_depth", "rgba")), strict=True
             ):
+                depth = min(float(depth), 1.5 * self.story.size)
                 if rgba[3] > 0.5 and depth > 0:
                     color = np.clip(rgba[:3] / rgba[3], 0.0, 1.0)
                     self.story.fan.append((origin.astype(float), (origin + depth * direction).astype(float), color))
@@ -170,7 +171,7 @@ class Gathering:
 
     def _picture(self, snapshot: int | None) -> tasks.Step:
         def handle(_result: dict[str, Any], arrays: dict[str, Any]) -> None:
-            ray = Ray.from_trace(self.traced).thinned(MOST_SAMPLES)
+            ray = Ray.from_trace(self.traced).thinned(MOST_SAMPLES).shortened(self.story.size)
             color = over(ray.rgba, self.background)
             step = self.last if snapshot is None else snapshot
             self.story.moments.append(

@@ -85,7 +85,7 @@ def _card(stage: Stage, story: Story, begin: float, end: float, frames: np.ndarr
     stage.word("2", "Card Colour", "colour", (3.35, 2.75), 0.42, look.QUIET, spans=spans)
     stage.word("2", "Card Density", "density", (3.35, 1.9), 0.42, look.QUIET, spans=spans)
     _network(stage, begin, end, [frames[i] for i in stops])
-    chip = stage.sign("2", "Card Chip", look.panel("Card Chip", 0.62, 0.62), (5.45, 2.9), look.GREY, depth=4.0)
+    chip = stage.sign("2", "Card Chip", look.panel("Card Chip", 0.62, 0.62), (5.35, 2.9), look.GREY, depth=4.0)
     keys.show(chip, [(frames[stops[0]] if stops else begin, end)])
     direction = "   ".join(f"{value:+.2f}" for value in ray.direction)
     chips = []
@@ -98,7 +98,7 @@ def _card(stage: Stage, story: Story, begin: float, end: float, frames: np.ndarr
         stage.word("2", f"Direction {name}", direction, (-4.7, 1.9), 0.44, spans=span)
         is_empty = ray.opacity[index] <= OPAQUE
         text = " ".join(f"{round(255 * value)}" for value in color)
-        stage.word("2", f"Colour {name}", text, (6.0, 2.76), 0.32, spans=span)
+        stage.word("2", f"Colour {name}", text, (5.82, 2.76), 0.32, spans=span)
         chips.append((frame, look.linear(color)))
         density = f"{ray.density[index]:.1f}" + ("   (empty)" if is_empty else "")
         stage.word(

@@ -8,7 +8,7 @@ import numpy as np
 from .. import keys, look
 from ..facts import Ray, Story
 from ..stage import Stage, along, place
-from .scenery import Scenery
+from .scenery import Scenery, is_inside
 
 MOST_CANDIDATES = 32
 OPENED, CLOSED = 78.0, 32.0  # frames after the beginning and before the end at which the cloud is cut, and gone
@@ -58,8 +58,10 @@ def build(stage: Stage, story: Story, scenery: Scenery, begin: float) -> tuple[f
     keys.show(line, [(grows, None)])
     _fan(stage, story, begin + 46, placing - 22)
 
-    stage.shot(begin + 36, scenery.overview)
-    stage.shot(begin + 54, scenery.overview)
+    # Where the camera stands within the scene, the ray is seen from its side alone.
+    start = scenery.beside if is_inside(story) else scenery.overview
+    stage.shot(begin + 36, start)
+    stage.shot(begin + 54, start)
     stage.shot(beside + 34, scenery.beside)
     stage.shot(placing - 30, scenery.beside)
     stage.shot(placing + 4, scenery.middle)

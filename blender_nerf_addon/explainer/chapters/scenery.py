@@ -133,11 +133,19 @@ def overview_shot(story: Story) -> Shot:
     """The picture and the box: also the place that the new picture of the end is seen from."""
     camera, eight = story.camera, _corners(story.bounds)
     direction = camera.rays(story.pixel[None])[1][0]
-    near = story.ray.near if story.moments else 0.0
-    distance = _sheet_distance(camera, near, story.size)
+    if is_inside(story):  # it stands in the middle of things: from outside, walls would be in the way
+        right, up, backward = camera.c2w[:3, :3].T
+        beside = camera.position + story.size * (0.06 * right + 0.02 * up)
+        return Shot(beside, axes(-backward, np.array([0.0, 0.0, 1.0])))
+    distance = _sheet_distance(camera, story.ray.near, story.size)
     sheet = _on_sheet(camera, distance, _outline(camera))
     points = np.concatenate([eight, sheet, camera.position[None]])
     return filled(overview_axes(camera.c2w, direction), points, (-7.0, 7.0, BAND_TOP + 0.3, 4.2))
+
+
+def is_inside(story: Story) -> bool:
+    """Whether the picture was taken within the box, as in a room."""
+    return story.ray.near < 0.02 * story.size
 
 
 def _corners(bounds: np.ndarray) -> np.ndarray:
