@@ -20,19 +20,25 @@ EMPTY_BELOW = 0.05
 not the scene's, and costs a ray most of its look-ups."""
 OPAQUE_BELOW = 0.05
 """A ray of whose light less gets through ends, and its last cell takes what is left."""
-MERGED_BELOW = 4.0
+MERGED_BELOW = 8.0
 """Samples are merged where parting them would save less than this in weight times squared distance, in cells."""
+
+
+OPAQUE_DEPTH = 30.0
+"""Optical depth of a cell beyond which more makes no difference."""
 
 
 class Shell(NamedTuple):
     """Baked densities.
 
-    `bricks` (G, G, G) int32 [z, y, x]: the number of a cell's brick, -1 without one; `density` (B, CELLS) float32 per
-    unit length, 0 where a cell is empty, x fastest.
+    `bricks` (G, G, G) int32 [z, y, x]: the number of a cell's brick, -1 without one; `codes` (B, CELLS) uint8, x
+    fastest, so that a brick is a cache line: which of `levels` (256,) float32, densities per unit length, a cell has;
+    code 0 where it is empty.
     """
 
     bricks: np.ndarray
-    density: np.ndarray
+    codes: np.ndarray
+    levels: np.ndarray
 
     @property
     def cell(self) -> float:
@@ -43,6 +49,22 @@ class Shell(NamedTuple):
 def brick_numbers(occupied: np.ndarray) -> np.ndarray:
     """(B,) int64 flat numbers of the occupied cells of a (G, G, G) grid, which are to have bricks."""
     return np.flatnonzero(occupied.reshape(-1))
+
+
+def make_levels(lowest: float, side: int) -> np.ndarray:
+    """(256,) float32 densities that codes stand for: 0, and evenly spaced logarithms from `lowest` on.
+
+    They end where a cell is opaque, whatever its density; two of them differ by about 3 %.
+    """
+    highest = max(OPAQUE_DEPTH * BRICK * side, 2.0 * lowest)
+    return np.concatenate([[0.0], np.geomspace(lowest, highest, 255)]).astype(np.float32)
+
+
+def encode(density: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """The codes, uint8, of the levels that are nearest to densities in their logarithm; 0 where there is none."""
+    logs = np.log(levels[1:].astype(np.float64))
+    place = (np.log(np.maximum(density, levels[1])) - logs[0]) / (logs[-1] - logs[0]) * 254.0
+    return np.where(density > 0.0, 1.0 + np.rint(np.minimum(place, 254.0)), 0.0).astype(np.uint8)
 
 
 def make_shell(side: int, numbers: np.ndarray, density: np.ndarray, empty_below: float) -> Shell:
@@ -63,7 +85,8 @@ def make_shell(side: int, numbers: np.ndarray, density: np.ndarray, empty_below:
     kept = density.any(axis=1)
     bricks = np.full(side**3, -1, np.int32)
     bricks[numbers[kept]] = np.arange(int(kept.sum()), dtype=np.int32)
-    density = np.ascontiguousarray(density[kept])
-    if not len(density):  # kernels take no empty array
-        density = np.zeros((1, CELLS), np.float32)
-    return Shell(bricks.reshape(side, side, side), density)
+    levels = make_levels(empty_below, side)
+    codes = encode(density[kept], levels)
+    if not len(codes):  # kernels take no empty array
+        codes = np.zeros((1, CELLS), np.uint8)
+    return Shell(bricks.reshape(side, side, side), codes, levels)

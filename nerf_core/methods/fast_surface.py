@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from ..contract.errors import NerfError
 from ..contract.samplers import SamplerChoice
 from ..contract.traces import LEFT, MISSED, OPAQUE
+from ..fields.shell import MAX_SAMPLES
 from ..kernels.backend import FastBackend, SurfaceRays
 from .base import Normalisation, RayColors
 from .cost import RenderCost
@@ -12,8 +14,21 @@ from .trace import StageSamples, Stretches, Trace, assemble
 
 
 def takes_shell(field: FastBackend, choice: SamplerChoice) -> bool:
-    """Whether the backend's own shell places these samples; else `sampled` has a sampler for every backend."""
-    return choice.name == "surface" and not choice.options and field.renders_surface
+    """Whether the backend's own shell places these samples; else `sampled` has a sampler for every backend.
+
+    Raises
+    ------
+    NerfError
+        When they are more than it can place.
+    """
+    if choice.name != "surface" or choice.options or not field.renders_surface:
+        return False
+    if choice.samples is not None and choice.samples > MAX_SAMPLES:
+        raise NerfError(
+            f"The fast method's sampler 'surface' places at most {MAX_SAMPLES} samples a ray, not {choice.samples}; "
+            "ask for fewer, or take 'occupancy' to see all there is."
+        )
+    return True
 
 
 def surface_colors(seen: SurfaceRays, normalisation: Normalisation) -> RayColors:

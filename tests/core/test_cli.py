@@ -42,7 +42,7 @@ def refused(done):
 def test_help_names_every_command_and_the_entry_point_is_the_module(nerf):
     out = nerf("--help").stdout
     for command in COMMANDS:
-        assert re.search(rf"^ +{command} ", out, re.MULTILINE)
+        assert re.search(rf"^ +{command}\b", out, re.MULTILINE)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["project"]["scripts"]["nerf"] == "nerf_core.cli:main"
     assert re.fullmatch(r"nerf \d+\.\d+\.\d+\n", nerf("--version").stdout)
@@ -85,8 +85,9 @@ def test_evaluating(nerf, trained_run, tmp_path):
     done = nerf("evaluate", trained_run, "--device", "cpu", "--pictures", tmp_path / "new" / "pictures")
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["view", "PSNR", "dB", "SSIM"]
-    assert [line.split()[0] for line in lines[1:]] == ["./val/0000", "./val/0001", "./val/0002", "mean"]
-    values = [float(line.split()[1]) for line in lines[1:]]
+    assert [line.split()[0] for line in lines[1:5]] == ["./val/0000", "./val/0001", "./val/0002", "mean"]
+    assert re.match(r"evaluations a ray: \d+\.\d\d where it hits, ", lines[5]) and len(lines) == 6
+    values = [float(line.split()[1]) for line in lines[1:5]]
     assert values[3] == pytest.approx(np.mean(values[:3]), abs=2e-3) and values[3] > 20
     pictures = sorted((tmp_path / "new" / "pictures").iterdir())
     assert [p.name for p in pictures] == ["val_0000.png", "val_0001.png", "val_0002.png"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nerf_core.fields.shell import BRICK, CELLS, MAX_SAMPLES, MERGED_BELOW, OPAQUE_BELOW
+from nerf_core.fields.shell import BRICK, CELLS, MAX_SAMPLES, MERGED_BELOW, OPAQUE_BELOW, encode, make_levels
 from nerf_core.kernels.backend import SurfaceProfile
 from nerf_core.kernels.cpu import rays as pixel_rays
 from nerf_core.kernels.cpu.backend import CpuBackend
@@ -22,6 +22,7 @@ SETTINGS = replace(SMALL, scene="bounded")
 SIDE = SETTINGS.occupancy_resolution
 FINE = SIDE * BRICK
 BOX = NORMALISATION.unit_bounds
+LEVELS = make_levels(0.5, SIDE)
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def shelled(generator, bricks=0.3, solid=0.6, threads=None):
     density = np.exp(generator.uniform(0, 5, (len(numbers), CELLS)))
     density *= generator.uniform(size=density.shape) < solid
     away = np.where(backend.occupied, 0, backend._away).astype(np.uint8)
-    grid = ShellGrid(away, index.reshape(SIDE, SIDE, SIDE), density.astype(np.float32), baked.box)
+    grid = ShellGrid(away, index.reshape(SIDE, SIDE, SIDE), encode(density, LEVELS), LEVELS.copy(), baked.box)
     sampling._grid, sampling._step = grid, backend.step
     return backend, grid
 
@@ -55,7 +56,7 @@ def dense(grid):
     numbers = np.repeat(np.repeat(np.repeat(grid.bricks, BRICK, 0), BRICK, 1), BRICK, 2).transpose(2, 1, 0).astype(int)
     x, y, z = np.indices(numbers.shape) % BRICK
     cells = np.where(numbers >= 0, numbers * CELLS + x + BRICK * (y + BRICK * z), -1)
-    return np.where(numbers >= 0, grid.density.reshape(-1)[cells], 0.0), cells
+    return np.where(numbers >= 0, grid.levels[grid.codes.reshape(-1)[cells]], 0.0), cells
 
 
 def crossed(densities, origin, direction, box=BOX):
@@ -158,7 +159,7 @@ def test_an_opaque_wall_needs_one_sample_and_an_edge_before_it_two(generator):
     density = np.zeros((SIDE**3, CELLS), np.float32)
     index = np.arange(SIDE**3, dtype=np.int32).reshape(SIDE, SIDE, SIDE)
     density[index[SIDE // 2].reshape(-1)] = 2e3  # a slab across z, of optical depth 30 a cell
-    grid = ShellGrid(np.zeros_like(grid.away), index, density, grid.box)
+    grid = ShellGrid(np.zeros_like(grid.away), index, encode(density, LEVELS), LEVELS, grid.box)
     backend.surface._grid = grid
     origins = np.array([[0.4, 0.4, 1.5], [0.6, 0.3, 1.5]], np.float32)
     down = np.array([[0.0, 0.0, -1.0]] * 2, np.float32)
@@ -168,10 +169,12 @@ def test_an_opaque_wall_needs_one_sample_and_an_edge_before_it_two(generator):
     assert found.samples[:, 0, 0] == pytest.approx(1.5 - top + 0.5 / FINE, abs=0.6 / FINE)
     # A thin veil of optical depth 0.7 in front, over one of the rays.
     veil = index[3 * SIDE // 4 - 1, int(0.4 * SIDE), int(0.4 * SIDE)]
-    density[veil, :16] = 0.7 * FINE
+    grid.codes[veil, :16] = encode(np.float32(0.7 * FINE), LEVELS)
+    depth = LEVELS[grid.codes[veil, 0]] / FINE
     found = backend.profile_surface(origins, down, 8)
     assert found.groups.tolist() == [2, 1]
-    assert found.samples[0, 0, 1] == pytest.approx(1 - np.exp(-0.7), abs=1e-3)
+    assert found.samples[0, 0, 1] == pytest.approx(1 - np.exp(-depth), abs=1e-3)
+    assert depth == pytest.approx(0.7, rel=0.03)
     assert found.samples[0, :2, 1].sum() == pytest.approx(1.0, abs=1e-4)
 
 
@@ -201,10 +204,20 @@ def test_colours_are_the_fields_at_the_samples(generator):
         assert (seen.depth[~hit] == 0).all() and (seen.captured <= 1.0001).all()
 
 
+def test_codes_stand_for_the_nearest_densities(generator):
+    density = np.exp(generator.uniform(np.log(0.5), np.log(LEVELS[-1]), 1000)).astype(np.float32)
+    levels = make_levels(0.5, SIDE)
+    assert levels[0] == 0 and levels[1] == 0.5 and (np.diff(levels) > 0).all()
+    ratio = levels[encode(density, levels)] / density
+    half = np.sqrt(levels[2] / levels[1])
+    assert (ratio < half * 1.0001).all() and (ratio > 0.9999 / half).all()
+    assert encode(np.array([0.0, 1e9, 0.5]), levels).tolist() == [0, 255, 1]
+
+
 def test_adjacent_limits_make_the_whole_ray(generator):
     """Alpha in front of and behind any place together is that of the whole ray, where it is not cut off as opaque."""
     backend, grid = shelled(generator, bricks=0.1, solid=0.3)
-    grid.density[:] = np.minimum(grid.density, 10.0)
+    grid.levels[:] = np.minimum(grid.levels, 10.0)
     origins, directions = random_rays(generator, 200)
     middle = generator.uniform(0.5, 2.5, (200, 1)).astype(np.float32)
     nothing, far = np.zeros_like(middle), np.full_like(middle, 1e9)
@@ -279,7 +292,7 @@ def test_gradients_are_those_of_autograd(generator, monkeypatch, share):
     _, numbers = dense(grid)
     cell = numbers[tuple(np.clip((middle * FINE).astype(int), 0, FINE - 1).T)]
     logs = torch.from_numpy(
-        np.log(np.maximum(grid.density.reshape(-1)[cell], 1e-3).astype(np.float64))
+        np.log(np.maximum(grid.levels[grid.codes.reshape(-1)[cell]], 1e-3).astype(np.float64))
     ).requires_grad_()
 
     def loss_of(logs, color):

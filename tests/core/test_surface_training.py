@@ -135,6 +135,27 @@ def test_continuing_from_a_state_is_as_if_never_stopped():
         assert np.array_equal(array, again[name]), name
 
 
+def test_looking_changes_nothing_that_is_learnt():
+    """Pictures in the midst of training, before and after there is a shell, leave the training's own alone."""
+    camera = ball_views(1, 8).views[0].camera
+    alone, watched = (FastMethod(NORMALISATION, settings=QUICK) for _ in range(2))
+    for method in (alone, watched):
+        method.load_views(ball_views(6, 24))
+    for step in range(60):
+        assert alone.train_step(step / 60) == watched.train_step(step / 60), step
+        if step % 7 == 0:
+            for choice in (None, ONE, FULL):
+                watched.render_pixels(camera, 0, 64, choice)
+    again = watched.field.arrays()
+    for name, array in alone.field.arrays().items():
+        assert np.array_equal(array, again[name]), name
+
+
+def test_too_many_samples_are_refused(ball):
+    with pytest.raises(NerfError, match="at most 16 samples a ray, not 64"):
+        ball.render_rays(np.zeros((1, 3)), np.eye(3)[:1], sampler=SamplerChoice("surface", 64))
+
+
 def test_a_young_field_is_previewed_without_a_shell():
     method = FastMethod(NORMALISATION, settings=QUICK)
     method.load_views(ball_views(6, 24))

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nerf_core.contract.samplers import SamplerChoice
 from nerf_core.data.dataset import load_dataset
 from nerf_core.evaluation.evaluate import evaluate_views, spread
 from nerf_core.fields.hash_grid import FastLayout, FastSettings
@@ -127,6 +128,8 @@ class Peer:
     """
 
     render_pixels = Method.render_pixels
+    prepare = Method.prepare
+    trained_sampler = SamplerChoice("occupancy")
 
     def __init__(self, field: Any, normalisation: Normalisation, background: Tensor) -> None:
         import nerfacc
@@ -196,7 +199,7 @@ class Peer:
         self.optimiser.step()
 
     @torch.no_grad()
-    def render_rays(self, origins: np.ndarray, directions: np.ndarray, sampler: None = None) -> RayColors:
+    def render_rays(self, origins: np.ndarray, directions: np.ndarray, *_: Any) -> RayColors:
         """World rays to premultiplied rgba and distance; see `Method`."""
         self.field.eval()
         self.estimator.eval()

@@ -29,12 +29,13 @@ class ShellGrid(NamedTuple):
     """What rays walk through: a `fields.shell.Shell` with the subject's box and the way through empty space.
 
     `away` (G, G, G) uint8 [z, y, x]: 0 where there is a brick, else at most the Chebyshev distance to one; `bricks`
-    (G, G, G) int32; `density` (B, CELLS) float32; `box` (2, 3) float32.
+    (G, G, G) int32; `codes` (B, CELLS) uint8 and `levels` (256,) float32, the densities; `box` (2, 3) float32.
     """
 
     away: np.ndarray
     bricks: np.ndarray
-    density: np.ndarray
+    codes: np.ndarray
+    levels: np.ndarray
     box: np.ndarray
 
 
@@ -42,7 +43,7 @@ class Walk(NamedTuple):
     """What a group of rays met: per ray, per ray and cell, per group of a ray's cells, and per sample of the group.
 
     `found` cells of each ray hold weight, `passing` is what gets through, `looked` how many cells were looked up. A
-    cell's `t` is the middle of the ray's way through it, `length` that way, `cell` its flat number in `density`.
+    cell's `t` is the middle of the ray's way through it, `length` that way, `cell` its flat number in `codes`.
     """
 
     found: np.ndarray
@@ -171,7 +172,7 @@ def _follow(rays, walk, grid, ray, t, opaque_below):
     Where less than `opaque_below` is left, the last cell takes it and the ray ends.
     """
     side = np.int64(grid.away.shape[0])
-    away, index, density = grid.away.reshape(-1), grid.bricks.reshape(-1), grid.density.reshape(-1)
+    away, index, codes, levels = grid.away.reshape(-1), grid.bricks.reshape(-1), grid.codes.reshape(-1), grid.levels
     scale = np.float32(side)
     size = ONE / scale
     fine = scale * FEW
@@ -209,7 +210,7 @@ def _follow(rays, walk, grid, ray, t, opaque_below):
                 break
             looked += 1
             cell = number * CELLS + ((ix & LAST) | (iy & LAST) << SHIFT | (iz & LAST) << (2 * SHIFT))
-            held = density[np.uint64(cell)]
+            held = levels[np.uint64(codes[np.uint64(cell)])]
             leave = min(min(nx, min(ny, nz)), far)
             end = max(t, leave)
             # No branches to guess: what was written is kept only where there is something.
@@ -221,10 +222,12 @@ def _follow(rays, walk, grid, ray, t, opaque_below):
             count += 1 if through < ONE else 0
             passing *= through
             t = end
-            if passing < opaque_below or count == CROSSED:
+            if passing < opaque_below:
                 # So little is left that the last cell may have it.
                 weights[count - 1] += passing
                 passing = ZERO
+                far = t
+            elif count == CROSSED:
                 far = t
             mx, my, mz = nx <= leave, ny <= leave, nz <= leave
             ix += sx if mx else 0

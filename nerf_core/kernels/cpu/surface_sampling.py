@@ -50,12 +50,13 @@ class SurfaceSampling:
         self._memory = [(scratch, make_walk()) for scratch in backend._scratch]
         self._grid: ShellGrid | None = None
         self._step = -1
+        self._seen: tuple[int, ShellGrid] | None = None
 
     # The shell -------------------------------------------------------------------------------------------------
 
     def forget(self) -> None:
         """The field has changed: the next question bakes it anew."""
-        self._grid = None
+        self._grid = self._seen = None
 
     @property
     def is_baked(self) -> bool:
@@ -68,10 +69,18 @@ class SurfaceSampling:
             self._grid, self._step = self._bake(), self.backend.step
         return self._grid
 
-    @property
-    def _oldest(self) -> int:
-        """A picture in the midst of training may be of a shell that is some steps old."""
-        return REBAKED_EVERY if self.backend._views is not None else 0
+    def _seen_grid(self) -> ShellGrid:
+        """The shell for pictures: of the field as it is, or, in the midst of training, one that is some steps old.
+
+        Never baked in the training's place: who looks must not change what is learnt.
+        """
+        if self.backend._views is None:
+            return self.grid()
+        if self._grid is not None:
+            return self._grid
+        if self._seen is None or self.backend.step - self._seen[0] > REBAKED_EVERY:
+            self._seen = self.backend.step, self._bake()
+        return self._seen[1]
 
     def _bake(self) -> ShellGrid:
         backend = self.backend
@@ -85,7 +94,7 @@ class SurfaceSampling:
         occupied = np.zeros((2, side**3 // 8), np.uint64)
         occupied[0].view(np.uint8)[:] = shell.bricks.reshape(-1) >= 0
         occupancy.spread_distance(away.reshape(-1).view(np.uint64), occupied[0], occupied[1], side)
-        return ShellGrid(away, shell.bricks, shell.density, backend.box)
+        return ShellGrid(away, shell.bricks, shell.codes, shell.levels, backend.box)
 
     def _options(self, samples: int, *more: float) -> np.ndarray:
         backend = self.backend
@@ -113,7 +122,7 @@ class SurfaceSampling:
             surface.surface_worker,
             self._memory,
             self.backend._field,
-            self.grid(self._oldest),
+            self._seen_grid(),
             origins,
             directions,
             limits,
@@ -124,7 +133,7 @@ class SurfaceSampling:
             evaluations,
             captured,
             looked,
-            self._options(min(samples or DEFAULT_SAMPLES, MAX_SAMPLES)),
+            self._options(samples or DEFAULT_SAMPLES),
             place=2,
         )
         return SurfaceRays(rgba, depth, evaluations, captured, looked)
@@ -138,8 +147,8 @@ class SurfaceSampling:
         cells = np.zeros((rays, CROSSED, 3), np.float32)
         places = np.zeros((rays, MAX_SAMPLES, 3), np.float32)
         limits = np.zeros((0, 2), np.float32)
-        options = self._options(min(samples or DEFAULT_SAMPLES, MAX_SAMPLES))
-        grid = self.grid(self._oldest)
+        options = self._options(samples or DEFAULT_SAMPLES)
+        grid = self._seen_grid()
         if rays:
             surface.profile_rays(
                 *self._memory[0], grid, origins, directions, limits, view, options, counts, groups, cells, places

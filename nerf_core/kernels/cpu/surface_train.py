@@ -24,7 +24,7 @@ def surface_gradients(scratch, walk, grid, rays, scale, share):
     in `train.sample_gradients`, with q_i of the sample that stands for it. The shell is the field's own density, baked:
     `share` of the sum over a sample's cells is passed on to the field where the sample lies (straight through).
     """
-    density = grid.density.reshape(-1)
+    codes, levels = grid.codes.reshape(-1), grid.levels
     error = 0.0
     for ray in range(rays):
         behind = ONE - scratch.color[ray, 3]
@@ -49,7 +49,7 @@ def surface_gradients(scratch, walk, grid, rays, scale, share):
                 scratch.s_dcolor[s, channel] = slope * scratch.s_weight[s] * color * (ONE - color)
             log = ZERO
             while cell >= low:
-                held = density[np.uint64(walk.cell[ray, cell])] * walk.length[ray, cell]
+                held = levels[np.uint64(codes[np.uint64(walk.cell[ray, cell])])] * walk.length[ray, cell]
                 log += held * (q * passing - later)
                 passing += walk.weight[ray, cell]
                 later += q * walk.weight[ray, cell]
