@@ -12,6 +12,7 @@ from ...fields.shell import BRICK, CELLS, MAX_SAMPLES
 from .compile import compiled, compiled_inside
 from .march import NEVER, ONE, ZERO, clip_to_box, reciprocal
 from .structures import GROUP
+from .vector import fast_exp
 
 HALF = np.float32(0.5)
 NUDGE = np.float32(1.0 / (1 << 17))
@@ -21,6 +22,8 @@ LAST = BRICK - 1
 SHIFT = BRICK.bit_length() - 1
 BEAM = 16
 """Neighbouring rays that go through empty space together."""
+FAINTEST = np.float32(1e-6)
+"""Optical depth of what is left of a cell that is passed by."""
 CROSSED = 96
 """Cells with weight that a ray can have; it ends where it has so many."""
 
@@ -186,49 +189,41 @@ def _follow(rays, walk, grid, ray, t, opaque_below):
     px, py, pz = np.int64(rx > ZERO), np.int64(ry > ZERO), np.int64(rz > ZERO)
     sx, sy, sz = 2 * px - 1, 2 * py - 1, 2 * pz - 1
     ax, ay, az = abs(rx) * step, abs(ry) * step, abs(rz) * step
-    middles, lengths, weights, cells = walk.t[ray], walk.length[ray], walk.weight[ray], walk.cell[ray]
-    passing, count, looked = ONE, 0, 0
-    while t < far:
+    # Until the ray has ended, `starts`, `ends` and `depths` are what a cell's middle, length and weight come from.
+    starts, ends, depths, cells = walk.t[ray], walk.length[ray], walk.weight[ray], walk.cell[ray]
+    deepest = -math.log(opaque_below)
+    depth, count, looked = ZERO, 0, 0
+    goes_on = True
+    while goes_on and t < far:
         ix = _number((ox + t * dx) * fine, most)
         iy = _number((oy + t * dy) * fine, most)
         iz = _number((oz + t * dz) * fine, most)
         bx, by, bz = ix >> SHIFT, iy >> SHIFT, iz >> SHIFT
         brick = bx + side * (by + side * bz)
-        free = np.int64(away[np.uint64(brick)])
-        if free > 0:
+        number = np.int64(index[np.uint64(brick)])
+        if number < 0:
+            free = np.int64(away[np.uint64(brick)])
             t = max(t, _out_of_cube(bx, by, bz, free, size, ox, oy, oz, rx, ry, rz)) + NUDGE
             continue
         # The distances of the next face along each axis.
         nx = (np.float32(ix + px) * step - ox) * rx
         ny = (np.float32(iy + py) * step - oy) * ry
         nz = (np.float32(iz + pz) * step - oz) * rz
-        while True:
-            number = np.int64(index[np.uint64(brick)])
-            if number < 0:
-                bx, by, bz, free = ix >> SHIFT, iy >> SHIFT, iz >> SHIFT, np.int64(away[np.uint64(brick)])
-                t = max(t, _out_of_cube(bx, by, bz, free, size, ox, oy, oz, rx, ry, rz)) + NUDGE
-                break
+        while number >= 0:
             looked += 1
             cell = number * CELLS + ((ix & LAST) | (iy & LAST) << SHIFT | (iz & LAST) << (2 * SHIFT))
             held = levels[np.uint64(codes[np.uint64(cell)])]
-            leave = min(min(nx, min(ny, nz)), far)
-            end = max(t, leave)
-            # No branches to guess: what was written is kept only where there is something.
-            through = math.exp(held * (t - end))
-            middles[count] = HALF * (t + end)
-            lengths[count] = end - t
-            weights[count] = passing * (ONE - through)
+            leave = min(nx, min(ny, nz))
+            end = max(t, min(leave, far))
+            stops = held * (end - t)
+            # No branch to guess: what was written is kept only where there is something.
+            starts[count] = t
+            ends[count] = end
+            depths[count] = stops
             cells[count] = cell
-            count += 1 if through < ONE else 0
-            passing *= through
+            count += 1 if stops > FAINTEST else 0
+            depth += stops
             t = end
-            if passing < opaque_below:
-                # So little is left that the last cell may have it.
-                weights[count - 1] += passing
-                passing = ZERO
-                far = t
-            elif count == CROSSED:
-                far = t
             mx, my, mz = nx <= leave, ny <= leave, nz <= leave
             ix += sx if mx else 0
             iy += sy if my else 0
@@ -236,10 +231,31 @@ def _follow(rays, walk, grid, ray, t, opaque_below):
             nx += ax if mx else ZERO
             ny += ay if my else ZERO
             nz += az if mz else ZERO
-            if t >= far or ix < 0 or ix > most or iy < 0 or iy > most or iz < 0 or iz > most:
-                far = t
+            # The way on must not wait for the densities: the processor takes it before they have come.
+            if t >= far or min(ix, min(iy, iz)) < 0 or max(ix, max(iy, iz)) > most:
+                goes_on = False
                 break
             brick = (ix >> SHIFT) + side * ((iy >> SHIFT) + side * (iz >> SHIFT))
+            number = np.int64(index[np.uint64(brick)])
+            if depth > deepest or count == CROSSED:
+                goes_on = False
+                break
+        if goes_on:
+            bx, by, bz = ix >> SHIFT, iy >> SHIFT, iz >> SHIFT
+            free = np.int64(away[np.uint64(brick)])
+            t = max(t, _out_of_cube(bx, by, bz, free, size, ox, oy, oz, rx, ry, rz)) + NUDGE
+    passing = ONE
+    for i in range(count):
+        through = fast_exp(-depths[i])
+        start, end = starts[i], ends[i]
+        walk.t[ray, i] = HALF * (start + end)
+        walk.length[ray, i] = end - start
+        walk.weight[ray, i] = passing * (ONE - through)
+        passing *= through
+    if depth > deepest:
+        # So little is left that the last cell may have it.
+        walk.weight[ray, count - 1] += passing
+        passing = ZERO
     walk.passing[ray] = passing
     walk.found[ray] = count
     walk.looked[ray] = looked
