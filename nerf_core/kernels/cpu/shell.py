@@ -20,6 +20,10 @@ NUDGE = np.float32(1.0 / (1 << 17))
 FEW = np.float32(BRICK)
 LAST = BRICK - 1
 SHIFT = BRICK.bit_length() - 1
+FIXED = np.float32(1 << 32)
+UNFIXED = np.float32(1.0 / (1 << 32))
+FARTHEST = np.float32(1 << 20)
+"""Distances on the way from cell to cell are whole numbers: their sums and comparisons are the quicker ones."""
 BEAM = 16
 """Neighbouring rays that go through empty space together."""
 FAINTEST = np.float32(1e-6)
@@ -40,6 +44,14 @@ class ShellGrid(NamedTuple):
     codes: np.ndarray
     levels: np.ndarray
     box: np.ndarray
+
+
+class Flat(NamedTuple):
+    """A grid's arrays without their shapes."""
+
+    away: np.ndarray
+    bricks: np.ndarray
+    codes: np.ndarray
 
 
 class Walk(NamedTuple):
@@ -97,7 +109,13 @@ def _number(position, most):
 
 
 @compiled_inside
-def _free_until(rays, first, last, grid, near, far):
+def _fixed(distance):
+    """A distance in units of 1 / FIXED; those without end are merely far."""
+    return np.int64(min(max(distance, -FARTHEST), FARTHEST) * FIXED)
+
+
+@compiled_inside
+def _free_until(rays, first, last, grid, flat, near, far):
     """The distance from `near` up to which neighbouring rays run through empty cells, all of them.
 
     One step serves them all: around the middle one's place, a cube of empty cells holds the others' too.
@@ -109,7 +127,7 @@ def _free_until(rays, first, last, grid, near, far):
             apart = max(apart, abs(rays.origin[ray, axis] - rays.origin[middle, axis]))
             turned = max(turned, abs(rays.direction[ray, axis] - rays.direction[middle, axis]))
     side = np.int64(grid.away.shape[0])
-    away = grid.away.reshape(-1)
+    away = flat.away
     scale = np.float32(side)
     size = ONE / scale
     t = near
@@ -129,10 +147,10 @@ def _free_until(rays, first, last, grid, near, far):
 
 
 @compiled_inside
-def _to_brick(rays, grid):
+def _to_brick(rays, grid, flat):
     """Move each of the `rays.moving` rays' starts on to the next brick, or out; breadth first, as `march` does."""
     side = np.int64(grid.away.shape[0])
-    away = grid.away.reshape(-1)
+    away = flat.away
     scale = np.float32(side)
     size = ONE / scale
     moving = rays.moving[0]
@@ -169,13 +187,13 @@ def _out_of_cube(bx, by, bz, free, size, ox, oy, oz, rx, ry, rz):
 
 
 @compiled_inside
-def _follow(rays, walk, grid, ray, t, opaque_below):
+def _follow(rays, walk, grid, flat, ray, t, deepest):
     """Take a ray from distance `t` on through the shell, cell by cell (Amanatides & Woo 1987), to its end.
 
-    Where less than `opaque_below` is left, the last cell takes it and the ray ends.
+    Behind an optical depth of `deepest` it ends, and its last cell takes what is left.
     """
     side = np.int64(grid.away.shape[0])
-    away, index, codes, levels = grid.away.reshape(-1), grid.bricks.reshape(-1), grid.codes.reshape(-1), grid.levels
+    away, index, codes, levels = flat.away, flat.bricks, flat.codes, grid.levels
     scale = np.float32(side)
     size = ONE / scale
     fine = scale * FEW
@@ -188,64 +206,61 @@ def _follow(rays, walk, grid, ray, t, opaque_below):
     # Which way the ray goes along each axis, and how far it is from one face to the next.
     px, py, pz = np.int64(rx > ZERO), np.int64(ry > ZERO), np.int64(rz > ZERO)
     sx, sy, sz = 2 * px - 1, 2 * py - 1, 2 * pz - 1
-    ax, ay, az = abs(rx) * step, abs(ry) * step, abs(rz) * step
+    ax, ay, az = _fixed(abs(rx) * step), _fixed(abs(ry) * step), _fixed(abs(rz) * step)
+    last = _fixed(far)
     # Until the ray has ended, `starts`, `ends` and `depths` are what a cell's middle, length and weight come from.
     starts, ends, depths, cells = walk.t[ray], walk.length[ray], walk.weight[ray], walk.cell[ray]
-    deepest = -math.log(opaque_below)
-    depth, count, looked = ZERO, 0, 0
+    bricks = np.uint64(index.shape[0])
+    depth, count, looked = ZERO, np.uint64(0), 0
     goes_on = True
     while goes_on and t < far:
         ix = _number((ox + t * dx) * fine, most)
         iy = _number((oy + t * dy) * fine, most)
         iz = _number((oz + t * dz) * fine, most)
-        bx, by, bz = ix >> SHIFT, iy >> SHIFT, iz >> SHIFT
-        brick = bx + side * (by + side * bz)
-        number = np.int64(index[np.uint64(brick)])
-        if number < 0:
-            free = np.int64(away[np.uint64(brick)])
-            t = max(t, _out_of_cube(bx, by, bz, free, size, ox, oy, oz, rx, ry, rz)) + NUDGE
-            continue
+        brick = np.uint64((ix >> SHIFT) + side * ((iy >> SHIFT) + side * (iz >> SHIFT)))
+        number = np.int64(index[brick])
         # The distances of the next face along each axis.
-        nx = (np.float32(ix + px) * step - ox) * rx
-        ny = (np.float32(iy + py) * step - oy) * ry
-        nz = (np.float32(iz + pz) * step - oz) * rz
+        nx = _fixed((np.float32(ix + px) * step - ox) * rx)
+        ny = _fixed((np.float32(iy + py) * step - oy) * ry)
+        nz = _fixed((np.float32(iz + pz) * step - oz) * rz)
+        here = _fixed(t)
         while number >= 0:
             looked += 1
             cell = number * CELLS + ((ix & LAST) | (iy & LAST) << SHIFT | (iz & LAST) << (2 * SHIFT))
             held = levels[np.uint64(codes[np.uint64(cell)])]
             leave = min(nx, min(ny, nz))
-            end = max(t, min(leave, far))
+            here = max(here, min(leave, last))
+            end = np.float32(here) * UNFIXED
             stops = held * (end - t)
             # No branch to guess: what was written is kept only where there is something.
             starts[count] = t
             ends[count] = end
             depths[count] = stops
             cells[count] = cell
-            count += 1 if stops > FAINTEST else 0
+            count += np.uint64(stops > FAINTEST)
             depth += stops
             t = end
-            mx, my, mz = nx <= leave, ny <= leave, nz <= leave
-            ix += sx if mx else 0
-            iy += sy if my else 0
-            iz += sz if mz else 0
-            nx += ax if mx else ZERO
-            ny += ay if my else ZERO
-            nz += az if mz else ZERO
-            # The way on must not wait for the densities: the processor takes it before they have come.
-            if t >= far or min(ix, min(iy, iz)) < 0 or max(ix, max(iy, iz)) > most:
+            # All ones where that axis' face is not the next.
+            mx, my, mz = (leave - nx) >> 63, (leave - ny) >> 63, (leave - nz) >> 63
+            ix += sx & ~mx
+            iy += sy & ~my
+            iz += sz & ~mz
+            nx += ax & ~mx
+            ny += ay & ~my
+            nz += az & ~mz
+            brick = np.uint64((ix >> SHIFT) + side * ((iy >> SHIFT) + side * (iz >> SHIFT)))
+            # The way on must not wait for the densities: the processor takes it before they have come. Where rounding
+            # puts a ray beside the grid, its last cell is without length, whichever it is.
+            if here >= last or brick >= bricks or depth > deepest or count == CROSSED:
                 goes_on = False
                 break
-            brick = (ix >> SHIFT) + side * ((iy >> SHIFT) + side * (iz >> SHIFT))
-            number = np.int64(index[np.uint64(brick)])
-            if depth > deepest or count == CROSSED:
-                goes_on = False
-                break
+            number = np.int64(index[brick])
         if goes_on:
-            bx, by, bz = ix >> SHIFT, iy >> SHIFT, iz >> SHIFT
-            free = np.int64(away[np.uint64(brick)])
+            bx, by, bz, free = ix >> SHIFT, iy >> SHIFT, iz >> SHIFT, np.int64(away[brick])
             t = max(t, _out_of_cube(bx, by, bz, free, size, ox, oy, oz, rx, ry, rz)) + NUDGE
     passing = ONE
-    for i in range(count):
+    found = np.int64(count)
+    for i in range(found):
         through = fast_exp(-depths[i])
         start, end = starts[i], ends[i]
         walk.t[ray, i] = HALF * (start + end)
@@ -254,10 +269,10 @@ def _follow(rays, walk, grid, ray, t, opaque_below):
         passing *= through
     if depth > deepest:
         # So little is left that the last cell may have it.
-        walk.weight[ray, count - 1] += passing
+        walk.weight[ray, found - 1] += passing
         passing = ZERO
     walk.passing[ray] = passing
-    walk.found[ray] = count
+    walk.found[ray] = found
     walk.looked[ray] = looked
 
 
@@ -276,6 +291,8 @@ def walk_group(rays, walk, grid, count, opaque_below):
 
     `rays.start`, `rays.moving` and `rays.active` are changed.
     """
+    # Once a group: numba asks at length whether an array may be flattened.
+    flat = Flat(grid.away.reshape(-1), grid.bricks.reshape(-1), grid.codes.reshape(-1))
     active = 0
     for first in range(0, count, BEAM):
         last = min(first + BEAM, count)
@@ -286,19 +303,20 @@ def walk_group(rays, walk, grid, count, opaque_below):
             walk.passing[ray] = ONE
             if rays.start[ray] < rays.far[ray]:
                 near, far = min(near, rays.start[ray]), max(far, rays.far[ray])
-        near = _free_until(rays, first, last, grid, near, far)
+        near = _free_until(rays, first, last, grid, flat, near, far)
         for ray in range(first, last):
             rays.start[ray] = max(rays.start[ray], near)
             if rays.start[ray] < rays.far[ray]:
                 rays.active[active] = ray
                 active += 1
                 rays.moving[active] = ray
+    deepest = np.float32(-math.log(opaque_below))
     rays.moving[0] = active
-    _to_brick(rays, grid)
+    _to_brick(rays, grid, flat)
     for a in range(active):
         ray = rays.active[a]
         if rays.start[ray] < rays.far[ray]:
-            _follow(rays, walk, grid, ray, rays.start[ray], opaque_below)
+            _follow(rays, walk, grid, flat, ray, rays.start[ray], deepest)
 
 
 @compiled_inside
