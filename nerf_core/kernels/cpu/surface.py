@@ -8,8 +8,9 @@ from .encoding import encode
 from .forward import color_network, density_network, density_of
 from .harmonics import spherical_harmonics
 from .march import ONE, ZERO
+from .placement import middle, place
 from .rays import pixel_ray
-from .shell import begin_walk, middle, place, walk_group
+from .shell import begin_walk, walk_group
 from .structures import GROUP, ROUND
 from .vector import address, fetch_add
 
@@ -118,10 +119,11 @@ def surface_worker(
             crossed = walk.found[ray]
             if crossed == 0:
                 continue
+            t_cells, weights = walk.t[ray], walk.weight[ray]
             total, mean, near = ZERO, ZERO, ZERO
             for i in range(crossed):
-                total += walk.weight[ray, i]
-                mean += walk.weight[ray, i] * walk.t[ray, i]
+                total += weights[i]
+                mean += weights[i] * t_cells[i]
             rgba[group + ray, 3] = total
             depth[group + ray] = mean / total
             groups = place(walk, ray, samples, least)
@@ -132,11 +134,11 @@ def surface_worker(
             for g in range(groups):
                 weight, t = middle(walk, ray, walk.low[g], walk.low[g + 1])
                 low, high = walk.low[g], walk.low[g + 1]
-                if t - walk.t[ray, low] <= reach and walk.t[ray, high - 1] - t <= reach:
+                if t - t_cells[low] <= reach and t_cells[high - 1] - t <= reach:
                     near += weight
                 else:
                     for i in range(low, high):
-                        near += walk.weight[ray, i] if abs(walk.t[ray, i] - t) <= reach else ZERO
+                        near += weights[i] if abs(t_cells[i] - t) <= reach else ZERO
                 scratch.s_ray[made] = group + ray
                 scratch.s_weight[made] = weight
                 put_sample(scratch, scratch.position, made, ray, t)

@@ -8,8 +8,9 @@ import numpy as np
 
 from .compile import compiled, compiled_inside
 from .march import ONE, ZERO
+from .placement import middle, place
 from .rays import random_pixels
-from .shell import begin_walk, middle, place, walk_group
+from .shell import begin_walk, walk_group
 from .structures import CHUNKS, GROUP
 from .surface import put_sample, shade
 from .train import backward_networks
