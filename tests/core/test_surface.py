@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -13,6 +14,7 @@ from nerf_core.kernels.cpu.backend import CpuBackend
 from nerf_core.kernels.cpu.encoding import scatter_level
 from nerf_core.kernels.cpu.shell import ShellGrid
 from nerf_core.kernels.cpu.structures import CHUNKS, GROUP, level_array
+from nerf_core.kernels.cpu.vector import fast_exp
 from nerf_core.kernels.reference import field
 from nerf_core.kernels.views import view_arrays
 
@@ -202,6 +204,23 @@ def test_colours_are_the_fields_at_the_samples(generator):
         )
         np.testing.assert_allclose(seen.depth[hit], ((mass * middle).sum(1) / mass.sum(1).clip(1e-9))[hit], atol=1e-4)
         assert (seen.depth[~hit] == 0).all() and (seen.captured <= 1.0001).all()
+
+
+@numba.njit
+def exponentials(x, out):
+    for i in range(len(x)):
+        out[i] = fast_exp(x[i])
+
+
+def test_exponentials_in_line_are_exponentials(generator):
+    x = np.concatenate([generator.uniform(-87, 88, 10000), generator.normal(0, 1e-3, 100), [0.0]]).astype(np.float32)
+    out = np.zeros_like(x)
+    exponentials(x, out)
+    np.testing.assert_allclose(out, np.exp(x.astype(np.float64)), rtol=5e-6)
+    assert out[-1] == 1.0
+    beyond = np.zeros(3, np.float32)
+    exponentials(np.array([-100.0, -1e30, -np.inf], np.float32), beyond)
+    assert (beyond >= 0.0).all() and (beyond < 2e-38).all()
 
 
 def test_codes_stand_for_the_nearest_densities(generator):

@@ -242,7 +242,7 @@ _EXP2 = [0.6931471805599453**n / math.factorial(n) for n in range(7)]
 def fast_exp(typingctx: Any, x: Any) -> Any:  # noqa: D103
     """Exp of a float32 to a relative 1e-6, and 1e-38 below that; in line, unlike a library's.
 
-    2^n by its bits times 2^f, |f| <= 1/2, by its series; valid up to 88.
+    2^n by its bits times 2^f, |f| <= 1/2, by its series.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
