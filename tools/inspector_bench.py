@@ -8,15 +8,11 @@ work included. The core's Python is NERF_CORE_PYTHON, or the one that runs this.
 """
 
 import argparse
-import json
-import os
-import shutil
 import statistics
 import sys
-import tempfile
 from pathlib import Path
 
-from viewport_bench import measure
+from viewport_bench import bench
 
 STEPS = (
     ("core", "trace, in the core"),
@@ -33,24 +29,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="a trained run's folder")
     parser.add_argument("--updates", type=int, default=60, metavar="N", help="traces of each kind (default 60)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
-    options = parser.parse_args()
-    blender = os.environ.get("NERF_TEST_BLENDER") or "blender"
-    if shutil.which(blender) is None:
-        parser.error(f"there is no program '{blender}': set NERF_TEST_BLENDER to a Blender that can open a window")
-    if not (options.run / "checkpoint.safetensors").is_file():
-        parser.error(f"nothing is trained in '{options.run}'")
-    if options.updates < 5:
-        parser.error("--updates must be 5 or more")
-    with tempfile.TemporaryDirectory(prefix="nerf-inspector-") as folder:
-        arguments = [str(options.run.resolve()), str(options.updates)]
-        found = measure(blender, "inspector_session.py", arguments, Path(folder))
-    if found is None:
-        return 1
-    report(found)
-    if options.json is not None:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    return 0
+    return bench(parser, "updates", 5, "inspector_session.py", report)
 
 
 def report(found: dict) -> None:

@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from build_extension import stage
@@ -29,18 +30,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="a trained run's folder")
     parser.add_argument("--changes", type=int, default=200, metavar="N", help="view changes (default 200)")
+    return bench(parser, "changes", 10, "viewport_session.py", report)
+
+
+def bench(
+    parser: argparse.ArgumentParser, counted: str, least: int, script: str, report: Callable[[dict], None]
+) -> int:
+    """Parse, measure a session in a window, and tell; `counted` is the option that says how often, at least `least`."""
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     options = parser.parse_args()
+    count = getattr(options, counted)
     blender = os.environ.get("NERF_TEST_BLENDER") or "blender"
     if shutil.which(blender) is None:
         parser.error(f"there is no program '{blender}': set NERF_TEST_BLENDER to a Blender that can open a window")
     if not (options.run / "checkpoint.safetensors").is_file():
         parser.error(f"nothing is trained in '{options.run}'")
-    if options.changes < 10:
-        parser.error("--changes must be 10 or more")
-    with tempfile.TemporaryDirectory(prefix="nerf-viewport-") as folder:
-        arguments = [str(options.run.resolve()), str(options.changes)]
-        found = measure(blender, "viewport_session.py", arguments, Path(folder))
+    if count < least:
+        parser.error(f"--{counted} must be {least} or more")
+    with tempfile.TemporaryDirectory(prefix="nerf-bench-") as folder:
+        found = measure(blender, script, [str(options.run.resolve()), str(count)], Path(folder))
     if found is None:
         return 1
     report(found)

@@ -2,7 +2,7 @@
 
 import bpy
 
-from .point_display import KIND_KEY, SHOWN
+from .point_display import KIND_KEY, SHOWN, new_group
 
 SIDES = 8
 ALONG = "bar"  # an edge's vector, while the group needs it
@@ -34,13 +34,7 @@ def _group(kind: str, material: bpy.types.Material, attribute: str, dashes: int)
     found = next((g for g in bpy.data.node_groups if g.get(KIND_KEY) == kind), None)
     if found is not None:
         return found
-    group = bpy.data.node_groups.new(f"NeRF {kind.replace('_', ' ').title()}", "GeometryNodeTree")
-    group[KIND_KEY] = kind
-    group.is_modifier = True
-    group.interface.new_socket("Geometry", in_out="INPUT", socket_type="NodeSocketGeometry")
-    scale = group.interface.new_socket("Size", in_out="INPUT", socket_type="NodeSocketFloat")
-    scale.default_value, scale.min_value = 1.0, 0.0
-    group.interface.new_socket("Geometry", in_out="OUTPUT", socket_type="NodeSocketGeometry")
+    group = new_group(kind)
     links = group.links.new
 
     def node(idname: str, x: float, y: float, **settings: object) -> bpy.types.Node:

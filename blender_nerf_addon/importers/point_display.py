@@ -146,10 +146,8 @@ def color_solid_views() -> None:
                 area.spaces.active.shading.color_type = "VERTEX"
 
 
-def _group(kind: str, material: bpy.types.Material, attribute: str, rounded: bool) -> bpy.types.NodeTree:
-    found = next((g for g in bpy.data.node_groups if g.get(KIND_KEY) == kind), None)
-    if found is not None:
-        return found
+def new_group(kind: str) -> bpy.types.NodeTree:
+    """A new set-up of geometry nodes with an input "Size", marked as ours for a kind of result."""
     group = bpy.data.node_groups.new(f"NeRF {kind.replace('_', ' ').title()}", "GeometryNodeTree")
     group[KIND_KEY] = kind
     group.is_modifier = True
@@ -157,6 +155,14 @@ def _group(kind: str, material: bpy.types.Material, attribute: str, rounded: boo
     scale = group.interface.new_socket("Size", in_out="INPUT", socket_type="NodeSocketFloat")
     scale.default_value, scale.min_value = 1.0, 0.0
     group.interface.new_socket("Geometry", in_out="OUTPUT", socket_type="NodeSocketGeometry")
+    return group
+
+
+def _group(kind: str, material: bpy.types.Material, attribute: str, rounded: bool) -> bpy.types.NodeTree:
+    found = next((g for g in bpy.data.node_groups if g.get(KIND_KEY) == kind), None)
+    if found is not None:
+        return found
+    group = new_group(kind)
 
     def node(idname: str, x: float, y: float) -> bpy.types.Node:
         new = group.nodes.new(idname)
