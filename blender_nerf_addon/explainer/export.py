@@ -95,7 +95,9 @@ class Export:
         before, render.resolution_percentage = render.resolution_percentage, self.scale
         try:
             scene.frame_set(number)
-            picture.render(scene)
+            # Where the window shows another scene, Blender would render at that one's frame.
+            with bpy.context.temp_override(scene=scene, view_layer=scene.view_layers[0]):
+                picture.render(scene)
             width, height = (side * self.scale // 100 for side in (render.resolution_x, render.resolution_y))
             picture.save(scene, path, Camera(width, height, 1.0, 1.0, 0.0, 0.0))
         except OSError as error:
