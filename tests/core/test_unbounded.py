@@ -287,10 +287,12 @@ def test_points_come_from_the_subjects_box(generator):
     class Shells:
         """A field whose rays end at two places, of which some lie in the box and most far outside."""
 
+        full_sampling = None
+
         def __init__(self, near: float) -> None:
             self.near = near
 
-        def trace_rays(self, origins, directions):
+        def trace_rays(self, origins, directions, sampler):
             count = len(origins)
             t = np.where(generator.uniform(size=count) < 0.3, self.near, 50.0).astype(np.float32)
             one = np.ones(count, np.float32)
