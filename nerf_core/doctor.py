@@ -1,6 +1,5 @@
 """An examination of this Python: packages, devices, kernels, video; works even when the packages are missing."""
 
-import os
 import platform
 import shutil
 import sys
@@ -8,6 +7,7 @@ from importlib import metadata
 from typing import Any
 
 from . import __version__
+from .processor import processor_cores
 
 # Distribution name, module, what it is for.
 PACKAGES = (
@@ -64,7 +64,7 @@ def examine() -> dict[str, Any]:
         "python": platform.python_version(),
         "executable": sys.executable,
         "platform": platform.platform(),
-        "cpus": _cpus(),
+        "cpus": processor_cores() or 1,
         "packages": packages,
         "devices": devices,
         "device": device,
@@ -162,9 +162,3 @@ def _ffmpeg() -> list[str]:
     except RuntimeError:
         return ["No ffmpeg was found for videos: install ffmpeg, or set IMAGEIO_FFMPEG_EXE to it."]
     return []
-
-
-def _cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -87,7 +87,6 @@ def _add_samplers(modes: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--samplers", type=lambda text: text.split(","), metavar="NAME,...", help="default: all of them",
-        default=["uniform", "hierarchical", "occupancy", "proposal", "surface", "oracle"],
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the trainings (default 0)")
     parser.add_argument("--runs", type=Path, metavar="FOLDER", help="keep the trained runs there (default: do not)")
@@ -152,6 +151,7 @@ def _run_samplers(options: argparse.Namespace) -> int:
     sys.path.insert(0, str(environment.ROOT))
     from benchmark import measure, sampling
 
+    options.samplers = options.samplers or list(sampling.SAMPLERS)
     unknown = [name for name in options.samplers if name not in sampling.SAMPLERS]
     if unknown:
         raise SystemExit(f"There is no sampler '{unknown[0]}'; --samplers takes {', '.join(sampling.SAMPLERS)}.")

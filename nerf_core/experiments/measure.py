@@ -11,6 +11,7 @@ from ..contract.errors import DataError
 from ..data.dataset import load_dataset
 from ..data.views import Views
 from ..evaluation.evaluate import evaluate_views, spread
+from ..processor import processor
 from ..rendering.frame import render_frame
 from ..training.load import LoadedRun
 from ..training.versions import versions
@@ -90,17 +91,8 @@ def measure(
 
 def machine() -> dict[str, Any]:
     """What is measured on, and with which versions."""
-    import os
-
-    name = platform.processor()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
-        "processor": f"{name or 'unknown'}, {cores} cores",
+        "processor": processor(),
         **versions(),
     }

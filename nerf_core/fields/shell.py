@@ -40,11 +40,6 @@ class Shell(NamedTuple):
     codes: np.ndarray
     levels: np.ndarray
 
-    @property
-    def cell(self) -> float:
-        """Length of a cell, unit-cube lengths."""
-        return 1.0 / (BRICK * len(self.bricks))
-
 
 def brick_numbers(occupied: np.ndarray) -> np.ndarray:
     """(B,) int64 flat numbers of the occupied cells of a (G, G, G) grid, which are to have bricks."""

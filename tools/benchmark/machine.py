@@ -11,14 +11,10 @@ from typing import Any
 
 def machine(device: str) -> dict[str, Any]:
     """Processor, cores, memory, and the GPU where one is asked for."""
-    name = platform.processor()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    facts: dict[str, Any] = {"system": platform.platform(), "processor": name, "cores": cores}
+    # Not at the top: the checkout is on the path only when a benchmark has begun.
+    from nerf_core.processor import processor_cores, processor_name
+
+    facts: dict[str, Any] = {"system": platform.platform(), "processor": processor_name(), "cores": processor_cores()}
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         facts["memory_gb"] = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1)
     if device == "cuda":

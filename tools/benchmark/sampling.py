@@ -15,7 +15,6 @@ BUDGETS = (1, 2, 4, 8, 16, None)
 """Full evaluations of the field a ray, at most; None: as many as the sampler likes."""
 TRAINED = ("occupancy", "proposal", "surface")
 """What runs are trained with: these learn something of their own, or are the trainer's own sampler."""
-SAMPLERS = ("uniform", "hierarchical", "occupancy", "proposal", "surface", "oracle")
 HEAD = (
     "trained with", "sampler", "samples", "PSNR dB", "to full", "SSIM", "S_hit", "S_all", "S_max", "density only",
     "proposal", "frame ms", "depth error",
@@ -64,7 +63,7 @@ def judge(setup: Setup, run: Path, row: Row) -> dict[str, Any]:
     """Evaluate a row on held-out views."""
     samples = () if row.samples is None else ("--samples", row.samples)
     judged, _ = nerf("evaluate", run, *setup.judged, "--device", setup.device, "--sampler", row.sampler, *samples)
-    wanted = ("psnr", "ssim", "seconds", "cost", "depth_error", "depth_error_95", "captured")
+    wanted = ("psnr", "ssim", "seconds", "cost", "depth_error", "depth_error_95")
     return {**vars(row), **{name: judged.get(name) for name in wanted}}
 
 

@@ -33,26 +33,15 @@ def machine() -> dict[str, str]:
     import numpy
     import torch
 
+    from nerf_core.processor import processor
+
     return {
         "Date": datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"),
         "System": f"{platform.system()} {platform.release()}, {platform.machine()}",
-        "Processor": _processor(),
+        "Processor": processor(),
         "Python": platform.python_version(),
         "Blender": bpy.app.version_string,
         "torch": torch.__version__,
         "numba": numba.__version__,
         "numpy": numpy.__version__,
     }
-
-
-def _processor() -> str:
-    import os
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    name = platform.processor()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    return f"{name or 'unknown'}, {cores} cores"
