@@ -150,11 +150,12 @@ def _run_samplers(options: argparse.Namespace) -> int:
     """Train, and judge each sampler with each budget."""
     sys.path.insert(0, str(environment.ROOT))
     from benchmark import measure, sampling
+    from nerf_core.contract.samplers import SAMPLERS
 
-    options.samplers = options.samplers or list(sampling.SAMPLERS)
-    unknown = [name for name in options.samplers if name not in sampling.SAMPLERS]
+    options.samplers = options.samplers or list(SAMPLERS)
+    unknown = [name for name in options.samplers if name not in SAMPLERS]
     if unknown:
-        raise SystemExit(f"There is no sampler '{unknown[0]}'; --samplers takes {', '.join(sampling.SAMPLERS)}.")
+        raise SystemExit(f"There is no sampler '{unknown[0]}'; --samplers takes {', '.join(SAMPLERS)}.")
     setup = measure.Setup(options.data.resolve(), "cpu", options.downscale, options.split, options.views)
     kept = _record(options, setup, _views(setup), {"trained": {}}, [])
     kept.write()

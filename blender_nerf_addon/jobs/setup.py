@@ -255,9 +255,10 @@ class Setup:
 
 
 def requirements(vendor: Path) -> list[str]:
-    """The core's dependencies, by `pyproject.toml`, with the reader of COLMAP's models."""
+    """The core's dependencies, by `pyproject.toml`, with the reader of COLMAP's models and what X-ray mode needs."""
     project = tomllib.loads((vendor / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [*project["dependencies"], *project.get("optional-dependencies", {}).get("colmap", ())]
+    extras = project.get("optional-dependencies", {})
+    wanted = [*project["dependencies"], *extras.get("colmap", ()), *extras.get("xray", ())]
     return [str(requirement) for requirement in wanted]
 
 
