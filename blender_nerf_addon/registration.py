@@ -59,8 +59,10 @@ from .ui import (
     photographs_panel,
     ray_plot_panel,
     video_panel,
+    xray_panel,
 )
 from .videos import settings as video_settings
+from .xray import properties as xray_properties
 
 # In the order of registration: what others refer to comes first. A module may hold CLASSES (a tuple of classes for
 # Blender) and functions register() and unregister() for handlers, timers, properties and commands.
@@ -81,6 +83,7 @@ MODULES: tuple[ModuleType, ...] = (
     object_find,
     object_paths,
     engine_settings,
+    xray_properties,
     render_engine,
     core,
     managed,
@@ -133,6 +136,7 @@ MODULES: tuple[ModuleType, ...] = (
     experiments_panel,
     heat_panel,
     explainer_panel,
+    xray_panel,
     cli,
 )
 

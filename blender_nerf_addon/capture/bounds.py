@@ -11,7 +11,7 @@ from ..vendor.nerf_core.contract.errors import NerfError
 
 GEOMETRY = {"MESH", "CURVE", "SURFACE", "META", "FONT", "CURVES", "POINTCLOUD", "VOLUME", "GPENCIL", "GREASEPENCIL"}
 # These become a mesh when asked; the others tell only their box.
-_MESHABLE = {"MESH", "CURVE", "SURFACE", "META", "FONT"}
+MESHABLE = {"MESH", "CURVE", "SURFACE", "META", "FONT"}
 BOX_NAME = "NeRF Bounds"
 
 
@@ -160,7 +160,7 @@ def _instances(
 
 def _points(item: bpy.types.Object) -> np.ndarray:
     """(N, 3) float32 local coordinates that span an evaluated object: its vertices, or its box's corners."""
-    if item.type not in _MESHABLE:
+    if item.type not in MESHABLE:
         return _box(item)
     is_mesh = item.type == "MESH"
     mesh = item.data if is_mesh else item.to_mesh()

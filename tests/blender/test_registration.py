@@ -55,6 +55,7 @@ def test_panels_lie_in_the_order_of_the_work():
     assert top("VIEW_3D") == [
         "NeRF Core",
         "Capture",
+        "X-Ray",
         "Train",
         "NeRF Object",
         "Results",

@@ -1,0 +1,161 @@
+"""`scene.nerf_xray`, `object.nerf_xray` and `material.nerf_xray`: the X-ray mode's settings, kept in the .blend."""
+
+import math
+from typing import Any
+
+import bpy
+from bpy.props import (
+    BoolProperty,
+    EnumProperty,
+    FloatProperty,
+    FloatVectorProperty,
+    IntProperty,
+    IntVectorProperty,
+    PointerProperty,
+    StringProperty,
+)
+
+from .. import compat
+from .materials import OBJECT_ITEMS, SLOT_ITEMS
+
+KINDS = (
+    ("NONE", "None", "No imported CT"),
+    ("CT", "CT", "A CT in Hounsfield units: a NIfTI file, a DICOM folder or a phantom"),
+)
+RIGS = (
+    ("FITTED", "Fitted", "Source and detector placed so that nothing of the subject is cut off, as R2-Gaussian has it"),
+    ("CHEST", "Chest", "Source 541 mm from the axis, detector of 500 mm at 949 mm: true size, as in the LIDC set-up"),
+    ("KNEE", "Knee", "Source 541 mm from the axis, detector of 350 mm at 949 mm: true size"),
+    ("CUSTOM", "Custom", "Distances and detector of your choice"),
+)
+NOISES = (
+    ("NONE", "None", "True line integrals"),
+    ("POISSON", "Poisson", "Counting noise of a number of photons a pixel, and the detector's Gaussian noise"),
+)
+
+
+def _redraw(_group: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
+    for window in context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type in {"VIEW_3D", "PROPERTIES"}:
+                area.tag_redraw()
+
+
+def _length(name: str, description: str, default: float) -> Any:
+    return FloatProperty(
+        name=name, description=description, default=default, min=1e-6, soft_max=100.0, precision=4,
+        subtype="DISTANCE", unit="LENGTH", update=_redraw,
+    )  # fmt: skip
+
+
+def _attenuation() -> Any:
+    return FloatProperty(
+        name="Attenuation", description="Linear attenuation coefficient, per centimetre", default=0.2,
+        min=0.0, soft_max=10.0, max=1e6, precision=4,
+    )  # fmt: skip
+
+
+def _priority() -> Any:
+    return IntProperty(
+        name="Priority",
+        description="Where closed meshes overlap the highest priority counts: give what lies inside the higher one",
+        default=0, min=-1000, max=1000,
+    )  # fmt: skip
+
+
+class NERF_PG_xray_object(bpy.types.PropertyGroup):
+    """What an object is to X-rays: a closed mesh of one material, or an imported CT."""
+
+    kind: EnumProperty(name="Kind", items=KINDS, default="NONE", options={"HIDDEN"})
+    source: StringProperty(
+        name="CT",
+        description="The CT that this object stands for, in RAS metres under the object's matrix",
+        subtype="FILE_PATH",
+        options=compat.path_options(),
+    )
+    material: EnumProperty(
+        name="Material", description="What the object is made of", items=OBJECT_ITEMS, default="NONE", update=_redraw
+    )
+    attenuation: _attenuation()
+    priority: _priority()
+
+
+class NERF_PG_xray_material(bpy.types.PropertyGroup):
+    """What the faces with this Blender material enclose, where that is not what the object is made of."""
+
+    material: EnumProperty(
+        name="Material", description="What these faces enclose", items=SLOT_ITEMS, default="OBJECT", update=_redraw
+    )
+    attenuation: _attenuation()
+    priority: _priority()
+
+
+class NERF_PG_xray(bpy.types.PropertyGroup):
+    """How radiographs are taken and what is made of them."""
+
+    rig: EnumProperty(name="Rig", description="Source and detector", items=RIGS, default="FITTED", update=_redraw)
+    source_axis: _length("Source to Axis", "Distance from the source to the axis of rotation", 0.541)
+    source_detector: _length("Source to Detector", "Distance from the source to the detector", 0.949)
+    detector: FloatVectorProperty(
+        name="Detector", description="Width and height of the detector", size=2, default=(0.5, 0.5), min=1e-6,
+        soft_max=100.0, precision=4, subtype="XYZ_LENGTH", unit="LENGTH", update=_redraw,
+    )  # fmt: skip
+    pixels: IntVectorProperty(
+        name="Pixels", description="Columns and rows of the detector", size=2, default=(128, 128), min=4, max=4096,
+        update=_redraw,
+    )  # fmt: skip
+    views: IntProperty(
+        name="Views", description="Radiographs to train on, evenly over the arc", default=72, min=1, max=10_000,
+        soft_max=360, update=_redraw,
+    )  # fmt: skip
+    val_views: IntProperty(
+        name="Held Out", description="Radiographs between them that training does not see, for measuring", default=8,
+        min=0, max=10_000, soft_max=72, update=_redraw,
+    )  # fmt: skip
+    start: FloatProperty(
+        name="Start", description="Angle of the first view; at 0 the source is on -Y", default=0.0, subtype="ANGLE",
+        update=_redraw,
+    )  # fmt: skip
+    arc: FloatProperty(
+        name="Arc", description="Angle that the views are spread over", default=math.radians(360.0),
+        min=math.radians(0.1), max=math.radians(360.0), subtype="ANGLE", update=_redraw,
+    )  # fmt: skip
+    isocentre: PointerProperty(
+        type=bpy.types.Object,
+        name="Isocentre",
+        description="The object that the rig turns about; empty: the middle of the subject",
+        update=_redraw,
+    )
+    noise: EnumProperty(name="Noise", description="Of the detector", items=NOISES, default="NONE")
+    photons: FloatProperty(
+        name="Photons", description="That reach a pixel with nothing between", default=1e4, min=1.0, soft_max=1e6,
+        max=1e12,
+    )  # fmt: skip
+    readout: FloatProperty(
+        name="Readout", description="Standard deviation of the detector's own noise, in photons", default=10.0, min=0.0,
+        soft_max=100.0, max=1e6,
+    )  # fmt: skip
+    show_rig: BoolProperty(
+        name="Show Rig", description="Draw source, detector, central ray and arc in the viewport", default=False,
+        update=_redraw,
+    )  # fmt: skip
+    preview_collection: PointerProperty(
+        name="Cameras", description="The collection of the rig's cameras", type=bpy.types.Collection
+    )
+
+
+CLASSES = (NERF_PG_xray_object, NERF_PG_xray_material, NERF_PG_xray)
+
+
+def register() -> None:
+    """Put the groups where they belong."""
+    bpy.types.Scene.nerf_xray = PointerProperty(type=NERF_PG_xray)
+    bpy.types.Object.nerf_xray = PointerProperty(type=NERF_PG_xray_object)
+    bpy.types.Material.nerf_xray = PointerProperty(type=NERF_PG_xray_material)
+
+
+def unregister() -> None:
+    """Take them away; what was set stays in the file."""
+    del bpy.types.Material.nerf_xray
+    del bpy.types.Object.nerf_xray
+    del bpy.types.Scene.nerf_xray
