@@ -27,7 +27,7 @@ from .depths import centre_distances
 from .plan import CapturePlan
 from .scene_guard import SceneGuard
 
-KINDS = tuple(PASS_KEYS)  # depth, normal, mask, index
+KINDS = ("depth", "normal", "mask", "index")  # of `PASS_KEYS`; line integrals are the X-ray mode's
 MASK_SAMPLES = 16
 NOTHING = 1e9  # Blender's Z pass holds 1e10 where there is no surface
 

@@ -138,6 +138,17 @@ def find_image(folder: Path, name: str) -> Path | None:
     return None
 
 
+def find_file(folder: Path, name: str) -> Path | None:
+    """The file that a frame names beside its image, however its slashes lean; None where there is none."""
+    for spelling in dict.fromkeys((name, name.replace("\\", "/"))):
+        try:
+            if (folder / spelling).is_file():
+                return folder / spelling
+        except (OSError, ValueError):  # a name too long or with a null byte names no file
+            return None
+    return None
+
+
 def pose(matrix: Any, where: str) -> np.ndarray:
     """A (4, 4) float64 camera-to-world matrix from JSON; a uniform scale is taken out of its rotation.
 

@@ -9,12 +9,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from .camera import Camera
 from .files import write_json
+
+if TYPE_CHECKING:
+    from .xray import XrayFacts
 
 SPLITS = ("train", "val", "test")
 ColorSpace = Literal["srgb", "linear"]
@@ -22,12 +25,14 @@ TOOLKIT_KEY = "nerf_toolkit"  # our own facts live under this key, which other r
 # The keys of a frame for what was captured beside its image. Depth is a float EXR with the channel V: the distance
 # along the unit ray through the pixel's centre, world units, 0 where nothing is hit (`"depth": "distance"` says so).
 # Normals are unit vectors of the world in a float EXR's X, Y, Z. A mask is an 8-bit PNG, white where the subject is.
-# Object indices are whole numbers in a float EXR's V.
+# Object indices are whole numbers in a float EXR's V. Line integrals of attenuation, dimensionless, are in a float
+# EXR's V (`XrayFacts` under the toolkit's key says how the radiographs were made).
 PASS_KEYS = {
     "depth": "depth_file_path",
     "normal": "normal_file_path",
     "mask": "mask_path",
     "index": "object_index_file_path",
+    "line_integral": "line_integral_file_path",
 }
 FARTHEST = 1e12  # world units from the origin; beyond, a difference of two places is mostly rounding
 
@@ -57,12 +62,15 @@ class DatasetFacts:
         Whether alpha tells the subject from the background (straight alpha in PNG, premultiplied in EXR).
     object_index : mapping of str to int or None
         What the object indices mean: object's name to its number; 0 is nothing.
+    xray : XrayFacts or None
+        How radiographs were made; None for pictures of light.
     """
 
     bounds: np.ndarray | None = None
     color_space: ColorSpace = "srgb"
     has_alpha: bool = True
     object_index: Mapping[str, int] | None = None
+    xray: "XrayFacts | None" = None
 
 
 def is_box(corners: np.ndarray) -> bool:
@@ -141,6 +149,8 @@ def _document(frames: Sequence[FrameRecord], facts: DatasetFacts, keep_extension
         document[TOOLKIT_KEY]["normal"] = "world"
     if facts.object_index is not None:
         document[TOOLKIT_KEY]["object_index"] = dict(facts.object_index)
+    if facts.xray is not None:
+        document[TOOLKIT_KEY]["xray"] = facts.xray.to_dict()
     document["frames"] = []
     for frame, own in zip(frames, per_frame, strict=True):
         path = frame.file_path

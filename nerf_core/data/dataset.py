@@ -13,10 +13,12 @@ from ..contract.camera import Camera
 from ..contract.errors import Cancelled, DataError
 from ..contract.frames import FrameSpec
 from ..contract.transforms import SPLITS, ColorSpace
+from ..contract.xray import XrayFacts
 from .bounds import box_from_cameras, subject_from_cameras, visual_hull_box
 from .depth import DepthFile, depth_file, read_depth
 from .documents import read_documents
 from .images import ImageHeader, downscaled_size, read_header, read_image
+from .line_integrals import LineIntegralSource, line_integral_source, read_line_integrals
 from .memory import free_memory
 from .placement import Placement
 from .views import View, Views
@@ -50,6 +52,9 @@ class Dataset:
         instant-ngp's: how many times larger than `unit_cube` the scene with its surroundings is, a power of two.
     unit_cube : (2, 3) float64 array or None
         World box that instant-ngp takes the subject to fill; None where the document has no `aabb_scale`.
+    xray : XrayFacts or None
+        How the radiographs were made, lengths in units of this world; None for pictures of light. Where it is given,
+        every view has its `line_integral`.
     """
 
     splits: dict[str, Views]
@@ -61,6 +66,7 @@ class Dataset:
     path: Path
     aabb_scale: int | None = None
     unit_cube: np.ndarray | None = None
+    xray: XrayFacts | None = None
 
 
 def load_dataset(
@@ -114,7 +120,13 @@ def load_dataset(
         there = ", ".join(read_documents(path).frames) or "none"
         raise DataError(f"The data set '{path}' has no {' or '.join(splits or ())} split; it has {there}.")
     jobs = [
-        _Job(split, frame, *frame_camera(frame), depth_file(frame) if split in depth else None)
+        _Job(
+            split,
+            frame,
+            *frame_camera(frame),
+            depth_file(frame) if split in depth else None,
+            None if documents.xray is None else line_integral_source(frame, documents.xray),
+        )
         for split, frames in documents.frames.items()
         for frame in frames
     ]
@@ -124,7 +136,7 @@ def load_dataset(
     _check_memory(jobs, downscale, path)
     decoded = _decode(jobs, downscale, progress, should_stop)
     color_space: ColorSpace = "linear" if kinds.pop() else "srgb"
-    has_alpha = any(bool((image[..., 3] < 255).any()) for _, image, _ in decoded)
+    has_alpha = any(bool((image[..., 3] < 255).any()) for _, image, _, _ in decoded)
     by_split: dict[str, list[View]] = {split: [] for split in documents.frames}
     for job, parts in zip(jobs, decoded, strict=True):
         by_split[job.split].append(View(job.frame.name, *parts))
@@ -144,6 +156,7 @@ def load_dataset(
         path=Path(path),
         aabb_scale=documents.aabb_scale,
         unit_cube=documents.unit_cube,
+        xray=documents.xray,
     )
 
 
@@ -154,9 +167,10 @@ class _Job:
     header: ImageHeader
     camera: Camera
     depth: DepthFile | None
+    line_integral: LineIntegralSource | None
 
 
-_Decoded = tuple[Camera, np.ndarray, np.ndarray | None]
+_Decoded = tuple[Camera, np.ndarray, np.ndarray | None, np.ndarray | None]
 
 
 def frame_camera(frame: FrameSpec) -> tuple[ImageHeader, Camera]:
@@ -178,7 +192,7 @@ def frame_camera(frame: FrameSpec) -> tuple[ImageHeader, Camera]:
 def _check_memory(jobs: list[_Job], downscale: int, path: str | Path) -> None:
     """A sentence before reading beats a process killed in the middle of it."""
     sizes = [downscaled_size((job.camera.width, job.camera.height), downscale) for job in jobs]
-    bytes_of = [4 if job.depth is None else 8 for job in jobs]
+    bytes_of = [4 + 4 * (job.depth is not None) + 4 * (job.line_integral is not None) for job in jobs]
     needed = sum(a_pixel * width * height for a_pixel, (width, height) in zip(bytes_of, sizes, strict=True))
     free = free_memory()
     if free is not None and needed > free:
@@ -214,7 +228,9 @@ def _read(job: _Job, downscale: int) -> _Decoded:
     try:
         image = read_image(job.header, (job.camera.width, job.camera.height), downscale)
         camera = job.camera.resized(image.shape[1], image.shape[0])
-        return camera, image, None if job.depth is None else read_depth(job.depth, camera, image)
+        depth = None if job.depth is None else read_depth(job.depth, camera, image)
+        line = None if job.line_integral is None else read_line_integrals(job.line_integral, job.header, image)
+        return camera, image, depth, line
     except DataError as error:
         raise DataError(f"The {job.frame.where} is not usable: {error}") from error
 

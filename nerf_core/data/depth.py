@@ -17,7 +17,7 @@ from PIL import Image
 
 from ..contract.camera import Camera
 from ..contract.errors import DataError
-from ..contract.frames import FrameSpec
+from ..contract.frames import FrameSpec, find_file
 from ..contract.json_data import shown
 from ..contract.transforms import FARTHEST, TOOLKIT_KEY
 from . import exr
@@ -60,7 +60,7 @@ def depth_file(frame: FrameSpec) -> DepthFile | None:
         return None
     if not isinstance(name, str) or not name.strip():
         raise DataError(f"The value 'depth_file_path' of the {frame.where} is no file's name; correct it or remove it.")
-    path = _existing(frame.document.parent, name)
+    path = find_file(frame.document.parent, name)
     if path is None:
         raise DataError(
             f"The depth map '{shown(name)}' of the {frame.where} does not exist; add it, remove its depth_file_path, "
@@ -80,16 +80,6 @@ def depth_file(frame: FrameSpec) -> DepthFile | None:
     if isinstance(unit, bool) or not isinstance(unit, int | float) or not 1e-9 < unit < 1e9:
         raise DataError(f"The value 'depth_unit_scale_factor' of the {frame.where} is not a usable number; correct it.")
     return DepthFile(path, False, unit * frame.scale)
-
-
-def _existing(folder: Path, name: str) -> Path | None:
-    for spelling in dict.fromkeys((name, name.replace("\\", "/"))):
-        try:
-            if (folder / spelling).is_file():
-                return folder / spelling
-        except (OSError, ValueError):  # a name too long or with a null byte names no file
-            return None
-    return None
 
 
 def read_depth(file: DepthFile, camera: Camera, rgba: np.ndarray) -> np.ndarray:

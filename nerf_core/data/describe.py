@@ -9,6 +9,7 @@ import numpy as np
 from ..contract.camera import Camera
 from ..contract.errors import Cancelled, DataError
 from ..contract.transforms import SPLITS, ColorSpace
+from ..contract.xray import XrayFacts
 from .bounds import MAX_VIEWS, box_from_cameras, subject_from_cameras, visual_hull_box
 from .dataset import frame_camera
 from .documents import read_documents
@@ -44,6 +45,8 @@ class Description:
         Whether transparency tells the subject from its surroundings.
     points, colors : (N, 3) arrays or None
         COLMAP's sparse points, world space, and their sRGB bytes.
+    xray : XrayFacts or None
+        How radiographs were made; None for pictures of light.
     """
 
     kind: str
@@ -53,6 +56,7 @@ class Description:
     has_alpha: bool
     points: np.ndarray | None
     colors: np.ndarray | None
+    xray: XrayFacts | None = None
 
 
 def describe_dataset(
@@ -97,7 +101,9 @@ def describe_dataset(
     shown = [index for index, frame in enumerate(frames) if frame.split == "train"] or list(range(len(frames)))
     bounds, has_alpha = _box(documents, [frames[i] for i in shown], [headers[i] for i in shown], progress, should_stop)
     space: ColorSpace = "linear" if headers[0].is_exr else "srgb"
-    return Description(documents.kind, frames, bounds, space, has_alpha, documents.points, documents.colors)
+    return Description(
+        documents.kind, frames, bounds, space, has_alpha, documents.points, documents.colors, documents.xray
+    )
 
 
 def _box(

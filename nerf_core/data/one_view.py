@@ -8,6 +8,7 @@ from .dataset import frame_camera
 from .depth import depth_file, read_depth
 from .documents import read_documents
 from .images import read_image
+from .line_integrals import line_integral_source, read_line_integrals
 from .placement import Placement
 from .views import View
 
@@ -37,7 +38,8 @@ def load_view(path: str | Path, split: str, index: int, downscale: int = 1, plac
         raise DataError(f"'{split}' is not a split; the splits are {', '.join(SPLITS)}.")
     if not Path(path).exists():
         raise DataError(f"The data set '{path}' is gone; there is no {split} view to compare with.")
-    frames = read_documents(path, None, placement).frames
+    documents = read_documents(path, None, placement)
+    frames = documents.frames
     views = frames.get(split) or []
     if not views:
         raise DataError(f"The data set '{path}' has no {split} split; it has {', '.join(frames) or 'none'}.")
@@ -49,6 +51,8 @@ def load_view(path: str | Path, split: str, index: int, downscale: int = 1, plac
     header, camera = frame_camera(frame)
     try:
         rgba = read_image(header, (camera.width, camera.height), downscale)
+        facts = documents.xray
+        line = None if facts is None else read_line_integrals(line_integral_source(frame, facts), header, rgba)
     except DataError as error:
         raise DataError(f"The {frame.where} is not usable: {error}") from error
     camera = camera.resized(rgba.shape[1], rgba.shape[0])
@@ -57,4 +61,4 @@ def load_view(path: str | Path, split: str, index: int, downscale: int = 1, plac
         depth = None if file is None else read_depth(file, camera, rgba)
     except DataError:  # a run that was trained without depth is looked at without it
         depth = None
-    return View(frame.name, camera, rgba, depth)
+    return View(frame.name, camera, rgba, depth, line)

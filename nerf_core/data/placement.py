@@ -12,6 +12,7 @@ import numpy as np
 
 from ..contract.errors import NerfError
 from ..contract.frames import FrameSpec
+from ..contract.xray import XrayFacts
 from .transforms import TransformsFile
 
 ORIENTATIONS = ("auto", "up", "none")
@@ -102,6 +103,7 @@ def place(documents: TransformsFile, placement: Placement) -> TransformsFile:
         aabb=_moved_box(documents.aabb, matrix),
         unit_cube=_moved_box(documents.unit_cube, matrix),
         points=None if documents.points is None else documents.points @ matrix[:3, :3].T + matrix[:3, 3],
+        xray=None if documents.xray is None else _scaled(documents.xray, scale),
     )
 
 
@@ -109,6 +111,18 @@ def _moved(frame: FrameSpec, matrix: np.ndarray, scale: float) -> FrameSpec:
     c2w = matrix @ frame.c2w
     c2w[:3, :3] /= scale  # sizes change, a camera's axes stay unit vectors
     return replace(frame, c2w=c2w, scale=scale * frame.scale)
+
+
+def _scaled(facts: XrayFacts, scale: float) -> XrayFacts:
+    """The same radiographs where a unit of the old world is `scale` of the new: line integrals stay as they are."""
+    axis, distance, detector = facts.source_axis, facts.source_detector, facts.detector
+    return replace(
+        facts,
+        source_axis=None if axis is None else scale * axis,
+        source_detector=None if distance is None else scale * distance,
+        detector=None if detector is None else (scale * detector[0], scale * detector[1]),
+        meters_per_unit=facts.meters_per_unit / scale,
+    )
 
 
 def _moved_box(box: np.ndarray | None, matrix: np.ndarray) -> np.ndarray | None:

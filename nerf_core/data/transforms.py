@@ -21,6 +21,7 @@ from ..contract.errors import DataError
 from ..contract.frames import FrameSpec, check_model, find_image, load_json, optional_number, pose
 from ..contract.json_data import shown
 from ..contract.transforms import FARTHEST, SPLITS, TOOLKIT_KEY, is_box
+from ..contract.xray import XrayFacts
 
 HOLD_OUT_EVERY = 8
 MAX_AABB_SCALE = 128  # instant-ngp's: eight cascades
@@ -47,6 +48,8 @@ class TransformsFile:
         COLMAP's sparse points, world space.
     colors : (N, 3) uint8 array or None
         Their colours, sRGB.
+    xray : XrayFacts or None
+        How radiographs were made; None for pictures of light.
     """
 
     frames: dict[str, list[FrameSpec]] = field(default_factory=dict)
@@ -57,6 +60,7 @@ class TransformsFile:
     kind: str = "transforms"
     points: np.ndarray | None = None
     colors: np.ndarray | None = None
+    xray: XrayFacts | None = None
 
 
 def read_transforms(path: str | Path, splits: tuple[str, ...] | None = None) -> TransformsFile:
@@ -91,12 +95,13 @@ def read_transforms(path: str | Path, splits: tuple[str, ...] | None = None) -> 
     document = load_json(single)
     frames = _frames(single, document)
     found = {split: chosen for split, chosen in _split(single, document, frames).items() if split in wanted and chosen}
-    return TransformsFile(found, _toolkit_bounds(single, document), *_ngp_box(single, document))
+    facts = toolkit_xray(single, document)
+    return TransformsFile(found, _toolkit_bounds(single, document), *_ngp_box(single, document), xray=facts)
 
 
 def _read_family(folder: Path, wanted: tuple[str, ...]) -> TransformsFile:
     found: dict[str, list[FrameSpec]] = {}
-    bounds = None
+    bounds = xray = None
     ngp: tuple[np.ndarray | None, int | None, np.ndarray | None] = (None, None, None)
     for split in SPLITS:
         path = folder / f"transforms_{split}.json"
@@ -106,7 +111,8 @@ def _read_family(folder: Path, wanted: tuple[str, ...]) -> TransformsFile:
         found[split] = _frames(path, document)
         bounds = _toolkit_bounds(path, document) if bounds is None else bounds
         ngp = _ngp_box(path, document) if ngp[0] is None else ngp
-    return TransformsFile(found, bounds, *ngp, kind="nerf-synthetic")
+        xray = toolkit_xray(path, document) if xray is None else xray
+    return TransformsFile(found, bounds, *ngp, kind="nerf-synthetic", xray=xray)
 
 
 def _frames(path: Path, document: dict[str, Any]) -> list[FrameSpec]:
@@ -181,6 +187,24 @@ def _toolkit_bounds(path: Path, document: dict[str, Any]) -> np.ndarray | None:
     if bounds.shape != (2, 3) or not is_box(bounds) or not all(type(v) in (int, float) for row in given for v in row):
         raise DataError(f"The bounds in '{path}' are not the two corners of a box; correct them or remove them.")
     return bounds
+
+
+def toolkit_xray(path: Path, document: dict[str, Any]) -> XrayFacts | None:
+    """What a document says of its radiographs; None where it holds pictures of light.
+
+    Raises
+    ------
+    DataError
+        When what it says is not usable; the sentence names the file.
+    """
+    ours = document.get(TOOLKIT_KEY)
+    given = ours.get("xray") if isinstance(ours, dict) else None
+    if given is None:
+        return None
+    try:
+        return XrayFacts.from_dict(given)
+    except DataError as error:
+        raise DataError(f"In '{path}' {error}; correct it or make the radiographs again.") from error
 
 
 def _ngp_box(path: Path, document: dict[str, Any]) -> tuple[np.ndarray | None, int | None, np.ndarray | None]:

@@ -22,12 +22,15 @@ class View:
         Display-referred sRGB with straight alpha (alpha 255 where the file has none).
     depth : (height, width) float32 array, optional
         Distance along the unit ray through each pixel's centre, world units; 0 where it is not known.
+    line_integral : (height, width) float32 array, optional
+        Of attenuation along the ray through each pixel's centre, dimensionless; radiographs alone have it.
     """
 
     name: str
     camera: Camera
     rgba: np.ndarray
     depth: np.ndarray | None = None
+    line_integral: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

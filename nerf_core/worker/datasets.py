@@ -27,7 +27,8 @@ def describe(
     Returns
     -------
     result, arrays
-        `kind`, `bounds` (2x3), `color_space`, `has_alpha`, `placement`, and `frames`, each with `name`, `image`
+        `kind`, `bounds` (2x3), `color_space`, `has_alpha`, `placement`, `xray` (None but for radiographs), and
+        `frames`, each with `name`, `image`
         (absolute path), `split` and `camera`; `points` f4 (N, 3) in the world and `color` f4 (N, 3) straight sRGB.
     """
     values = {key: params.optional_text(key) for key in ("orientation", "scale")}
@@ -44,6 +45,7 @@ def describe(
         "has_alpha": found.has_alpha,
         "placement": placement.to_dict(),
         "frames": frames,
+        "xray": None if found.xray is None else found.xray.to_dict(),
     }
     points = np.empty((0, 3)) if found.points is None else found.points
     colors = np.empty((0, 3)) if found.colors is None else found.colors

@@ -55,7 +55,25 @@ SYNTHETIC = {
     "camera_angle_x": 0.69,
     "frames": [{"file_path": f"./{i}", "rotation": 0.012, "transform_matrix": POSE} for i in range(9)],
 }
-DOCUMENTS = (INSTANT_NGP, OURS, SYNTHETIC)
+RADIOGRAPHS = {
+    **OURS,
+    "nerf_toolkit": {
+        "color_space": "srgb",
+        "bounds": [[-1, -1, -1], [1.0, 1.0, 1.0]],
+        "xray": {
+            "quantity": "line_integral",
+            "window": [0.0, 4.0],
+            "source_axis": 0.5,
+            "source_detector": 0.9,
+            "detector": [0.5, 0.5],
+            "meters_per_unit": 1.0,
+            "volume": "volume.nii.gz",
+            "noise": {"photons": 1e4},
+            "scaling": "physical",
+        },
+    },
+}
+DOCUMENTS = (INSTANT_NGP, OURS, SYNTHETIC, RADIOGRAPHS)
 KEYS = ("k3", "k4", "kind", "x_fov", "camera_angle_y", "camera_model", "is_fisheye", "test_filenames", "aabb_scale")
 
 
