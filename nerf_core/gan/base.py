@@ -114,13 +114,15 @@ class System(ABC):
         """
 
     @abstractmethod
-    def discriminator_step(self, real: Tensor) -> dict[str, float]:
+    def discriminator_step(self, real: Tensor, azimuths: Tensor) -> dict[str, float]:
         """Train the discriminator on real images; returns its losses by name.
 
         Parameters
         ----------
         real : (batch, 1, image_size, image_size) tensor
             Of the data set; patches are the system's business.
+        azimuths : (batch,) tensor
+            Where they were seen from, degrees: for a discriminator that is told.
         """
 
     @abstractmethod
@@ -145,9 +147,12 @@ class System(ABC):
         """(n, 3) poses at azimuths in degrees, in the middle of the distribution otherwise."""
         return camera.fixed_poses(torch.as_tensor(azimuths, dtype=torch.float32), self.settings).to(self.device)
 
-    def train_step(self, real: Tensor) -> dict[str, float]:
-        """One step of both players and of the running mean; returns the losses by name."""
-        losses = self.discriminator_step(real.to(self.device))
+    def train_step(self, real: Tensor, azimuths: Tensor) -> dict[str, float]:
+        """One step of both players and of the running mean; returns the losses by name.
+
+        `real` and `azimuths` as :meth:`discriminator_step` takes them, on any device.
+        """
+        losses = self.discriminator_step(real.to(self.device), azimuths.to(self.device))
         losses |= self.generator_step()
         self.update_ema()
         self.step += 1
