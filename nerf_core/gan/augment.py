@@ -1,4 +1,4 @@
-"""Augmentation of what a discriminator sees, real and made alike, as much as it needs (StyleGAN2-ADA, Karras et al. 2020).
+"""Augmentation of what a discriminator sees, real and made alike, as much as it needs (ADA: Karras et al. 2020).
 
 Pictures are flipped, turned by quarters, moved, scaled and turned, and their brightness and contrast changed, each with
 probability p for each picture by itself; as long as p stays below about 0.8 a generator does not learn to make

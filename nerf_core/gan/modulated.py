@@ -1,7 +1,7 @@
 """A small NeRF whose weights are modulated by a style: HyperNeRFGAN's hypernetwork (Kania et al. 2023, section 3).
 
-Not a network that writes all weights: each layer has weights W_s of its own, shared by all subjects, and the style gives
-two thin factors A and B whose product, of low rank, scales W_s entry by entry.
+Not a network that writes all weights: each layer has weights W_s of its own, shared by all subjects, and the style
+gives two thin factors A and B whose product, of low rank, scales W_s entry by entry.
 """
 
 import math
