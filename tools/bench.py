@@ -150,6 +150,7 @@ def _run_samplers(options: argparse.Namespace) -> int:
     """Train, and judge each sampler with each budget."""
     sys.path.insert(0, str(environment.ROOT))
     from benchmark import measure, sampling
+
     from nerf_core.contract.samplers import SAMPLERS
 
     options.samplers = options.samplers or list(SAMPLERS)

@@ -1,0 +1,1 @@
+"""Radiographs of volumes and meshes, and volumes from radiographs."""
