@@ -30,7 +30,19 @@ from .objects import find as object_find
 from .objects import paths as object_paths
 from .objects import properties as object_properties
 from .operators import bake as bake_operators
-from .operators import cameras, capture, compositing, geometry, inspect, live_preview, points, render, train
+from .operators import (
+    cameras,
+    capture,
+    compositing,
+    geometry,
+    inspect,
+    live_preview,
+    points,
+    render,
+    train,
+    xray_capture,
+    xray_rig,
+)
 from .operators import core as core_operators
 from .operators import engine as engine_operators
 from .operators import experiments as experiment_operators
@@ -62,7 +74,10 @@ from .ui import (
     xray_panel,
 )
 from .videos import settings as video_settings
+from .xray import overlay as xray_overlay
 from .xray import properties as xray_properties
+from .xray import radiographs as xray_radiographs
+from .xray import subject as xray_subject
 
 # In the order of registration: what others refer to comes first. A module may hold CLASSES (a tuple of classes for
 # Blender) and functions register() and unregister() for handlers, timers, properties and commands.
@@ -122,6 +137,11 @@ MODULES: tuple[ModuleType, ...] = (
     path_operators,
     experiment_operators,
     explain_operators,
+    xray_subject,
+    xray_radiographs,
+    xray_overlay,
+    xray_capture,
+    xray_rig,
     capture_panel,
     layout_panel,
     panels,

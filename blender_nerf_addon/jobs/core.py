@@ -10,6 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.files import write_json
 from ..vendor.nerf_core.contract.messages import Message
@@ -83,6 +85,7 @@ def request(
     on_result: ResultCallback | None = None,
     on_error: Callable[[CoreError], None] | None = None,
     on_progress: ProgressCallback | None = None,
+    arrays: Mapping[str, np.ndarray] | None = None,
 ) -> Call:
     """Ask the core, starting it first where it does not run; see :meth:`CoreProcess.request`.
 
@@ -91,7 +94,7 @@ def request(
     CoreError
         When there is no core or it cannot be started.
     """
-    return start().request(method, params, on_result, on_error, on_progress)
+    return start().request(method, params, on_result, on_error, on_progress, arrays)
 
 
 def start() -> CoreProcess:

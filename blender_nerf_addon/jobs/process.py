@@ -20,8 +20,11 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import numpy as np
 
 from ..vendor.nerf_core.contract import messages
 from ..vendor.nerf_core.contract.errors import ProtocolError
@@ -85,7 +88,7 @@ class CoreProcess:
         self._ids = itertools.count(1)  # taken from any thread
         self._inbox = Inbox()
         self._direct = DirectCalls(self.log)
-        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[bytes | Callable[[], bytes] | None] = queue.SimpleQueue()
         self._stopping = False
         self._reaper: threading.Thread | None = None
         self._started = time.monotonic()
@@ -137,6 +140,7 @@ class CoreProcess:
         on_result: ResultCallback | None = None,
         on_error: Callable[[CoreError], None] | None = None,
         on_progress: ProgressCallback | None = None,
+        arrays: Mapping[str, np.ndarray] | None = None,
     ) -> Call:
         """Ask the core; returns at once, callbacks come from :meth:`drain`.
 
@@ -150,14 +154,18 @@ class CoreProcess:
             Called with a :class:`CoreError`; also when the process ends before it answers.
         on_progress : callable, optional
             Called with the parameters of `progress` notifications that belong to this request.
+        arrays : mapping of str to array, optional
+            What goes along as bytes; nobody may change them any more.
 
         Raises
         ------
         CoreError
             When the process has ended or is being stopped.
+        ProtocolError
+            When that is more than a message holds.
         """
         call = Call(method, dict(params or {}), on_result, on_error, on_progress)
-        ident, data = self._encoded(method, call.params)
+        ident, data = self._encoded(method, call.params, arrays)
         self._calls[ident] = call
         self._outbox.put(data)
         return call
@@ -176,12 +184,19 @@ class CoreProcess:
         self._direct.add(ident, method, deliver)
         self._outbox.put(data)
 
-    def _encoded(self, method: str, params: Mapping[str, Any]) -> tuple[int, bytes]:
+    def _encoded(
+        self, method: str, params: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None
+    ) -> "tuple[int, bytes | Callable[[], bytes]]":
         """A request's number and bytes; a NerfError where nobody would answer it, or it is more than a message."""
         if not self.alive:
             raise CoreError(self.end_sentence or "The NeRF core is being stopped.", ENDED)
         ident = next(self._ids)
-        return ident, messages.encode(messages.request(ident, method, **params))
+        message = messages.request(ident, method, **params)
+        if not arrays:
+            return ident, messages.encode(message)
+        message.arrays = dict(arrays)
+        messages.check_arrays(message.arrays)
+        return ident, partial(messages.encode, message)  # copying the arrays is the writing thread's work
 
     def drain(self, seconds: float = 0.02, limit: int = 64) -> int:
         """Handle what has arrived, on the main thread; at most `limit` messages and about `seconds`.
@@ -268,7 +283,7 @@ class CoreProcess:
     def _write(self, stream: BinaryIO) -> None:
         try:
             while (data := self._outbox.get()) is not None:
-                stream.write(data)
+                stream.write(data() if callable(data) else data)
                 stream.flush()
         except (OSError, ValueError):
             pass  # the reader sees the end of the process and tells it

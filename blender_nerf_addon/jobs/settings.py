@@ -40,6 +40,7 @@ class NERF_PG_training(bpy.types.PropertyGroup):
         items=(
             ("FAST", "Fast", "Hash grid and small networks: good within a minute"),
             ("CLASSIC", "Classic", "The NeRF of 2020 as published: slow, to understand and compare"),
+            ("XRAY", "X-Ray", "An attenuation field, from radiographs"),
         ),
         default="FAST",
     )

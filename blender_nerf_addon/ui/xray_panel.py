@@ -1,11 +1,22 @@
-"""Panels of the X-ray mode: the sidebar's tab NeRF, and what an object and a material are to X-rays."""
+"""Sidebar panels of the X-ray mode: what it is not for, the subject, the rig, and the buttons."""
+
+from typing import ClassVar
 
 import bpy
 
-from ..capture import bounds
-from ..vendor.nerf_core.contract.xray import NOT_FOR_DIAGNOSIS
+from ..capture.bounds import MESHABLE
+from ..jobs.runs import stored_path
+from ..operators import capture
+from ..vendor.nerf_core.contract.errors import NerfError
+from ..vendor.nerf_core.contract.xray import NOT_FOR_DIAGNOSIS, ConeBeam
+from ..xray import materials, overlay, radiographs, subject
+from ..xray.gather import attenuating, is_ct
+from ..xray.radiographs import Radiographs
 from . import core_box
-from .panels import characters
+from .panels import characters, clock, draw_rows
+
+LISTED = 8  # objects of the subject, by name
+WARNED = 6  # meshes that are not closed
 
 
 class _Sidebar:
@@ -14,16 +25,131 @@ class _Sidebar:
     bl_category = "NeRF"
 
 
+class _Part(_Sidebar):
+    bl_parent_id = "NERF_PT_xray"
+    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
+
+
 class NERF_PT_xray(_Sidebar, bpy.types.Panel):
-    """Where the mode is switched on: what it is not for, and what comes in."""
+    """Where the mode is switched on: what it is not for, what comes in, and the buttons."""
 
     bl_label = "X-Ray"
     bl_order = 12
-    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012
+    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Say what it is not for; operators that bring CTs in follow."""
-        core_box.labels(self.layout, NOT_FOR_DIAGNOSIS, "INFO", characters(context))
+        """Draw progress while radiographs are made, else subject and buttons."""
+        layout = self.layout
+        width = characters(context)
+        core_box.labels(layout, NOT_FOR_DIAGNOSIS, "INFO", width)
+        made = radiographs.current()
+        if made is not None and made.under_way:
+            _draw_progress(layout, made)
+            return
+        _draw_trouble(layout, context, width)
+        buttons = layout.column(align=True)
+        buttons.scale_y = 1.4
+        buttons.operator("nerf.xray_capture", text="Radiograph & Train", icon="RENDER_STILL").then_train = True
+        buttons.operator("nerf.xray_capture", text="Radiographs Only", icon="IMAGE_DATA").then_train = False
+        if made is not None:
+            _draw_outcome(layout, made, width)
+        try:
+            layout.label(text=f"Goes to {stored_path(radiographs.planned_run(context.scene))}", icon="FILE_FOLDER")
+        except NerfError as error:
+            core_box.labels(layout, str(error), "ERROR", width)
+
+
+class NERF_PT_xray_subject(_Part, bpy.types.Panel):
+    """What attenuates."""
+
+    bl_label = "Subject"
+    bl_options: ClassVar[set[str]] = set()
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the objects, what the active one is made of, and the buttons."""
+        layout = self.layout
+        found = attenuating(context.view_layer)
+        column = layout.column(align=True)
+        for item in found[:LISTED]:
+            row = column.row()
+            row.label(text=item.name, icon="FILE_VOLUME" if is_ct(item) else "MESH_DATA")
+            row.label(text=_told(item))
+        if len(found) > LISTED:
+            column.label(text=f"and {len(found) - LISTED} more", icon="BLANK1")
+        row = layout.row(align=True)
+        row.operator_menu_enum("nerf.xray_set_material", "material", text="Selected Are Of", icon="MATERIAL")
+        row.operator("nerf.xray_select", text="", icon="RESTRICT_SELECT_OFF")
+        item = context.object
+        if item is not None and item.select_get() and item.nerf_xray.material != "NONE":
+            column = layout.column()
+            column.use_property_split = True
+            column.use_property_decorate = False
+            draw_attenuation(column, item.nerf_xray, True)
+        if found:
+            layout.operator("nerf.xray_check", icon="CHECKMARK")
+
+
+class NERF_PT_xray_rig(_Part, bpy.types.Panel):
+    """Source, detector and views."""
+
+    bl_label = "Rig"
+    bl_options: ClassVar[set[str]] = set()
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw its lengths, its views, and what shows it."""
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        scene = context.scene
+        settings = scene.nerf_xray
+        layout.prop(settings, "rig")
+        now = overlay.state(scene, context.view_layer)
+        if settings.rig == "CUSTOM":
+            column = layout.column(align=True)
+            column.prop(settings, "source_axis")
+            column.prop(settings, "source_detector")
+            column.prop(settings, "detector")
+        elif now.rig is not None:
+            _draw_lengths(layout, scene, now.rig.beam)
+            layout.operator("nerf.xray_own_rig", icon="GREASEPENCIL")
+        layout.prop(settings, "pixels")
+        column = layout.column(align=True)
+        column.prop(settings, "views")
+        column.prop(settings, "val_views")
+        column = layout.column(align=True)
+        column.prop(settings, "start")
+        column.prop(settings, "arc")
+        layout.prop(settings, "isocentre")
+        column = layout.column(heading="Viewport")
+        column.prop(settings, "show_rig")
+        row = column.row()
+        row.active = settings.show_rig
+        row.prop(settings, "shown_view")
+        row = layout.row(align=True)
+        row.operator("nerf.xray_cameras", icon="OUTLINER_OB_CAMERA")
+        row.operator("nerf.xray_clear_cameras", text="", icon="X")
+
+
+class NERF_PT_xray_pictures(_Part, bpy.types.Panel):
+    """Where radiographs go, and their noise."""
+
+    bl_label = "Radiographs"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw folder, name and noise."""
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.active = capture.active_job() is None
+        settings = context.scene.nerf_xray
+        layout.prop(context.scene.nerf.capture, "folder")
+        layout.prop(context.scene.nerf.capture, "name")
+        layout.prop(settings, "noise")
+        if settings.noise == "POISSON":
+            column = layout.column(align=True)
+            column.prop(settings, "photons")
+            column.prop(settings, "readout")
+            column.prop(settings, "seed")
 
 
 class NERF_PT_xray_object(bpy.types.Panel):
@@ -33,13 +159,13 @@ class NERF_PT_xray_object(bpy.types.Panel):
     bl_space_type = "PROPERTIES"
     bl_region_type = "WINDOW"
     bl_context = "object"
-    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012
+    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """For what encloses something, and for imported CTs."""
         item = context.object
-        return item is not None and (item.nerf_xray.kind == "CT" or item.type in bounds.MESHABLE)
+        return item is not None and (item.nerf_xray.kind == "CT" or item.type in MESHABLE)
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw what the object is made of, or which CT it stands for."""
@@ -60,7 +186,7 @@ class NERF_PT_xray_material(bpy.types.Panel):
     bl_space_type = "PROPERTIES"
     bl_region_type = "WINDOW"
     bl_context = "material"
-    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012
+    bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -85,4 +211,72 @@ def draw_attenuation(layout: bpy.types.UILayout, settings: bpy.types.PropertyGro
         layout.prop(settings, "priority")
 
 
-CLASSES = (NERF_PT_xray, NERF_PT_xray_object, NERF_PT_xray_material)
+def _draw_progress(layout: bpy.types.UILayout, made: Radiographs) -> None:
+    left = "" if made.seconds_left is None else f", {clock(made.seconds_left)} left"
+    layout.progress(factor=made.fraction, text=f"{made.text}{left}")
+    row = layout.row(align=True)
+    row.operator("nerf.xray_cancel", icon="CANCEL")
+    row.operator("nerf.open_preview", icon="IMAGE_DATA", text="Open Preview")
+    if made.run is not None:
+        layout.label(text=str(made.run), icon="FILE_FOLDER")
+
+
+def _draw_outcome(layout: bpy.types.UILayout, made: Radiographs, width: int) -> None:
+    if made.text:
+        icon = {"failed": "ERROR", "cancelled": "CANCEL"}.get(made.phase, "CHECKMARK")
+        core_box.labels(layout, made.text, icon, width)
+    for warning in made.warnings[:WARNED]:
+        core_box.labels(layout, warning, "ERROR", width)
+    if len(made.warnings) > WARNED:
+        layout.label(text=f"and {len(made.warnings) - WARNED} more", icon="BLANK1")
+
+
+def _draw_trouble(layout: bpy.types.UILayout, context: bpy.types.Context, width: int) -> None:
+    """How large the subject is, and what is wrong with the rig."""
+    scene = context.scene
+    now = overlay.state(scene, context.view_layer)
+    if not now.points:
+        core_box.labels(layout, subject.NOTHING, "INFO", width)
+        return
+    size = " x ".join(f"{100.0 * side * materials.metres_per_unit(scene):.3g}" for side in now.size)
+    layout.label(text=f"{size} cm", icon="ARROW_LEFTRIGHT")
+    if now.trouble:
+        core_box.labels(layout, now.trouble, "ERROR", width)
+    elif now.cut:
+        core_box.labels(layout, f"{now.cut / now.points:.0%} of the subject is cut off in some view", "ERROR", width)
+
+
+def _draw_lengths(layout: bpy.types.UILayout, scene: bpy.types.Scene, beam: ConeBeam) -> None:
+    def told(length: float) -> str:
+        return f"{100.0 * length * materials.metres_per_unit(scene):.4g} cm"
+
+    width, height = beam.detector
+    draw_rows(
+        layout,
+        [
+            ("Source to Axis", told(beam.source_axis)),
+            ("Source to Detector", told(beam.source_detector)),
+            ("Detector", f"{told(width)[:-3]} x {told(height)}"),
+        ],
+    )
+
+
+def _told(item: bpy.types.Object) -> str:
+    if is_ct(item):
+        return "CT"
+    settings = item.nerf_xray
+    if settings.material == "NONE":
+        return "by its materials"
+    if settings.material == "CUSTOM":
+        return f"{settings.attenuation:.4g} / cm"
+    return settings.bl_rna.properties["material"].enum_items[settings.material].name
+
+
+CLASSES = (
+    NERF_PT_xray,
+    NERF_PT_xray_subject,
+    NERF_PT_xray_rig,
+    NERF_PT_xray_pictures,
+    NERF_PT_xray_object,
+    NERF_PT_xray_material,
+)

@@ -1,6 +1,7 @@
 """`scene.nerf_xray`, `object.nerf_xray` and `material.nerf_xray`: the X-ray mode's settings, kept in the .blend."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import bpy
@@ -34,7 +35,15 @@ NOISES = (
 )
 
 
+# Called after what decides the rig or the subject was changed: a property of ours makes Blender evaluate nothing anew.
+on_change: list[Callable[[], None]] = []
+
+
 def _redraw(_group: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
+    for callback in list(on_change):
+        callback()
+    if context.window_manager is None:
+        return
     for window in context.window_manager.windows:
         for area in window.screen.areas:
             if area.type in {"VIEW_3D", "PROPERTIES"}:
@@ -134,6 +143,11 @@ class NERF_PG_xray(bpy.types.PropertyGroup):
     readout: FloatProperty(
         name="Readout", description="Standard deviation of the detector's own noise, in photons", default=10.0, min=0.0,
         soft_max=100.0, max=1e6,
+    )  # fmt: skip
+    seed: IntProperty(name="Seed", description="Same seed, same noise", default=0, min=0)
+    shown_view: IntProperty(
+        name="Shown View", description="The view whose source and detector are drawn", default=0, min=0,
+        update=_redraw,
     )  # fmt: skip
     show_rig: BoolProperty(
         name="Show Rig", description="Draw source, detector, central ray and arc in the viewport", default=False,

@@ -94,9 +94,7 @@ def encode(message: Message) -> bytes:
     else:
         body["result"] = message.result
     chunks = []
-    size = sum(np.asarray(array).nbytes for array in message.arrays.values())
-    if size > MAX_ARRAY_BYTES:
-        raise ProtocolError(_too_much(size, MAX_ARRAY_BYTES))
+    check_arrays(message.arrays)
     if message.arrays:
         described = []
         for name, array in message.arrays.items():
@@ -113,6 +111,21 @@ def encode(message: Message) -> bytes:
     if len(text) > MAX_LINE:
         raise ProtocolError(_too_much(len(text), MAX_LINE))
     return b"".join([text, *chunks])
+
+
+def check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuse arrays that are more than a message holds.
+
+    Raises
+    ------
+    ProtocolError
+        With what to do.
+    """
+    size = sum(np.asarray(array).nbytes for array in arrays.values())
+    if size > MAX_ARRAY_BYTES:
+        raise ProtocolError(_too_much(size, MAX_ARRAY_BYTES))
+    if len(arrays) > MAX_ARRAYS:
+        raise ProtocolError(f"That is too much to be sent at once: {len(arrays)} arrays, and {MAX_ARRAYS} are the most")
 
 
 def _too_much(size: int, most: int) -> str:
