@@ -48,7 +48,7 @@ class ModulatedLinear(nn.Module):
     def forward(self, x: Tensor, styles: Tensor) -> Tensor:
         """(n, P, inputs) to (n, P, outputs): one matrix product a subject for all of its points."""
         weights = self.weights(styles).transpose(1, 2) * self.gain
-        return torch.baddbmm(self.bias.expand(len(x), 1, -1), x, weights)
+        return torch.bmm(x, weights).add_(self.bias)  # in place: on a CPU fresh memory costs as much as the product
 
 
 class HyperNeRF(nn.Module):
@@ -111,7 +111,7 @@ class HyperNeRF(nn.Module):
         styles = self.mapping(codes)
         x = encoded(points / EXTENT, self.frequencies)
         for layer in self.hidden:
-            x = functional.relu(layer(x, styles))
+            x = functional.relu_(layer(x, styles))
         density = functional.softplus(self.density(x, styles)[..., 0] * self.gains[0])
         if self.direction_frequencies:
             if directions is None:
