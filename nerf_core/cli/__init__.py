@@ -24,6 +24,7 @@ COMMANDS = (
     "points",
     "mesh",
     "volume",
+    "gan",
     "cameras",
     "doctor",
     "warm-up",

@@ -9,6 +9,7 @@
     RUN/metrics.jsonl            one JSON object a line
     RUN/core.log                 what each training of the run began with, saved, warned of and ended in
     RUN/renders/                 rendered views
+    RUN/samples/STEP.png         of a generative system: what some codes show from some angles
 """
 
 import json
@@ -25,15 +26,19 @@ RUN_FORMAT = "nerf_toolkit.run"
 RUN_VERSION = 1
 CHECKPOINT_FORMAT = "nerf_toolkit.checkpoint"
 CHECKPOINT_VERSION = 1  # in a checkpoint's metadata, which holds words only: "1"
+FIELD, GAN = "field", "gan"
+"""What a run trains; a run.json without "kind" is a field's."""
+_TOLD = {FIELD: "a radiance field; use 'nerf render' and the like", GAN: "a generative system; use 'nerf gan'"}
 # A log may be all that is left of a run; the others are left by file managers.
 NOT_STRANGERS = ("core.log", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The paths inside a run folder."""
+    """The paths inside a run folder, and which kind of run it is to hold."""
 
     root: Path
+    kind: str = FIELD
 
     @property
     def settings(self) -> Path:
@@ -65,6 +70,11 @@ class RunFolder:
         return self.root / "metrics.jsonl"
 
     @property
+    def samples(self) -> Path:
+        """Grids of a generative system's pictures, a file a step."""
+        return self.root / "samples"
+
+    @property
     def log(self) -> Path:
         """`core.log`."""
         return self.root / "core.log"
@@ -80,7 +90,7 @@ class RunFolder:
         Raises
         ------
         CheckpointError
-            When it is missing, broken, or of another format or version.
+            When it is missing, broken, of another format or version, or another kind of run.
         """
         try:
             data = json.loads(self.settings.read_text(encoding="utf-8"))
@@ -97,6 +107,10 @@ class RunFolder:
                 f"'{self.settings}' has version {data.get('version')!r}, this NeRF Toolkit reads version "
                 f"{RUN_VERSION}; use the version that made it, or train again."
             )
+        kind = data.get("kind", FIELD)
+        if kind != self.kind:
+            told = _TOLD.get(str(kind), "a kind that this version does not know")
+            raise CheckpointError(f"'{self.root}' is a run of {told}, or choose another run.")
         return data
 
     def identity(self) -> str:
@@ -119,16 +133,19 @@ class RunFolder:
 
     def write(self, settings: dict[str, Any]) -> None:
         """Write `run.json`, whole or not at all."""
-        write_json(self.settings, {"format": RUN_FORMAT, "version": RUN_VERSION, **settings})
+        kind = {} if self.kind == FIELD else {"kind": self.kind}
+        write_json(self.settings, {"format": RUN_FORMAT, "version": RUN_VERSION, **kind, **settings})
 
 
-def claim_run_folder(path: str | Path) -> RunFolder:
+def claim_run_folder(path: str | Path, kind: str = FIELD) -> RunFolder:
     """Take a folder for a run: a new or empty one, or one that already is a run of ours.
 
     Parameters
     ----------
     path : path
         The folder; its parents are made.
+    kind : str
+        What is trained in it.
 
     Returns
     -------
@@ -138,9 +155,10 @@ def claim_run_folder(path: str | Path) -> RunFolder:
     Raises
     ------
     NerfError
-        When the folder holds somebody's files and no `run.json` of ours: nothing in it is touched.
+        When the folder holds somebody's files and no `run.json` of ours, or another kind of run: nothing in it is
+        touched.
     """
-    folder = RunFolder(Path(path))
+    folder = RunFolder(Path(path), kind)
     if folder.settings.exists():
         folder.read()
         return folder

@@ -1,8 +1,8 @@
 """DAG: data augmentation for GANs, where each invertible transform of real and made images has a head of its own.
 
-Source: Tran et al., "On Data Augmentation for GAN Training", IEEE Trans. Image Processing 2021 (arXiv 2006.05338): since
-the transforms are invertible, matching transformed distributions matches the original ones. MedNeRF (arXiv 2202.01020)
-takes flips and a quarter turn, with hinge losses whose margin is drawn anew for each value.
+Source: Tran et al., "On Data Augmentation for GAN Training", IEEE Trans. Image Processing 2021 (arXiv 2006.05338):
+since the transforms are invertible, matching transformed distributions matches the original ones. MedNeRF (arXiv
+2202.01020) takes flips and a quarter turn, with hinge losses whose margin is drawn anew for each value.
 """
 
 from collections.abc import Sequence

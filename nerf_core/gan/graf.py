@@ -1,7 +1,8 @@
 """GRAF's generator: a radiance field whose shape and appearance follow two codes, rendered by emission and absorption.
 
-Source: Schwarz et al., "GRAF: Generative Radiance Fields for 3D-Aware Image Synthesis", NeurIPS 2020 (arXiv 2007.02442),
-section 3.2 and its supplement. The codes are plain Gaussian vectors beside the encoded position and direction.
+Source: Schwarz et al., "GRAF: Generative Radiance Fields for 3D-Aware Image Synthesis", NeurIPS 2020 (arXiv
+2007.02442), section 3.2 and its supplement. The codes are plain Gaussian vectors beside the encoded position and
+direction.
 """
 
 import torch

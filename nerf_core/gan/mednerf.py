@@ -1,7 +1,7 @@
 """MedNeRF: GRAF's generator against a discriminator of patches that also reconstructs, with DAG's transforms.
 
-Source: Corona-Figueroa et al., "MedNeRF: Medical Neural Radiance Fields for Reconstructing 3D-aware CT-Projections from a
-Single X-ray", EMBC 2022 (arXiv 2202.01020).
+Source: Corona-Figueroa et al., "MedNeRF: Medical Neural Radiance Fields for Reconstructing 3D-aware CT-Projections from
+a Single X-ray", EMBC 2022 (arXiv 2202.01020).
 """
 
 from typing import ClassVar
@@ -102,7 +102,7 @@ class MedNeRF(System):
             noise=noise,
         )
 
-    def discriminator_step(self, real: Tensor) -> dict[str, float]:
+    def discriminator_step(self, real: Tensor, azimuths: Tensor) -> dict[str, float]:
         """Hinge with soft margin on each transform's head, and the reconstruction of the real patches."""
         own, rng = self.settings, self.rng
         patches = patch.sample_patches(real, self._points(len(real))).expand(-1, own.channels, -1, -1)

@@ -1,6 +1,6 @@
 """MedNeRF's discriminator: residual down blocks, squeeze-excite links, spectral norm, two decoders that reconstruct.
 
-Sources: Corona-Figueroa et al., "MedNeRF", EMBC 2022 (arXiv 2202.01020), section II; its discriminator follows Liu et al.,
+Sources: Corona-Figueroa et al., "MedNeRF", EMBC 2022 (arXiv 2202.01020); its discriminator follows Liu et al.,
 "Towards Faster and Stabilized GAN Training for High-fidelity Few-shot Image Synthesis", ICLR 2021 (arXiv 2101.04775).
 Sizes are ours where the papers give none for patches of this size.
 """

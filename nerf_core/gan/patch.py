@@ -1,6 +1,6 @@
 """GRAF's patches: a few pixels spread over the image by a random scale and shift, the same for made and real images.
 
-Source: Schwarz et al. 2020 (arXiv 2007.02442), section 3.3: scale drawn between a falling limit and 1, shift continuous.
+Source: Schwarz et al. 2020 (arXiv 2007.02442), section 3.3: scale drawn between a falling limit and 1, any shift.
 """
 
 import math

@@ -105,7 +105,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
         "background": [float(channel) for channel in scene.background],
         "cameras": [camera.to_dict() for camera in scene.cameras],
         "versions": checkpoint.versions,
-        "crc32": _checksum(arrays),
+        "crc32": checksum(arrays),
     }
     # safetensors keeps its metadata as words only.
     metadata = {
@@ -150,7 +150,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         checkpoint = _from_facts(facts, arrays)
     except (ValueError, KeyError, TypeError, OverflowError, DataError) as error:
         raise CheckpointError(f"The metadata of '{path}' is broken ({_short(error)}); train again.") from error
-    if facts.get("crc32") != _checksum(arrays):
+    if facts.get("crc32") != checksum(arrays):
         raise CheckpointError(f"'{path}' is damaged: its arrays are not those that were saved; train again.")
     return checkpoint
 
@@ -259,7 +259,7 @@ def _want(condition: bool, otherwise: str) -> None:
         raise ValueError(otherwise)
 
 
-def _checksum(arrays: Mapping[str, np.ndarray]) -> int:
+def checksum(arrays: Mapping[str, np.ndarray]) -> int:
     """Over names and bytes: safetensors itself would not notice a flipped bit."""
     value = 0
     for name in sorted(arrays):

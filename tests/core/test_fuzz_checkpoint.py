@@ -13,7 +13,7 @@ from nerf_core.fields.hash_grid import FastSettings
 from nerf_core.methods.base import Normalisation
 from nerf_core.methods.registry import create
 from nerf_core.training.budget import Spent
-from nerf_core.training.checkpoint import Checkpoint, Scene, _checksum, load_checkpoint, save_checkpoint
+from nerf_core.training.checkpoint import Checkpoint, Scene, checksum, load_checkpoint, save_checkpoint
 from nerf_core.training.load import restore_method
 
 from . import tiny_scene
@@ -162,7 +162,7 @@ def other_arrays(draw) -> bytes:
         arrays[draw(st.sampled_from(("params/extra", "x", "params/", "adam/first/é")))] = array
     else:
         arrays[name] = array[:0]
-    facts = {**file.facts, "crc32": _checksum(arrays)}
+    facts = {**file.facts, "crc32": checksum(arrays)}
     return save(arrays, metadata={**file.metadata, "facts": json.dumps(facts)})
 
 
