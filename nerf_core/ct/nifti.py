@@ -57,8 +57,7 @@ def read_nifti(path: str | Path) -> Volume:
         )
     _check_memory(path, shape)
     try:
-        # Its own type first: slopes in double precision need not be held for a whole volume.
-        values = np.asarray(image.dataobj.get_scaled(np.float32), dtype=np.float32).reshape(shape)
+        values = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
     except _BROKEN as error:
         raise DataError(f"'{path}' is cut short or damaged ({_reason(error)}); copy it again.") from error
     affine, warnings = _placed(path, image)
