@@ -9,7 +9,7 @@ from typing import Any
 
 HELP = "train, sample, invert and measure generative systems on radiographs (MedNeRF, HyperNeRFGAN)"
 # One module a subcommand, `gan_NAME.py`, each with HELP, `add_arguments` and `run`; nothing heavy at import.
-SUBCOMMANDS = ("train", "sample")
+SUBCOMMANDS = ("train", "sample", "invert", "evaluate")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

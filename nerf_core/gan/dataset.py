@@ -121,7 +121,7 @@ def load_radiographs(
         for header in instance.headers:
             if should_stop is not None and should_stop():
                 raise Cancelled
-            images[done] = _grey(header, size)
+            images[done] = read_grey(header, size)
             done += 1
             if progress is not None:
                 progress(done, total)
@@ -220,8 +220,14 @@ def one_axis_azimuths(cameras: Sequence[Camera], path: Path) -> np.ndarray:
     return np.degrees(np.arctan2(-forward[:, 0], forward[:, 1])) % 360.0
 
 
-def _grey(header: ImageHeader, size: int) -> np.ndarray:
-    """One picture, composited over black, as grey of the asked size."""
+def read_grey(header: ImageHeader, size: int) -> np.ndarray:
+    """One picture, composited over black, as grey of the asked size: (size, size) float32 of 0 to 1.
+
+    Raises
+    ------
+    DataError
+        When it is not square, or smaller than that.
+    """
     from PIL import Image
 
     if header.width != header.height:

@@ -7,6 +7,7 @@ apart.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -196,7 +197,7 @@ def evaluate(
             distance,
             settings,
             more or {},
-            lambda a, b: say(label, a / b),
+            partial(_fraction, say, label),
             should_stop,
         )
         results.append(result)
@@ -211,6 +212,10 @@ def evaluate(
         data.path == training.path,
         distance.label,
     )
+
+
+def _fraction(say: Callable[[str, float], None], label: str, done: int, total: int) -> None:
+    say(label, done / total)
 
 
 def _distributions(
