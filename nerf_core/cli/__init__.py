@@ -24,6 +24,7 @@ COMMANDS = (
     "points",
     "mesh",
     "volume",
+    "ct",
     "gan",
     "cameras",
     "doctor",

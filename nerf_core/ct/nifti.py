@@ -9,7 +9,7 @@ import numpy as np
 
 from ..contract.errors import DataError, NerfError
 from ..contract.files import MARK, write_bytes
-from ..data.memory import free_memory
+from .broken import BROKEN, check_memory, reason
 from .volume import AIR_HU, MAX_VOXELS, Volume
 
 ENDINGS = (".nii", ".nii.gz", ".hdr", ".img")
@@ -37,11 +37,19 @@ def read_nifti(path: str | Path) -> Volume:
 
     path = Path(path)
     try:
-        image: Any = nibabel.load(path)
+        return _read(path)
     except FileNotFoundError:
         raise DataError(f"'{path}' does not exist.") from None
-    except (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError, *_BROKEN) as error:
-        raise DataError(f"'{path}' cannot be read as NIfTI: {_reason(error)}. Convert or copy it again.") from error
+    except (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError, *BROKEN) as error:
+        raise DataError(
+            f"'{path}' is cut short, damaged, or not NIfTI ({reason(error)}); copy or convert it again."
+        ) from error
+
+
+def _read(path: Path) -> Volume:
+    import nibabel
+
+    image: Any = nibabel.load(path)
     shape = tuple(int(n) for n in image.shape)
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
@@ -55,12 +63,10 @@ def read_nifti(path: str | Path) -> Volume:
         raise DataError(
             f"'{path}' holds {'colours' if kind.fields else 'values'} of type {kind}, not Hounsfield units."
         )
-    _check_memory(path, shape)
-    try:
+    check_memory(path, shape)
+    with np.errstate(all="ignore"):  # what is no number is told of below
         values = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
-    except _BROKEN as error:
-        raise DataError(f"'{path}' is cut short or damaged ({_reason(error)}); copy it again.") from error
-    affine, warnings = _placed(path, image)
+        affine, warnings = _placed(path, image)
     values, more = cleaned(values)
     return Volume(values, affine, path.name, (*warnings, *more))
 
@@ -78,7 +84,7 @@ def cleaned(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
         warnings.append(
             f"Its values go from {low:g} to {high:g}: where is the air (-1000)? They may not be Hounsfield units."
         )
-    elif low > -500.0 and high <= 1.5:
+    elif low >= -1.5 and high <= 1.5:
         warnings.append(f"Its values go from {low:g} to {high:g}: they do not look like Hounsfield units.")
     return values, tuple(warnings)
 
@@ -135,27 +141,9 @@ def _placed(path: Path, image: Any) -> tuple[np.ndarray, list[str]]:
     return affine, warnings
 
 
-def _check_memory(path: Path, shape: tuple[int, ...]) -> None:
-    needed, free = 3 * 4 * math.prod(shape), free_memory()
-    if free is not None and needed > free:
-        raise DataError(
-            f"'{path}' has {'x'.join(map(str, shape))} voxels: reading needs {needed / 1e9:.1f} GB of memory and "
-            f"{free / 1e9:.1f} GB are free."
-        )
-
-
 def _zipped(data: bytes) -> bytes:
     """As gzip, with our mark as its comment, so that the file is known as ours without being unpacked."""
     packer = zlib.compressobj(6, zlib.DEFLATED, -15)
     head = b"\x1f\x8b\x08\x10" + bytes(4) + b"\x00\xff" + MARK.encode("ascii") + b"\0"
     tail = zlib.crc32(data).to_bytes(4, "little") + (len(data) % 2**32).to_bytes(4, "little")
     return head + packer.compress(data) + packer.flush() + tail
-
-
-_BROKEN = (OSError, EOFError, ValueError, KeyError, OverflowError, zlib.error)
-
-
-def _reason(error: BaseException) -> str:
-    """The first line of what a library said, as part of a sentence."""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(". ")
-    return text if len(text) < 160 else text[:160] + "..."

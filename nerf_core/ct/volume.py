@@ -97,7 +97,7 @@ class Volume:
         spacing: float | Sequence[float] | None = None,
         cube: int | None = None,
     ) -> "Volume":
-        """The same over other voxels: means of what a larger voxel covers, linear in between for smaller ones.
+        """The same over other voxels: each has the mean, over its box, of what is linear between the old ones' middles.
 
         Parameters
         ----------
@@ -158,23 +158,15 @@ class Volume:
 
 
 def _weights(count: int, start: float, step: float, new: int) -> np.ndarray:
-    """(new, count) float32: how much of each voxel is in each new one.
+    """(new, count) float32: how much of each voxel is in each new one, as the mean of what is linear in between.
 
     `start` is the new first voxel's outer face, `step` a new voxel's length, both in old voxels from the old first
-    one's outer face. Rows add up to 1 within the old voxels.
+    one's outer face. Rows add up to 1 within the old voxels, less where they reach beyond.
     """
-    faces = start + step * np.arange(new + 1)
-    if step >= 1.0:
-        old = np.arange(count)
-        shared = np.minimum(faces[1:, None], old + 1.0) - np.maximum(faces[:-1, None], old)
-        return (np.maximum(shared, 0.0) / step).astype(np.float32)
-    middle = 0.5 * (faces[1:] + faces[:-1])
-    place = np.clip(middle - 0.5, 0.0, count - 1.0)
-    low = np.minimum(np.floor(place).astype(np.int64), max(count - 2, 0))
-    share = place - low
-    weights = np.zeros((new, count), np.float32)
-    rows = np.arange(new)
-    weights[rows, low] += (1.0 - share).astype(np.float32)
-    weights[rows, np.minimum(low + 1, count - 1)] += share.astype(np.float32)
-    weights[(middle < 0.0) | (middle > count)] = 0.0
-    return weights
+    faces = np.clip(start + step * np.arange(new + 1), 0.0, count)
+    # Each voxel is a hat about its middle, with one more beyond each end that has its neighbour's value.
+    away = np.clip(faces[:, None] - (np.arange(-1, count + 1) + 0.5), -1.0, 1.0)
+    shares = np.diff(0.5 + away - 0.5 * away * np.abs(away), axis=0) / step
+    shares[:, 1] += shares[:, 0]
+    shares[:, -2] += shares[:, -1]
+    return shares[:, 1:-1].astype(np.float32)
