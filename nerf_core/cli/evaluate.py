@@ -21,6 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--downscale", type=int, metavar="N", help="shrink the images (default: as in training)")
     parser.add_argument("--views", type=int, metavar="N", help="only N views, evenly spread (default: all)")
     parser.add_argument("--pictures", metavar="FOLDER", help="write truth | NeRF | error pictures there")
+    parser.add_argument(
+        "--solvers",
+        metavar="NAME,...",
+        help="of an attenuation field: what to measure beside it, of fdk, sart, sirt, cg; or none (default: fdk,sart)",
+    )
     add_heat(parser, "VIEW_MAP.exr and .png beside the pictures")
     add_sampler(parser)
     add_overwrite(parser)
@@ -70,6 +75,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             sampler=read_sampler(arguments),
             heat=tuple(names),
             on_heat=on_heat,
+            solvers=_solvers(arguments.solvers),
         )
     width = max(4, *(len(view.name) for view in evaluation.views))
     deep = evaluation.depth_error is not None
@@ -82,6 +88,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         say(arguments, cost_words(evaluation.cost.to_dict(), evaluation.seconds))
     if deep:
         say(arguments, "depth error: median of |rendered - known distance|, and 95th percentile, in world units")
+    for line in evaluation.xray.lines() if evaluation.xray is not None else ():
+        say(arguments, line)
     return {
         "run": arguments.run_dir,
         **({"pictures": written} if arguments.pictures else {}),
@@ -99,6 +107,14 @@ def cost_words(cost: dict[str, Any], seconds: float) -> str:
         + (f"; beside them {' and '.join(beside)}" if beside else "")
         + f"; {1000.0 * seconds:.0f} ms a view"
     )
+
+
+def _solvers(given: str | None) -> list[str] | None:
+    """The names of a list with commas; None where nothing is asked for, and no names for 'none'."""
+    if given is None:
+        return None
+    names = list(dict.fromkeys(filter(None, (part.strip() for part in given.split(",")))))
+    return [] if names == ["none"] else names
 
 
 BESIDE = (("density_only", "of density alone"), ("proposal", "of what proposes"))

@@ -1,10 +1,10 @@
 """A run measured on a split of its data set: every view rendered whole and compared with the truth."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,11 @@ from ..rendering.layers import Layer
 from ..rendering.view import View as Look
 from ..training.load import load_run
 from .metrics import psnr, ssim
+
+if TYPE_CHECKING:
+    from .xray import XrayEvaluation
+
+PICTURES_SHARE = 0.3  # of an attenuation field's evaluation, which goes on with volumes and solvers
 
 
 @dataclass(frozen=True)
@@ -45,10 +50,14 @@ class ViewResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All views' numbers, and their means (the mean of PSNRs, not the PSNR of a mean error: the field's way)."""
+    """All views' numbers, and their means (the mean of PSNRs, not the PSNR of a mean error: the field's way).
+
+    `xray` is there for an attenuation field: its volume and line integrals, beside FDK and SART.
+    """
 
     split: str
     views: Sequence[ViewResult]
+    xray: "XrayEvaluation | None" = None
 
     @property
     def psnr(self) -> float:
@@ -98,6 +107,7 @@ class Evaluation:
             "depth_error_95": self.depth_error_95,
             "psnr": self.psnr,
             "ssim": self.ssim,
+            **({} if self.xray is None else {"xray": self.xray.to_dict()}),
         }
 
 
@@ -241,6 +251,7 @@ def evaluate_run(
     sampler: SamplerChoice | None = None,
     heat: Sequence[str] = (),
     on_heat: OnHeat | None = None,
+    solvers: Sequence[str] | None = None,
 ) -> Evaluation:
     """Evaluate a run's checkpoint on a split.
 
@@ -258,6 +269,8 @@ def evaluate_run(
         Evaluate at most so many views, evenly spread; by default all.
     progress, should_stop, on_view, sampler, heat, on_heat
         See :func:`evaluate_views`.
+    solvers : sequence of str, optional
+        What an attenuation field is measured beside; see `evaluation.xray.evaluate_xray`.
 
     Raises
     ------
@@ -279,6 +292,24 @@ def evaluate_run(
             raise
         dataset = load()  # a run that was trained without depth is measured without, where it is not usable
     views = spread(dataset.splits[split], count)
-    return evaluate_views(
-        run.method, views, run.background, split, progress, should_stop, on_view, sampler, heat, on_heat
+    is_field = dataset.xray is not None and hasattr(run.method, "line_integrals")
+    if solvers and not is_field:
+        raise NerfError(f"'{run_dir}' is no attenuation field of radiographs, so that no solver stands beside it.")
+
+    def pictures(done: float) -> None:
+        if progress is not None:
+            progress(done * (PICTURES_SHARE if is_field else 1.0))
+
+    def volumes(done: float) -> None:
+        if progress is not None:
+            progress(PICTURES_SHARE + done * (1.0 - PICTURES_SHARE))
+
+    found = evaluate_views(
+        run.method, views, run.background, split, pictures, should_stop, on_view, sampler, heat, on_heat
     )
+    if not is_field:
+        return found
+    from .xray import evaluate_xray
+
+    asked = evaluate_xray(run, path, views.views, split, factor, solvers, progress=volumes, should_stop=should_stop)
+    return replace(found, xray=asked)

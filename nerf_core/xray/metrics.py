@@ -39,8 +39,8 @@ def volume_psnr(volume: np.ndarray, truth: np.ndarray, where: np.ndarray | None 
 def volume_ssim(volume: np.ndarray, truth: np.ndarray) -> float | None:
     """Structural similarity of a volume's slices: their mean along each axis, and the mean of the three axes.
 
-    Slices that the truth is nowhere above 0 in are left out. Gaussian window of 11 pixels with sigma 1.5, zeros outside,
-    the range is the truth's largest value.
+    Slices that the truth is nowhere above 0 in are left out. The window is Gaussian, 11 pixels with sigma 1.5, with
+    zeros outside the slice; the range is the truth's largest value.
 
     Parameters
     ----------
@@ -63,8 +63,8 @@ def volume_ssim(volume: np.ndarray, truth: np.ndarray) -> float | None:
     found = []
     for axis in range(3):
         some = np.moveaxis(truth, axis, 0).reshape(truth.shape[axis], -1).max(axis=1) > 0
-        chosen = [np.compress(some, array, axis=axis).astype(np.float32) / peak for array in (volume, truth)]
-        found.append(float(_similarity(*chosen, [other for other in range(3) if other != axis]).mean()))
+        ours, true = (np.compress(some, array, axis=axis).astype(np.float32) / peak for array in (volume, truth))
+        found.append(float(_similarity(ours, true, [other for other in range(3) if other != axis]).mean()))
     return float(np.mean(found))
 
 
