@@ -1,0 +1,151 @@
+"""Reconstructions measured alike: volumes, radiographs, what solvers found and where it is kept."""
+
+import numpy as np
+import pytest
+
+from nerf_core.contract.errors import Cancelled, DataError, NerfError
+from nerf_core.contract.xray import XrayFacts
+from nerf_core.data.views import View
+from nerf_core.evaluation.xray import field_volume, fitted, measure, of_field, of_solved, of_volume
+from nerf_core.xray.grid import Grid
+from nerf_core.xray.metrics import volume_psnr
+from nerf_core.xray.solver_cache import best_settings, solve
+from nerf_core.xray.true_volume import Truth
+
+from ..seeds import fresh_seed
+from .xray_subject import BOUNDS, CENTER, radiographs, truth
+
+pytestmark = pytest.mark.filterwarnings("ignore:builtin type [Ss]wig:DeprecationWarning")
+GRID = Grid.of_bounds(BOUNDS, 32)
+FACTS = XrayFacts(window=(0.0, 4.0))
+
+
+class KnownField:
+    """A field that is a volume: what a trained one is asked for."""
+
+    def __init__(self, mu: np.ndarray, grid: Grid) -> None:
+        self.mu, self.grid, self.asked = mu, grid, 0
+
+    def query_density(self, points: np.ndarray) -> np.ndarray:
+        self.asked += 1
+        return self.grid.sampled(self.mu, points)
+
+    def line_integrals(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        from nerf_core.xray.projector import project_volume
+
+        return project_volume(self.mu, self.grid.world_from_index, origins, directions)
+
+
+@pytest.fixture(scope="module")
+def known():
+    return Truth(GRID, truth(GRID), "ellipsoids")
+
+
+@pytest.fixture(scope="module")
+def views():
+    """Given ones, and others half a step between them."""
+    every = radiographs(24, pixels=32)
+    named = [
+        View(f"view {index}", each.camera, np.zeros(0), None, each.line_integral) for index, each in enumerate(every)
+    ]
+    return named[::2], named[1::2]
+
+
+def test_the_truth_itself_is_as_good_as_voxels_can_be(known, views):
+    _, others = views
+    quality = measure(of_volume("truth", known.mu, GRID), known, others, FACTS)
+    assert (quality.volume_psnr, quality.volume_ssim) == (100.0, pytest.approx(1.0, abs=1e-5))
+    assert quality.radiograph_psnr > 35.0 and quality.radiograph_ssim > 0.97  # voxels against exact ellipsoids
+    # Half of it is worse by what the numbers say.
+    half = measure(of_volume("half", 0.5 * known.mu, GRID), known, others, FACTS)
+    assert half.volume_psnr == pytest.approx(volume_psnr(0.5 * known.mu, known.mu)) and half.radiograph_psnr < 20.0
+
+
+def test_a_field_is_asked_for_the_same_as_a_volume(known, views):
+    _, others = views
+    field = KnownField(known.mu, GRID)
+    found = of_field(field, GRID, "field")
+    np.testing.assert_allclose(found.volume, known.mu, atol=1e-4)
+    told = []
+    quality = measure(
+        found, known, others, FACTS, on_radiograph=lambda view, image, psnr: told.append((view.name, psnr))
+    )
+    expected = measure(of_volume("truth", known.mu, GRID), known, others, FACTS)
+    assert quality.radiograph_psnr == pytest.approx(expected.radiograph_psnr, abs=1e-3)
+    assert [name for name, _ in told] == [view.name for view in others]
+    assert np.mean([psnr for _, psnr in told]) == pytest.approx(quality.radiograph_psnr)
+    with pytest.raises(Cancelled):
+        field_volume(field, GRID, lambda: True)
+
+
+def test_solvers_are_measured_like_everything_else(known, views, tmp_path):
+    given, others = views
+    rows = {
+        name: measure(of_solved(solve(name, given, GRID, folder=tmp_path), GRID), known, others, FACTS)
+        for name in ("fdk", "sart")
+    }
+    for row in rows.values():
+        assert row.volume_psnr > 24.0 and row.radiograph_psnr > 28.0 and row.seconds > 0
+    assert rows["sart"].volume_psnr > rows["fdk"].volume_psnr
+    assert rows["sart"].to_dict()["settings"] == best_settings("sart", len(given))
+
+
+def test_volumes_are_kept_by_data_and_settings(views, tmp_path):
+    given, _ = views
+    folder = tmp_path / "solvers"
+    first = solve("fdk", given, GRID, folder=folder)
+    again = solve("fdk", given, GRID, folder=folder)
+    assert (first.kept, again.kept) == (False, True) and again.seconds == first.seconds
+    np.testing.assert_array_equal(first.mu, again.mu)
+    (path,) = folder.iterdir()
+    assert path.suffix == ".safetensors"
+    # Other radiographs, another grid and other settings are other questions.
+    assert not solve("fdk", given[1:], GRID, folder=folder).kept
+    assert not solve("fdk", given, Grid.of_bounds(BOUNDS, 24), folder=folder).kept
+    assert not solve("fdk", given, GRID, {"hann": 0.5}, folder).kept
+    assert len(list(folder.iterdir())) == 4
+    # What a full disk or a flipped bit left is made anew.
+    path.write_bytes(path.read_bytes()[:100])
+    mended = solve("fdk", given, GRID, folder=folder)
+    assert not mended.kept
+    np.testing.assert_array_equal(mended.mu, first.mu)
+    with pytest.raises(NerfError, match="'best' is not known; use some of fdk, sart, sirt, cg"):
+        solve("best", given, GRID)
+
+
+def test_gain_and_offset_of_each_view_do_not_count_where_they_are_not_known(known, views):
+    _, others = views
+    rng = np.random.default_rng(fresh_seed())
+    field = KnownField(0.9 * known.mu, GRID)
+    scaled = [
+        View(
+            view.name, view.camera, view.rgba, None, view.line_integral * rng.uniform(0.5, 1.5) + rng.uniform(0.0, 1.0)
+        )
+        for view in others
+    ]
+    per_view = XrayFacts(window=(0.0, 4.0), scaling="per_view")
+    found = of_field(field, None, "field")
+    assert measure(found, None, scaled, per_view).radiograph_psnr > 30.0
+    assert measure(found, None, scaled, FACTS).radiograph_psnr < 25.0
+    image = rng.uniform(0.0, 1.0, (5, 6))
+    np.testing.assert_allclose(fitted(image, 2.0 * image + 3.0), 2.0 * image + 3.0)
+    np.testing.assert_allclose(fitted(np.ones((5, 6)), image), np.full((5, 6), image.mean()))
+
+
+def test_a_grid_gives_back_what_it_holds():
+    rng = np.random.default_rng(fresh_seed())
+    turn = np.eye(4)
+    turn[:3, :3] = np.linalg.qr(rng.normal(size=(3, 3)))[0] * 0.01
+    turn[:3, 3] = CENTER
+    grid = Grid((5, 7, 6), turn)
+    index = np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1)
+    np.testing.assert_allclose(grid.to_index(grid.to_world(index)), index, atol=1e-9)
+    np.testing.assert_allclose(grid.slab(2, 4), grid.to_world(index)[2:4])
+    values = rng.uniform(size=grid.shape).astype(np.float32)
+    np.testing.assert_allclose(grid.sampled(values, grid.to_world(index)), values, atol=1e-5)
+    assert not grid.sampled(values, grid.to_world(index + (10.0, 0.0, 0.0))).any()
+    assert np.all(grid.resized(20).shape == np.array([15, 20, 18]))
+    np.testing.assert_allclose(grid.resized(21).center, grid.center, atol=1e-12)
+    np.testing.assert_allclose(Grid.of_bounds(BOUNDS, 44).bounds, BOUNDS, atol=1e-9)
+    with pytest.raises(DataError, match="orthogonal"):
+        Grid((2, 2, 2), np.array([[1, 0.5, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]))
