@@ -1,0 +1,226 @@
+"""Line integrals of attenuation through a grid of nodes, and their gradients back into it.
+
+Joseph's method ("An improved algorithm for reprojecting rays through pixel images", 1982): a ray is sampled where it
+crosses the planes of nodes that it crosses most steeply, so that each sample interpolates four nodes and the samples
+of a ray stand for equal lengths. The first and the last stand for as much of theirs as lies in the box: the lengths of
+a ray sum to what of it lies in the box, and what adjacent limits find sums to what is found without.
+
+Rays come in the grid's own frame: node (i, j, k) lies at position (i, j, k), the box reaches half a cell beyond the
+outer nodes, and beyond them attenuation stays what it is at the outer nodes. Distances along rays keep their unit.
+"""
+
+import math
+
+import numpy as np
+
+from .compile import compiled, compiled_inside
+from .vector import address, fetch_add
+
+HALF = np.float32(0.5)
+ONE = np.float32(1.0)
+ZERO = np.float32(0.0)
+TINY = np.float32(1e-9)
+FAR = np.float32(1e30)
+RAYS = 256
+"""Rays a task."""
+
+
+@compiled_inside
+def _box_range(origins, directions, ray, shape, near, far):
+    """Where a ray is in the box, within `near` and `far`; the second is not above the first where it is not."""
+    for axis in range(3):
+        o, d = origins[ray, axis], directions[ray, axis]
+        high = np.float32(shape[axis]) - HALF
+        if abs(d) < TINY:
+            if o < -HALF or o > high:
+                far = near
+        else:
+            inverse = ONE / d
+            a, b = (-HALF - o) * inverse, (high - o) * inverse
+            near, far = max(near, min(a, b)), min(far, max(a, b))
+    return near, far
+
+
+@compiled_inside
+def _steepest(directions, ray):
+    """The axis whose planes a ray crosses most steeply."""
+    x, y, z = abs(directions[ray, 0]), abs(directions[ray, 1]), abs(directions[ray, 2])
+    if x >= y and x >= z:
+        return 0
+    return 1 if y >= z else 2
+
+
+@compiled_inside
+def _planes(origin, slope, near, far, count):
+    """The first and the last plane of nodes whose share of a ray reaches into ``near..far``."""
+    a, b = origin + near * slope, origin + far * slope
+    first = np.int64(math.floor(min(a, b) + HALF))
+    last = np.int64(math.ceil(max(a, b) - HALF))
+    return max(first, np.int64(0)), min(last, count - 1)
+
+
+@compiled_inside
+def _share(t, half, near, far):
+    """How much of the length about a sample lies in ``near..far``."""
+    return max(min(t + half, far) - max(t - half, near), ZERO)
+
+
+@compiled_inside
+def _cell(position, count):
+    """The lower node of a position's cell along one axis, and how far in the cell it lies."""
+    index = min(max(np.int64(math.floor(position)), np.int64(0)), count - 2)
+    return index, min(max(position - np.float32(index), ZERO), ONE)
+
+
+@compiled
+def integrate_ray(values, shape, origins, directions, ray, near, far, out):
+    """Write a ray's line integral and its first moment (integral of t) to ``out[ray]``; the number of samples.
+
+    `values` are the nodes' attenuation, flat, the last axis fastest, per unit of the distance along rays.
+    """
+    out[ray, 0] = ZERO
+    out[ray, 1] = ZERO
+    near, far = _box_range(origins, directions, ray, shape, near, far)
+    if far <= near:
+        return np.int64(0)
+    main = _steepest(directions, ray)
+    stride_y, stride_x = np.int64(shape[2]), np.int64(shape[1] * shape[2])
+    # The two axes that are interpolated along, u the slower one in memory.
+    if main == 0:
+        u, v, step, step_u, step_v = 1, 2, stride_x, stride_y, np.int64(1)
+    elif main == 1:
+        u, v, step, step_u, step_v = 0, 2, stride_y, stride_x, np.int64(1)
+    else:
+        u, v, step, step_u, step_v = 0, 1, np.int64(1), stride_x, stride_y
+    inverse = ONE / directions[ray, main]
+    o, o_u, o_v = origins[ray, main], origins[ray, u], origins[ray, v]
+    d_u, d_v = directions[ray, u], directions[ray, v]
+    count_u, count_v = np.int64(shape[u]), np.int64(shape[v])
+    half = HALF * abs(inverse)
+    first, last = _planes(o, directions[ray, main], near, far, np.int64(shape[main]))
+    total = ZERO
+    moment = ZERO
+    for plane in range(first, last + 1):
+        t = (np.float32(plane) - o) * inverse
+        length = _share(t, half, near, far) if plane <= first + 1 or plane >= last - 1 else half + half
+        iu, fu = _cell(o_u + t * d_u, count_u)
+        iv, fv = _cell(o_v + t * d_v, count_v)
+        at = plane * step + iu * step_u + iv * step_v
+        low = values[at] + fv * (values[at + step_v] - values[at])
+        at += step_u
+        high = values[at] + fv * (values[at + step_v] - values[at])
+        part = length * (low + fu * (high - low))
+        total += part
+        moment += part * t
+    out[ray, 0] = total
+    out[ray, 1] = moment
+    return last + 1 - first
+
+
+@compiled
+def spread_ray(gradients, shape, origins, directions, ray, slope, first_slab, last_slab):
+    """Add `slope` times d(line integral) / d(nodes) to those nodes whose last index lies in ``first_slab..last_slab``.
+
+    Half open. Several threads can so share a batch's rays, each with nodes of its own, and every sum is made by one
+    thread in one order, whatever their number.
+    """
+    near, far = _box_range(origins, directions, ray, shape, ZERO, FAR)
+    if far <= near:
+        return
+    main = _steepest(directions, ray)
+    # Where the ray can touch the slab's nodes: one cell about them.
+    o_z, d_z = origins[ray, 2], directions[ray, 2]
+    low, high = np.float32(first_slab) - ONE, np.float32(last_slab)
+    if first_slab == 0:
+        low = -ONE
+    if last_slab == shape[2]:
+        high = np.float32(shape[2])
+    near_slab, far_slab = near, far
+    if abs(d_z) < TINY:
+        if o_z < low or o_z > high:
+            return
+    else:
+        inverse_z = ONE / d_z
+        a, b = (low - o_z) * inverse_z, (high - o_z) * inverse_z
+        near_slab, far_slab = max(near, min(a, b)), min(far, max(a, b))
+        if far_slab <= near_slab:
+            return
+    stride_y, stride_x = np.int64(shape[2]), np.int64(shape[1] * shape[2])
+    inverse = ONE / directions[ray, main]
+    o = origins[ray, main]
+    half = HALF * abs(inverse)
+    whole_first, whole_last = _planes(o, directions[ray, main], near, far, np.int64(shape[main]))
+    first, last = _planes(o, directions[ray, main], near_slab, far_slab, np.int64(shape[main]))
+    first, last = max(first - 1, whole_first), min(last + 1, whole_last)
+    o_x, o_y = origins[ray, 0], origins[ray, 1]
+    d_x, d_y = directions[ray, 0], directions[ray, 1]
+    if main == 2:
+        first, last = max(first, np.int64(first_slab)), min(last, np.int64(last_slab) - 1)
+        for plane in range(first, last + 1):
+            t = (np.float32(plane) - o) * inverse
+            value = slope * _share(t, half, near, far)
+            ix, fx = _cell(o_x + t * d_x, np.int64(shape[0]))
+            iy, fy = _cell(o_y + t * d_y, np.int64(shape[1]))
+            at = plane + ix * stride_x + iy * stride_y
+            right = value * fx
+            left = value - right
+            gradients[at] += left * (ONE - fy)
+            gradients[at + stride_y] += left * fy
+            at += stride_x
+            gradients[at] += right * (ONE - fy)
+            gradients[at + stride_y] += right * fy
+        return
+    if main == 0:
+        step, step_u = stride_x, stride_y
+        o_u, d_u, count_u = o_y, d_y, np.int64(shape[1])
+    else:
+        step, step_u = stride_y, stride_x
+        o_u, d_u, count_u = o_x, d_x, np.int64(shape[0])
+    for plane in range(first, last + 1):
+        t = (np.float32(plane) - o) * inverse
+        iz, fz = _cell(o_z + t * d_z, np.int64(shape[2]))
+        if iz + 1 < first_slab or iz >= last_slab:
+            continue
+        length = _share(t, half, near, far) if plane <= whole_first + 1 or plane >= whole_last - 1 else half + half
+        value = slope * length
+        iu, fu = _cell(o_u + t * d_u, count_u)
+        at = plane * step + iu * step_u + iz
+        upper = value * fz
+        lower = value - upper
+        if iz >= first_slab:
+            gradients[at] += lower * (ONE - fu)
+            gradients[at + step_u] += lower * fu
+        if iz + 1 < last_slab:
+            gradients[at + 1] += upper * (ONE - fu)
+            gradients[at + step_u + 1] += upper * fu
+
+
+@compiled
+def integrate_worker(counter, values, shape, origins, directions, limits, out, samples):
+    """Line integrals of rays in tasks; ``samples`` (1,) counts all evaluations, `limits` (N, 2) or (0, 2)."""
+    rays = origins.shape[0]
+    limited = limits.shape[0] > 0
+    while True:
+        first = fetch_add(address(counter), 1) * RAYS
+        if first >= rays:
+            break
+        made = np.int64(0)
+        for ray in range(first, min(first + RAYS, rays)):
+            near = max(limits[ray, 0], ZERO) if limited else ZERO
+            far = limits[ray, 1] if limited else FAR
+            made += integrate_ray(values, shape, origins, directions, ray, near, far, out)
+        fetch_add(address(samples), made)
+
+
+@compiled
+def spread_worker(counter, gradients, shape, origins, directions, slopes, slab):
+    """Gradients of a batch's rays, `slab` layers of nodes a task."""
+    rays = origins.shape[0]
+    while True:
+        first = fetch_add(address(counter), 1) * slab
+        if first >= shape[2]:
+            break
+        last = min(first + slab, np.int64(shape[2]))
+        for ray in range(rays):
+            if slopes[ray] != ZERO:
+                spread_ray(gradients, shape, origins, directions, ray, slopes[ray], first, last)
