@@ -14,6 +14,7 @@ import math
 import numpy as np
 
 from .compile import compiled, compiled_inside
+from .rays import pixel_ray
 from .vector import address, fetch_add
 
 HALF = np.float32(0.5)
@@ -22,7 +23,10 @@ ZERO = np.float32(0.0)
 TINY = np.float32(1e-9)
 FAR = np.float32(1e30)
 RAYS = 256
-"""Rays a task."""
+POINTS = 4096
+"""A task's."""
+MOST_INTEGRAL = np.float32(30.0)
+"""Beyond it every line integral weighs the same: nothing."""
 
 
 @compiled_inside
@@ -210,6 +214,86 @@ def integrate_worker(counter, values, shape, origins, directions, limits, out, s
             far = limits[ray, 1] if limited else FAR
             made += integrate_ray(values, shape, origins, directions, ray, near, far, out)
         fetch_add(address(samples), made)
+
+
+@compiled_inside
+def _error_weight(target, noise):
+    """One over the variance that a line integral's noise is expected to have."""
+    variance = noise[2] * noise[2]
+    if noise[0] > ZERO:
+        thinned = np.float32(math.exp(min(target, MOST_INTEGRAL))) / noise[0]
+        variance += thinned + noise[1] * noise[1] * thinned * thinned
+    return ONE / variance
+
+
+@compiled
+def residual_worker(
+    counter, values, shape, views, chosen, targets, frame, affine, noise, scale, origins, directions, view_of, out,
+    slopes, stats,
+):  # fmt: skip
+    """Rays of pixels, their line integrals, and d loss / d line integral: `slopes`, times `scale`.
+
+    The loss is half the sum of squared errors over their expected variances. ``frame`` (3, 3): scale and offset from
+    the unit cube to nodes, and the cell's length; ``affine`` (V, 2): gain and offset of views, or (0, 2);
+    ``stats`` (tasks, 3): loss, squared error, samples.
+    """
+    rays = chosen.shape[0]
+    count = views.starts.shape[0] - 1
+    while True:
+        task = fetch_add(address(counter), 1)
+        first = task * RAYS
+        if first >= rays:
+            break
+        loss, error, made = 0.0, 0.0, np.int64(0)
+        view = np.int64(0)
+        for ray in range(first, min(first + RAYS, rays)):
+            number = chosen[ray]
+            while view > 0 and views.starts[view] > number:
+                view -= 1
+            while view + 1 < count and views.starts[view + 1] <= number:
+                view += 1
+            view_of[ray] = view
+            pixel_ray(views, view, number - views.starts[view], origins[ray], directions[ray])
+            for axis in range(3):
+                origins[ray, axis] = origins[ray, axis] * frame[0, axis] + frame[1, axis]
+                directions[ray, axis] *= frame[0, axis] * frame[2, axis]
+            made += integrate_ray(values, shape, origins, directions, ray, ZERO, FAR, out)
+            target = targets[number]
+            gain, shift = ONE, ZERO
+            if affine.shape[0] > 0:
+                gain, shift = affine[view, 0], affine[view, 1]
+            difference = gain * out[ray, 0] + shift - target
+            weight = _error_weight(target, noise)
+            slopes[ray] = scale * weight * difference * gain
+            loss += 0.5 * weight * difference * difference
+            error += difference * difference
+        stats[task, 0] = loss
+        stats[task, 1] = error
+        stats[task, 2] = made
+
+
+@compiled
+def query_worker(counter, values, shape, positions, out):
+    """The field's numbers between the nodes at (N, 3) positions, in units of nodes; the caller asks inside the box."""
+    stride_y, stride_x = np.int64(shape[2]), np.int64(shape[1] * shape[2])
+    while True:
+        first = fetch_add(address(counter), 1) * POINTS
+        if first >= positions.shape[0]:
+            break
+        for i in range(first, min(first + POINTS, positions.shape[0])):
+            ix, fx = _cell(positions[i, 0], np.int64(shape[0]))
+            iy, fy = _cell(positions[i, 1], np.int64(shape[1]))
+            iz, fz = _cell(positions[i, 2], np.int64(shape[2]))
+            at = ix * stride_x + iy * stride_y + iz
+            a = values[at] + fz * (values[at + 1] - values[at])
+            at += stride_y
+            b = values[at] + fz * (values[at + 1] - values[at])
+            at += stride_x
+            d = values[at] + fz * (values[at + 1] - values[at])
+            at -= stride_y
+            c = values[at] + fz * (values[at + 1] - values[at])
+            low, high = a + fy * (b - a), c + fy * (d - c)
+            out[i] = low + fx * (high - low)
 
 
 @compiled
