@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run", dest="run_dir", metavar="DIR", required=True, help="run folder, new or to be continued"
     )
-    parser.add_argument("--method", choices=("fast", "classic"), help="default: fast")
+    parser.add_argument("--method", choices=("fast", "classic", "xray"), help="default: fast")
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--seconds", type=float, metavar="S", help="training time (default for a new run: 60)")
     budget.add_argument("--steps", type=int, metavar="N", help="optimisation steps, instead of a time")

@@ -12,7 +12,7 @@ HELP = "compile the kernels now instead of at first use"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `nerf warm-up` takes."""
-    parser.add_argument("--method", choices=("fast", "classic"), default="fast", help="default: fast")
+    parser.add_argument("--method", choices=("fast", "classic", "xray"), default="fast", help="default: fast")
     add_device(parser)
     add_json(parser)
 

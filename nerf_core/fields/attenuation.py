@@ -84,9 +84,7 @@ class AttenuationSettings:
         known = [item.name for item in fields(cls)]
         for name in values or {}:
             if name not in known:
-                raise NerfError(
-                    f"The xray method has no setting '{str(name):.80}'; it has {', '.join(known[:-1])}."
-                )
+                raise NerfError(f"The xray method has no setting '{str(name):.80}'; it has {', '.join(known[:-1])}.")
         return cls(**dict(values or {}))
 
     def to_dict(self) -> dict[str, Any]:

@@ -160,9 +160,8 @@ class AttenuationBackend(ABC):
         usable = spread > 1e-6 * np.maximum(xx / count, 1e-12)
         gain = np.where(usable, (xy / count - x * y / count**2) / np.maximum(spread, 1e-12), 1.0)
         gain = np.clip(gain, 0.1, 10.0)
-        gain /= np.exp(np.log(gain).mean())
         offset = y / count - gain * x / count
-        self.affine[:, 0] = gain
+        self.affine[:, 0] = gain / np.exp(np.log(gain).mean())
         self.affine[:, 1] = offset - offset.mean()
 
     @abstractmethod
@@ -174,10 +173,8 @@ class AttenuationBackend(ABC):
         """(X, Y, Z) gradient of the whole loss, scaled up from these pixels, without updating anything."""
 
     @abstractmethod
-    def integrate(
-        self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None = None
-    ) -> tuple[np.ndarray, int]:
-        """(N, 2) line integrals and their first moments (distances in cells), and the samples taken."""
+    def integrate(self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None = None) -> np.ndarray:
+        """(N, 3): line integrals, their first moments (distances in cells), and how many samples were taken."""
 
     @abstractmethod
     def query(self, positions: np.ndarray) -> np.ndarray:

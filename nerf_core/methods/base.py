@@ -10,7 +10,7 @@ Space. Everything that crosses this boundary is in WORLD space and scene units; 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from ..contract.samplers import SamplerChoice
 from ..data.views import Views
 from .cost import RenderCost
 from .trace import Trace
+
+if TYPE_CHECKING:
+    from ..data.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,20 @@ class Method(ABC):
     def takes_depth(cls, settings: Mapping[str, Any] | None, device: str) -> bool:
         """Whether a method with these settings trains on depth, so that it is worth reading."""
         return False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should be told of how this training goes, once it is warmed up: sentences."""
+        return ()
+
+    def load_facts(self, dataset: "Dataset") -> None:  # noqa: B027 - most need only images
+        """Take what the data set says beside its images; call before :meth:`load_views`.
+
+        Raises
+        ------
+        DataError
+            When the method cannot learn from such a data set.
+        """
 
     @abstractmethod
     def load_views(self, views: Views) -> None:

@@ -11,7 +11,7 @@ from ..contract.errors import NerfError
 if TYPE_CHECKING:
     from .base import Method, Normalisation
 
-METHODS = ("fast", "classic")
+METHODS = ("fast", "classic", "xray")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -90,7 +90,7 @@ def create(
 
     Parameters
     ----------
-    name : {'fast', 'classic'}
+    name : {'fast', 'classic', 'xray'}
     normalisation : Normalisation
         Where the scene is.
     device : {'auto', 'cpu', 'cuda', 'mps'}
@@ -115,6 +115,10 @@ def method_class(name: str) -> type["Method"]:
         from .fast import FastMethod
 
         return FastMethod
+    if name == "xray":
+        from .xray import XrayMethod
+
+        return XrayMethod
     from .classic import ClassicMethod
 
     return ClassicMethod

@@ -146,6 +146,7 @@ def prepare(request: TrainRequest, events: TrainEvents, log: RunLog) -> Prepared
         goes_on = method_class(name).is_unbounded(settings, dataset.has_alpha)
         scene = _scene(dataset, dataset.subject if goes_on else dataset.bounds)
         method = create(name, Normalisation(scene.bounds), device, seed, settings)
+    method.load_facts(dataset)
     method.load_views(dataset.splits["train"])
     facts = {
         **{key: value for key, value in known.items() if key not in ("format", "version")},
@@ -172,6 +173,9 @@ def prepare(request: TrainRequest, events: TrainEvents, log: RunLog) -> Prepared
     _log_start(log, facts, data, dataset.splits["train"])
     events.warming_up()
     method.warm_up(events.should_stop)
+    for note in method.notes:
+        log.write(note)
+        events.log("info", note)
     held_out = HeldOut(dataset.splits.get("val"), scene.background, seed)
     snapshots = Snapshots(folder, facts["snapshots"], budget.progress(spent))
     return Prepared(folder, facts, method, scene, held_out, budget, spent, checkpoint is not None, snapshots)
@@ -209,8 +213,8 @@ def _refuse_other_data(dataset: Dataset, checkpoint: Checkpoint, data: Path, fol
 def _import_ahead(method: str, device: str) -> None:
     """Import what takes long while images are read; whatever is wrong with it is told where it is needed."""
     try:
-        if method == "classic":
-            import_module("..methods.classic", __package__)
+        if method in ("classic", "xray"):
+            import_module(f"..methods.{method}", __package__)
         else:
             import_module(f"..kernels.{'cpu' if device == 'cpu' else 'reference'}.backend", __package__)
     except Exception:

@@ -157,11 +157,9 @@ class CpuAttenuation(AttenuationBackend):
         self._smoothed(slopes, gradient, first, second, updated, 0.0)
         return (first / np.float32(1.0 - BETAS[0])).reshape(self.shape), stats
 
-    def integrate(
-        self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None = None
-    ) -> tuple[np.ndarray, int]:
+    def integrate(self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None = None) -> np.ndarray:
         """See `AttenuationBackend`."""
-        out, samples = np.zeros((len(origins), 2), np.float32), np.zeros(1, np.int64)
+        out = np.zeros((len(origins), 3), np.float32)
         within = NO_LIMITS if limits is None else _rows(limits, 2)
         self.workers.run(
             integrate_worker,
@@ -172,9 +170,8 @@ class CpuAttenuation(AttenuationBackend):
             _rows(directions, 3),
             within,
             out,
-            samples,
         )
-        return out, int(samples[0])
+        return out
 
     def query(self, positions: np.ndarray) -> np.ndarray:
         """See `AttenuationBackend`."""
@@ -185,14 +182,17 @@ class CpuAttenuation(AttenuationBackend):
     def warm_up(self, should_stop: Callable[[], bool] | None = None) -> None:
         """See `AttenuationBackend`: on a grid of two nodes a side, so that nothing of this one changes."""
         tiny = CpuAttenuation(AttenuationSettings(shape=(2, 2, 2), rays_per_step=16), np.ones(3), 0, threads=1)
-        one = np.ones(3, np.float32)
-        pixels = np.arange(16)
+        one, pixels = np.ones(3, np.float32), np.arange(16)
+        noise = Noise(0.0, 0.0, 1.0)
         tiny.load(
-            Radiographs(
-                NO_VIEWS, pixels, np.ones(16, np.float32), 2 * one, -0.5 * one, 0.5, Noise(0.0, 0.0, 1.0), 1.0, 1.0, False
-            )
+            Radiographs(NO_VIEWS, pixels, np.ones(16, np.float32), 2 * one, -0.5 * one, 0.5, noise, 1.0, 1.0, False)
         )
-        for part in (lambda: tiny.train_step(0.0), lambda: tiny.integrate(one[None], one[None]), lambda: tiny.query(one[None])):
+        parts: list[Callable[[], object]] = [
+            lambda: tiny.train_step(0.0),
+            lambda: tiny.integrate(one[None], one[None]),
+            lambda: tiny.query(one[None]),
+        ]
+        for part in parts:
             part()
             if should_stop is not None and should_stop():
                 raise Cancelled
@@ -203,7 +203,7 @@ class _Rays:
 
     def __init__(self, count: int) -> None:
         self.origins, self.directions = np.zeros((2, count, 3), np.float32)
-        self.out = np.zeros((count, 2), np.float32)
+        self.out = np.zeros((count, 3), np.float32)
         self.slopes = np.zeros(count, np.float32)
         self.view = np.zeros(count, np.int64)
 

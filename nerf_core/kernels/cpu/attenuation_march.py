@@ -78,12 +78,13 @@ def _cell(position, count):
 
 @compiled
 def integrate_ray(values, shape, origins, directions, ray, near, far, out):
-    """Write a ray's line integral and its first moment (integral of t) to ``out[ray]``; the number of samples.
+    """Write a ray's line integral, its first moment (integral of t) and its samples to ``out[ray]``; the samples.
 
     `values` are the nodes' attenuation, flat, the last axis fastest, per unit of the distance along rays.
     """
     out[ray, 0] = ZERO
     out[ray, 1] = ZERO
+    out[ray, 2] = ZERO
     near, far = _box_range(origins, directions, ray, shape, near, far)
     if far <= near:
         return np.int64(0)
@@ -118,6 +119,7 @@ def integrate_ray(values, shape, origins, directions, ray, near, far, out):
         moment += part * t
     out[ray, 0] = total
     out[ray, 1] = moment
+    out[ray, 2] = np.float32(last + 1 - first)
     return last + 1 - first
 
 
@@ -200,20 +202,18 @@ def spread_ray(gradients, shape, origins, directions, ray, slope, first_slab, la
 
 
 @compiled
-def integrate_worker(counter, values, shape, origins, directions, limits, out, samples):
-    """Line integrals of rays in tasks; ``samples`` (1,) counts all evaluations, `limits` (N, 2) or (0, 2)."""
+def integrate_worker(counter, values, shape, origins, directions, limits, out):
+    """Line integrals of rays in tasks; `limits` (N, 2) or (0, 2)."""
     rays = origins.shape[0]
     limited = limits.shape[0] > 0
     while True:
         first = fetch_add(address(counter), 1) * RAYS
         if first >= rays:
             break
-        made = np.int64(0)
         for ray in range(first, min(first + RAYS, rays)):
             near = max(limits[ray, 0], ZERO) if limited else ZERO
             far = limits[ray, 1] if limited else FAR
-            made += integrate_ray(values, shape, origins, directions, ray, near, far, out)
-        fetch_add(address(samples), made)
+            integrate_ray(values, shape, origins, directions, ray, near, far, out)
 
 
 @compiled_inside

@@ -16,8 +16,7 @@ TINY, FAR, MOST_INTEGRAL = 1e-9, 1e30, 30.0
 
 
 def box_range(origins: Tensor, directions: Tensor, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
-    """Where (R, 3) rays, in units of nodes, enter and leave the box; the second is not above the first where they miss.
-    """
+    """Where (R, 3) rays, in units of nodes, enter and leave the box; where they miss, not later."""
     high = torch.tensor(shape, dtype=origins.dtype, device=origins.device) - 0.5
     flat = directions.abs() < TINY
     inverse = 1.0 / torch.where(flat, torch.ones_like(directions), directions)
@@ -50,8 +49,8 @@ def interpolate(values: Tensor, positions: Tensor) -> Tensor:
 
 def line_integrals(
     values: Tensor, origins: Tensor, directions: Tensor, limits: Tensor | None = None
-) -> tuple[Tensor, Tensor, int]:
-    """Line integrals (R,) through (X, Y, Z) attenuation a cell, their first moments (R,), and the samples taken.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Line integrals (R,) through (X, Y, Z) attenuation a cell, their first moments (R,), and their samples (R,).
 
     Rays are in units of nodes, and distances along them in cells; `limits` (R, 2) are distances to stay within.
     """
@@ -70,7 +69,7 @@ def line_integrals(
     length = torch.where(there & (far > near)[:, None], length, torch.zeros_like(length))
     positions = origins[:, None, :] + t[..., None] * directions[:, None, :]
     part = length * interpolate(values, positions)
-    return part.sum(dim=-1), (part * t).sum(dim=-1), int((length > 0).sum())
+    return part.sum(dim=-1), (part * t).sum(dim=-1), (length > 0).sum(dim=-1)
 
 
 def total_variation(values: Tensor, weights: Tensor, soft: float) -> Tensor:
@@ -164,9 +163,9 @@ class TorchAttenuation(AttenuationBackend):
             difference = expected - target
             data_loss = 0.5 * (weight * difference.square()).sum()
             total = total + data_loss * (len(data.chosen) / len(chosen))
-            half_square += float(data_loss)
-            square += float(difference.square().sum())
-            samples += made
+            half_square += float(data_loss.detach())
+            square += float(difference.detach().square().sum())
+            samples += int(made.sum())
             found_all[part] = found.detach().cpu().numpy()
         self._last = view.cpu().numpy(), found_all
         weight_tv, soft = self.smoothing
@@ -205,11 +204,9 @@ class TorchAttenuation(AttenuationBackend):
         return values.grad.cpu().numpy(), stats
 
     @torch.no_grad()
-    def integrate(
-        self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None = None
-    ) -> tuple[np.ndarray, int]:
+    def integrate(self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None = None) -> np.ndarray:
         """See `AttenuationBackend`."""
-        out, samples = np.zeros((len(origins), 2), np.float32), 0
+        out = np.zeros((len(origins), 3), np.float32)
         at_once = RAYS_AT_ONCE.get(self.device.type, 1 << 13)
         for first in range(0, len(origins), at_once):
             part = slice(first, first + at_once)
@@ -217,13 +214,10 @@ class TorchAttenuation(AttenuationBackend):
             total, moment, made = line_integrals(
                 self._values, self._tensor(origins[part]), self._tensor(directions[part]), within
             )
-            out[part] = torch.stack([total, moment], dim=-1).cpu().numpy()
-            samples += made
-        return out, samples
+            out[part] = torch.stack([total, moment, made.to(total.dtype)], dim=-1).cpu().numpy()
+        return out
 
     @torch.no_grad()
     def query(self, positions: np.ndarray) -> np.ndarray:
         """See `AttenuationBackend`."""
         return interpolate(self._values, self._tensor(positions)).cpu().numpy()
-
-
