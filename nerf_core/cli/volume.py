@@ -1,4 +1,4 @@
-"""Write a run's density as a volume: OpenVDB, or a NumPy archive."""
+"""Write a run's density as a volume: OpenVDB, a NumPy archive, or, of radiographs, NIfTI in Hounsfield units."""
 
 import argparse
 from pathlib import Path
@@ -7,21 +7,26 @@ from typing import Any
 from ..contract.errors import NerfError
 from .common import add_device, add_json, add_overwrite, progress_bar, say
 
-HELP = "the density as an OpenVDB or NumPy volume"
+HELP = "the density as an OpenVDB or NumPy volume, or attenuation as NIfTI"
+DEFAULT_RESOLUTION = 128
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `nerf volume` takes."""
     parser.add_argument("run_dir", metavar="DIR", help="run folder")
     parser.add_argument(
-        "--out", metavar="FILE", required=True, help="ends in .vdb, or in .npz (density, origin, spacing)"
+        "--out",
+        metavar="FILE",
+        required=True,
+        help="ends in .vdb, in .npz (density, origin, spacing), or, of runs of the method xray, in .nii or .nii.gz "
+        "(Hounsfield units)",
     )
     parser.add_argument(
         "--resolution",
         type=int,
-        default=128,
         metavar="N",
-        help="voxels along the box's longest side, 8 to 1024 (default 128)",
+        help="voxels along the box's longest side, 8 to 1024 (default 128; for NIfTI those of the true volume, where "
+        "the data set has one, else the field's own)",
     )
     add_overwrite(parser)
     add_device(parser)
@@ -37,12 +42,19 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from ..training.load import load_run
 
     out = Path(arguments.out)
+    if out.name.lower().endswith((".nii", ".nii.gz")):
+        return _run_nifti(arguments, out)
     if out.suffix.lower() not in (".vdb", ".npz"):
-        raise NerfError(f"A volume is written as OpenVDB or NumPy: '{out.name}' must end in .vdb or .npz.")
+        raise NerfError(f"A volume is written as OpenVDB or NumPy: '{out.name}' must end in .vdb or .npz (or .nii.gz).")
     check_writable(out, arguments.overwrite)
     loaded = load_run(arguments.run_dir, arguments.device)
     with progress_bar("sampling the density") as progress:
-        grid, density = density_volume(loaded.method, loaded.bounds, arguments.resolution, progress)
+        grid, density = density_volume(
+            loaded.method,
+            loaded.bounds,
+            DEFAULT_RESOLUTION if arguments.resolution is None else arguments.resolution,
+            progress,
+        )
     make_folder(out.parent)
     if out.suffix.lower() == ".vdb":
         shown = without_haze(density, loaded.bounds, loaded.method.faintest_density())
@@ -57,4 +69,31 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "shape": list(grid.shape),
         "origin": grid.origin.tolist(),
         "spacing": grid.spacing,
+    }
+
+
+def _run_nifti(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
+    """Sample attenuation and write it in Hounsfield units."""
+    from ..contract.files import make_folder
+    from ..contract.xray import NOT_FOR_DIAGNOSIS
+    from ..ct.nifti import write_nifti
+    from ..export.attenuation_volume import ct_volume, export_grid
+    from ..export.ownership import check_writable
+    from ..training.load import load_run
+
+    check_writable(out, arguments.overwrite)
+    loaded = load_run(arguments.run_dir, arguments.device)
+    grid = export_grid(loaded, arguments.resolution)
+    volume = ct_volume(loaded.method, grid, out.name)
+    make_folder(out.parent)
+    write_nifti(out, volume)
+    shape = "x".join(str(n) for n in grid.shape)
+    spacing = " x ".join(f"{millimetres:.4g}" for millimetres in volume.spacing)
+    say(arguments, f"{shape} voxels of {spacing} mm, in Hounsfield units: {out}\n{NOT_FOR_DIAGNOSIS}")
+    return {
+        "run": arguments.run_dir,
+        "out": str(out),
+        "shape": list(grid.shape),
+        "affine": volume.affine.tolist(),
+        "hu": [float(volume.values.min()), float(volume.values.max())],
     }

@@ -65,7 +65,9 @@ def radiographs(rng: np.random.Generator, per_view: bool = False, pixels: int = 
     )
 
 
-def both(rng: np.random.Generator, per_view: bool = False, **settings: float) -> tuple[CpuAttenuation, TorchAttenuation]:
+def both(
+    rng: np.random.Generator, per_view: bool = False, **settings: float
+) -> tuple[CpuAttenuation, TorchAttenuation]:
     """The same field on the kernels and in torch."""
     made = AttenuationSettings(shape=SHAPE, **settings)  # type: ignore[arg-type]
     weights = GRID.cell / GRID.spacing
