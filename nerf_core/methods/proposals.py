@@ -11,20 +11,38 @@ from ..kernels.backend import FastBackend
 from ..kernels.reference.contraction import contract
 from ..kernels.reference.pixels import Pixels
 from ..kernels.views import ViewArrays
+from ..samplers.base import Evaluation, Samples
 from ..samplers.evaluation import evaluate
 from ..samplers.proposal import Proposal
 from .sampled import BackendField, spacing_of, unit_rays
 
-COUNTS = (64, 48)
+COUNTS = (128, 48)
 """Samples of each round."""
 RESOLUTIONS = (64, 256)
 EVERY = 4
 """Steps of the field between two of the networks."""
 RAYS = 256
 SAMPLES = 32
+STRETCH = 1 / 128
+"""Unit-cube lengths over which densities are compared."""
 RATE, FINAL_RATE = 1e-2, 1e-3
 MOMENTS = ("exp_avg", "exp_avg_sq")
 PARAMETERS, ADAM = "params/proposal/", "adam/proposal/"
+
+
+class Asked:
+    """The field as it is whenever it is asked: its occupied cells change while it trains."""
+
+    def __init__(self, backend: FastBackend) -> None:
+        self.backend = backend
+
+    def __call__(self, positions: torch.Tensor, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `samplers.base.Field`."""
+        return BackendField(self.backend)(positions, directions)
+
+    def query_density(self, positions: torch.Tensor) -> torch.Tensor:
+        """See `samplers.base.Field`."""
+        return BackendField(self.backend).query_density(positions)
 
 
 class Proposals:
@@ -44,12 +62,15 @@ class Proposals:
             bounds, to_cells = torch.from_numpy(backend.box), None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(backend.seed)
-            networks = [ProposalField(bounds, size, to_cells) for size in RESOLUTIONS]
+            networks = [ProposalField(bounds, size, to_cells, self._knows) for size in RESOLUTIONS]
         self._generator = torch.Generator()
-        self.sampler = Proposal(networks, COUNTS, self._generator, spacing_of(backend))
+        self.sampler = Proposal(networks, COUNTS, self._generator, spacing_of(backend), Asked(backend))
         self._parameters = dict(self.sampler.parameters())
         self._optimiser = torch.optim.Adam(self._parameters.values(), lr=RATE, betas=(0.9, 0.99), eps=1e-15)
         self._pixels: Pixels | None = None
+
+    def _knows(self, positions: torch.Tensor) -> torch.Tensor:
+        return BackendField(self.backend).knows(positions)
 
     def load_views(self, views: ViewArrays) -> None:
         """Take the training pixels, for their rays."""
@@ -77,12 +98,27 @@ class Proposals:
         with torch.no_grad():
             found = evaluate(BackendField(self.backend), samples, o[rows], d[rows], with_color=False)
         loss = torch.stack(self.sampler.losses(samples, found, lambda *_: torch.zeros(()))).sum()
+        loss = loss + sum(self._off(stage, own, o[rows], d[rows]) for stage, own in samples.stages)
         for group in self._optimiser.param_groups:
             group["lr"] = RATE * (FINAL_RATE / RATE) ** min(max(progress, 0.0), 1.0)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self._optimiser.step()
         return float(loss.detach())
+
+    def _off(self, stage: Samples, own: Evaluation, origins: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+        """How far a round's densities are from the field's where it looked, as what passes a stretch of `STRETCH`.
+
+        The interlevel loss alone takes millions of rays to say where light is stopped; a training of a minute has some
+        hundred thousand, and the field can be asked.
+        """
+        field = BackendField(self.backend)
+        with torch.no_grad():
+            positions = stage.positions(origins, directions)
+            truth = field.query_density(positions)
+            there = field.knows(positions).reshape(truth.shape)
+        off = torch.exp(-STRETCH * own.density) - torch.exp(-STRETCH * truth)
+        return (off * off).sum() / there.sum().clamp_min(1)
 
     # State
 

@@ -69,9 +69,13 @@ class BackendField:
         density[known] = self.backend.query(points[known], None)[0]
         return torch.from_numpy(density).reshape(positions.shape[:-1])
 
+    def knows(self, positions: Tensor) -> Tensor:
+        """(N,) bool: which of (N, 3) unit positions lie where the field may hold something."""
+        return torch.from_numpy(self._points(positions)[1])
+
     def _points(self, positions: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Unit positions (N, 3), and (N,) which of them the field knows."""
-        flat = positions.reshape(-1, 3)
+        flat = positions.detach().reshape(-1, 3)
         flat = flat if self.backend.unbounded else flat.clamp(0.0, 1.0)
         if self._cells is None:
             return flat.numpy(), np.ones(len(flat), bool)

@@ -168,18 +168,21 @@ def intervals(
     like: Tensor,
     training: bool,
     generator: torch.Generator | None = None,
+    tail: float = 0.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Samples that share what they are drawn from evenly: t, t0 and t1, (rows, count) each.
 
     A sample stands for the stretch that holds one `count`-th of the light, and lies at the middle of that light (or at
-    a random place of it when training).
+    a random place of it when training). Without `tail`, the first stretch begins where the ray does, through all that
+    is empty before the light is met; with it, so much of the light lies before the first stretch and behind the last.
     """
     steps = torch.arange(count + 1, device=like.device, dtype=like.dtype)
     if training:
         offset = torch.rand((rows, count), generator=generator, device=like.device, dtype=like.dtype)
     else:
         offset = torch.full((rows, count), 0.5, device=like.device, dtype=like.dtype)
-    u = torch.cat([(steps / count).expand(rows, count + 1), (steps[:-1] + offset) / count], dim=-1)
+    ends = (steps / count).clamp(tail, 1.0 - tail)
+    u = torch.cat([ends.expand(rows, count + 1), (steps[:-1] + offset) / count], dim=-1)
     t = place(u)
     edges, middle = t[:, : count + 1], t[:, count + 1 :]
     return torch.minimum(torch.maximum(middle, edges[:, :-1]), edges[:, 1:]), edges[:, :-1], edges[:, 1:]

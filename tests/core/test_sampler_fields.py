@@ -14,7 +14,7 @@ from nerf_core.samplers.look import look
 from nerf_core.samplers.occupancy import Occupancy
 from nerf_core.samplers.options import checked_options
 from nerf_core.samplers.oracle import Oracle
-from nerf_core.samplers.proposal import Proposal
+from nerf_core.samplers.proposal import Proposal, length_within
 from nerf_core.samplers.spacing import Growing
 from nerf_core.samplers.stratified import Stratified
 from nerf_core.samplers.surface import Surface
@@ -250,3 +250,30 @@ def test_numbers_stay_usable_without_rays():
     for name in ("uniform", "hierarchical few", "surface", "oracle"):
         sampler, budget = built(name, Ball())
         assert look(sampler, Ball(), none, budget, 10).rgba.shape == (0, 4)
+
+
+def test_a_proposal_network_is_encoded_alike_with_and_without_gradients():
+    network = ProposalField(BOX, 64)
+    with torch.no_grad():
+        network.table.uniform_(-1.0, 1.0)
+    points = torch.rand(3000, 3) * (BOX[1] - BOX[0]) + BOX[0]
+    learning = network.query_density(points).detach()
+    with torch.no_grad():
+        looking = network.query_density(points)
+    torch.testing.assert_close(looking, learning, rtol=1e-4, atol=1e-5)
+
+
+def test_a_proposal_network_says_nothing_where_nothing_is_known():
+    network = ProposalField(BOX, 64, known=lambda points: points[:, 0] > 0.0)
+    points = torch.tensor([[-0.25, 0.1, 0.1], [0.25, 0.1, 0.1]])
+    density = network.query_density(points)
+    assert density[0] == 0.0 and density[1] > 0.0
+    density.sum().backward()
+    assert network.table.grad is not None and network.table.grad.abs().sum() > 0
+
+
+def test_a_stretch_over_a_gap_counts_what_is_within_the_bins_alone():
+    edges = torch.tensor([[0.0, 1.0, 3.0, 4.0]])
+    there = torch.tensor([[True, False, True]])
+    lengths = length_within(edges, there, torch.tensor([[0.5, 1.5, 3.5]]), torch.tensor([[3.5, 2.5, 4.0]]))
+    torch.testing.assert_close(lengths, torch.tensor([[1.0, 0.0, 0.5]]))

@@ -255,7 +255,7 @@ def test_fast_s_proposals_learn_beside_the_field_and_go_on_after_a_break():
     own, native = measured(method), measured(method, SamplerChoice("occupancy"))
     assert own > native - 4.0 and method.full_sampling == SamplerChoice("occupancy")
     colors = method.render_rays(*ball_rays())
-    assert colors.cost.s_max == 16 and colors.cost.proposal > 0 and colors.cost.density_only == 0
+    assert colors.cost.s_max == 16 and colors.cost.proposal > 0 and colors.cost.density_only == 64 * 32
     state = method.state()
     twins = [fast(backend="reference") for _ in range(2)]
     for twin in twins:

@@ -19,6 +19,7 @@ from ..backend import OccupancyUpdate
 from . import forward, train
 from .backend import NO_VIEWS, CpuBackend
 from .compile import needs_compiling, say_compiled
+from .encode_points import encode_points
 from .rays import random_pixels
 from .structures import make_batch
 from .workers import thread_count
@@ -119,7 +120,9 @@ def _query(backend: CpuBackend) -> None:
 
 
 def _surface(backend: CpuBackend) -> Iterator[None]:
-    """What renders, traces and trains by a shell."""
+    """What renders, traces and trains by a shell, and what looks at proposal networks."""
+    encode_points(backend.layout, backend._table, RAY[0])
+    yield
     backend.surface.grid()
     yield
     backend.render_surface(*RAY, None, 1)
