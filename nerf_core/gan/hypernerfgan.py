@@ -55,6 +55,8 @@ class HyperSettings(SharedSettings):
         Weight of R1; published 0.1 to 1.
     r1_interval : int
         Steps from one R1 to the next, which then counts that often.
+    shared_fakes : bool
+        Whether a step's two players see the same generated pictures, which saves rendering them twice.
     told_angle : bool
         Whether the discriminator is told the angle. Published systems do not: a generator may then put its subject at
         any azimuth, and cannot know left from right, since a radiograph from behind is that from the front mirrored.
@@ -95,6 +97,7 @@ class HyperSettings(SharedSettings):
     learning_rate: float = 2.5e-3
     r1: float = 0.5
     r1_interval: int = 16
+    shared_fakes: bool = False
     told_angle: bool = False
 
     @classmethod
@@ -115,7 +118,7 @@ class HyperSettings(SharedSettings):
             batch=8,
             steps=2000,
             ema=0.99,
-            samples=20,
+            samples=16,
             camera="data",
             code_size=32,
             style_size=64,
@@ -123,9 +126,10 @@ class HyperSettings(SharedSettings):
             width=64,
             frequencies=5,
             channels=1,
-            feature_maps=48,
+            feature_maps=32,
             augmentation_images=20_000.0,
             r1=0.1,
+            shared_fakes=True,
             told_angle=True,
         )
         return {"tiny": tiny, "paper": paper}
@@ -150,6 +154,7 @@ class HyperNeRFGAN(System):
 
     def __init__(self, settings: HyperSettings, device: str = "cpu", seed: int = 0) -> None:
         super().__init__(settings, device, seed)
+        self._shared: tuple[Tensor, Tensor] | None = None
         self.chance = AdaptiveChance(settings.augmentation_target, settings.augmentation_images)
 
     @property
@@ -213,10 +218,12 @@ class HyperNeRFGAN(System):
         """Non-saturating logistic loss, and R1 every `r1_interval` steps."""
         settings = self.settings
         real = real.expand(-1, settings.channels, -1, -1)
+        if settings.shared_fakes:
+            self._shared = self._made(settings.batch)
         with torch.no_grad():
-            fake, fake_azimuths = self._made(len(real))
+            fake, fake_azimuths = self._shared or self._made(len(real))
             # R1 is of what the discriminator sees: augmentation has no second derivative.
-            real, fake = self._augmented(real), self._augmented(fake)
+            real, fake = self._augmented(real), self._augmented(fake.detach())
         regular = settings.r1 > 0 and self.step % settings.r1_interval == 0
         optimiser = self.optimisers["discriminator"]
         optimiser.zero_grad(set_to_none=True)
@@ -245,7 +252,8 @@ class HyperNeRFGAN(System):
         optimiser = self.optimisers["generator"]
         optimiser.zero_grad(set_to_none=True)
         with frozen(self.discriminator):
-            fake, azimuths = self._made(self.settings.batch)
+            fake, azimuths = self._shared or self._made(self.settings.batch)
+            self._shared = None
             loss = functional.softplus(-self._scores(self._augmented(fake), azimuths)).mean()
             loss.backward()
         optimiser.step()

@@ -152,7 +152,7 @@ class Inception(FeatureNetwork):
             )
         if find_spec("torch_fidelity") is None:
             raise NerfError("The package torch-fidelity is not installed: install it, or use efficientnet-lite0.")
-        try:
+        try:  # torch-fidelity would unpickle whatever the file holds: first see that there are only tensors in it
             torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # pickle's errors have no common kind
             raise NerfError(f"'{path}' does not hold the weights of a network; name another file.") from error
