@@ -55,6 +55,8 @@ class HyperSettings(SharedSettings):
         Weight of R1; published 0.1 to 1.
     r1_interval : int
         Steps from one R1 to the next, which then counts that often.
+    coarse_steps : int
+        In so many first steps both players see pictures of half as many pixels a side, which cost a quarter to render.
     shared_fakes : bool
         Whether a step's two players see the same generated pictures, which saves rendering them twice.
     told_angle : bool
@@ -79,6 +81,7 @@ class HyperSettings(SharedSettings):
         "learning_rate": (1e-6, 0.1),
         "r1": (0.0, 1000.0),
         "r1_interval": (1, 1000),
+        "coarse_steps": (0, 10_000_000),
     }
 
     code_size: int = 512
@@ -97,6 +100,7 @@ class HyperSettings(SharedSettings):
     learning_rate: float = 2.5e-3
     r1: float = 0.5
     r1_interval: int = 16
+    coarse_steps: int = 0
     shared_fakes: bool = False
     told_angle: bool = False
 
@@ -129,6 +133,7 @@ class HyperSettings(SharedSettings):
             feature_maps=32,
             augmentation_images=20_000.0,
             r1=0.1,
+            coarse_steps=2000,
             shared_fakes=True,
             told_angle=True,
         )
@@ -218,6 +223,8 @@ class HyperNeRFGAN(System):
         """Non-saturating logistic loss, and R1 every `r1_interval` steps."""
         settings = self.settings
         real = real.expand(-1, settings.channels, -1, -1)
+        if self._pixels < settings.image_size:
+            real = self._full(functional.avg_pool2d(real, settings.image_size // self._pixels))
         if settings.shared_fakes:
             self._shared = self._made(settings.batch)
         with torch.no_grad():
@@ -268,14 +275,27 @@ class HyperNeRFGAN(System):
         value, sign = facts["augmentation"]
         self.chance.value, self.chance.sign = float(value), float(sign)
 
+    @property
+    def _pixels(self) -> int:
+        """A side of what is rendered for the discriminator in this step."""
+        size = self.settings.image_size
+        return size // 2 if self.step < self.settings.coarse_steps else size
+
+    def _full(self, pictures: Tensor) -> Tensor:
+        """Pictures at the size that the discriminator takes."""
+        size = self.settings.image_size
+        if pictures.shape[-1] == size:
+            return pictures
+        return functional.interpolate(pictures, size=(size, size), mode="bilinear", align_corners=False)
+
     def _made(self, count: int) -> tuple[Tensor, Tensor]:
         """Pictures (count, channels, S, S) of fresh codes from fresh poses, and their azimuths."""
-        size = self.settings.image_size
+        pixels = self._pixels
         codes = self.sample_codes(count)
         poses = camera.random_poses(count, self.settings, self.rng).to(self.device)
-        points = camera.pixel_points(size).to(self.device).expand(count, -1, -1)
+        points = camera.pixel_points(pixels).to(self.device).expand(count, -1, -1)
         shown = self.shade(codes, poses, points, self.generator, self.rng)
-        return shown.transpose(1, 2).reshape(count, -1, size, size), poses[:, 0]
+        return self._full(shown.transpose(1, 2).reshape(count, -1, pixels, pixels)), poses[:, 0]
 
     def _augmented(self, pictures: Tensor) -> Tensor:
         return augment(pictures, self.chance.value, self.rng) if self.settings.augmentation else pictures
