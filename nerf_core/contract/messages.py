@@ -15,7 +15,7 @@ import numpy as np
 
 from .errors import ProtocolError
 
-PROTOCOL_VERSION = 2  # 1: before layers, meshes, volumes, videos and data sets could be asked for
+PROTOCOL_VERSION = 3  # 2: before CTs and radiographs could be asked for
 DTYPES = ("<f4", "<f8", "<f2", "|u1", "<u2", "<u4", "<i4", "<i8", "|b1")
 MAX_LINE = 64 * 1024 * 1024
 MAX_ARRAY_BYTES = 2 * 1024**3

@@ -42,6 +42,14 @@ MATERIALS: dict[str, float] = {
 }
 """Linear attenuation at 60 keV, 1 / cm."""
 
+WINDOWS: dict[str, tuple[float, float]] = {
+    "soft tissue": (-160.0, 240.0),
+    "lung": (-1350.0, 150.0),
+    "bone": (-500.0, 1300.0),
+    "all": (-1000.0, 1500.0),
+}
+"""Hounsfield units that slices show as black and white; radiology's usual windows."""
+
 Scaling = Literal["physical", "per_view"]
 SCALINGS: tuple[Scaling, ...] = ("physical", "per_view")
 QUANTITIES = ("line_integral",)

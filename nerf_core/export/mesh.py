@@ -5,7 +5,7 @@ progress is told, Stop is heard and no whole volume is held. Decimation is Garla
 library fast-simplification.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,7 +109,9 @@ def extract_mesh(
         if threshold <= 0:
             raise NerfError("The training cameras see nothing inside the box; train longer, or name a threshold.")
     parts = _parts(progress)
-    vertices, triangles = _surface(density_slabs(method, grid, parts(0.0, 1.0 - COLOR_SHARE), should_stop), threshold)
+    vertices, triangles = iso_surface(
+        density_slabs(method, grid, parts(0.0, 1.0 - COLOR_SHARE), should_stop), threshold
+    )
     if not len(triangles):
         raise NerfError(
             f"Nothing in the run's box reaches the density {threshold:g} per scene unit; lower the threshold or train "
@@ -121,7 +123,7 @@ def extract_mesh(
     if drop_islands:
         vertices, triangles = largest_pieces(vertices, triangles)
     if faces is not None and faces < len(triangles):
-        vertices, triangles = _decimated(vertices, triangles, faces, should_stop)
+        vertices, triangles = decimated(vertices, triangles, faces, should_stop)
     # The ring of empty voxels around the grid closes what the box cuts; it shall not stand out of the box.
     world = np.clip(grid.origin + grid.spacing * vertices, bounds[0], bounds[1])
     normal = vertex_normals(world, triangles)
@@ -140,12 +142,14 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return np.where(length > 0, normal / np.maximum(length, 1e-300), (0.0, 0.0, 1.0))
 
 
-def largest_pieces(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices and faces of the connected pieces that have at least `ISLAND_SHARE` of the largest one's area."""
+def largest_pieces(
+    vertices: np.ndarray, faces: np.ndarray, share: float = ISLAND_SHARE
+) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices and faces of the connected pieces that have at least a `share` of the largest one's area."""
     piece, count = _pieces(len(vertices), faces)
     a, b, c = (vertices[faces[:, i]] for i in range(3))
     size = np.bincount(piece[faces[:, 0]], np.linalg.norm(np.cross(b - a, c - a), axis=1), count)
-    kept = size >= ISLAND_SHARE * size.max()
+    kept = size >= share * size.max()
     return _used(vertices, faces[kept[piece[faces[:, 0]]]])
 
 
@@ -193,7 +197,7 @@ def _parts(progress: Callable[[float], None] | None) -> Callable[[float, float],
     return part
 
 
-def _surface(slabs, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+def iso_surface(slabs: Iterable[np.ndarray], threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """Vertices (V, 3) in voxels from the first one's centre, and faces (F, 3), of a density that comes in slabs.
 
     Neighbouring slabs share a plane of voxels. A vertex on it is interpolated from the same two numbers in both, so
@@ -262,9 +266,10 @@ def _used(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return vertices[kept], index.reshape(-1, 3)
 
 
-def _decimated(
-    vertices: np.ndarray, faces: np.ndarray, count: int, should_stop: Callable[[], bool] | None
+def decimated(
+    vertices: np.ndarray, faces: np.ndarray, count: int, should_stop: Callable[[], bool] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices and faces of about `count` triangles that have nearly the same shape."""
     from fast_simplification import simplify
 
     if should_stop is not None and should_stop():

@@ -22,7 +22,9 @@ _ALL_VALUES = 6  # "no mask; all values are stored"
 _LEAF, _LOWER, _UPPER = 8, 16, 32  # values along a side of each kind of node, and children
 
 
-def write_vdb(path: str | Path, density: np.ndarray, origin: np.ndarray, spacing: float, name: str = "density") -> None:
+def write_vdb(
+    path: str | Path, density: np.ndarray, origin: np.ndarray, spacing: float | np.ndarray, name: str = "density"
+) -> None:
     """Write a density as `path`; beside, then renamed.
 
     Parameters
@@ -32,15 +34,16 @@ def write_vdb(path: str | Path, density: np.ndarray, origin: np.ndarray, spacing
         Per world unit; up to 4096 voxels a side.
     origin : (3,) array
         World position of the first voxel's centre.
-    spacing : float
-        A voxel's side, world units.
+    spacing : float or (3, 3) array
+        A voxel's side, world units; or the steps along the three axes of the array, as columns.
     name : str
         Of the grid.
     """
     density = np.asarray(density, dtype="<f4")
     if density.ndim != 3 or max(density.shape) > _LEAF * _LOWER * _UPPER or min(density.shape) < 1:
         raise ValueError(f"a density of shape {density.shape} does not fit the grid")
-    write_beside(path, lambda temporary: _fill(temporary, density, np.asarray(origin, float), float(spacing), name))
+    steps = np.eye(3) * spacing if np.ndim(spacing) == 0 else np.asarray(spacing, float)
+    write_beside(path, lambda temporary: _fill(temporary, density, np.asarray(origin, float), steps, name))
 
 
 def without_haze(density: np.ndarray, bounds: np.ndarray, faintest: float) -> np.ndarray:
@@ -65,7 +68,7 @@ def write_npz(path: str | Path, density: np.ndarray, origin: np.ndarray, spacing
     write_beside(path, fill)
 
 
-def _fill(path: Path, density: np.ndarray, origin: np.ndarray, spacing: float, name: str) -> None:
+def _fill(path: Path, density: np.ndarray, origin: np.ndarray, steps: np.ndarray, name: str) -> None:
     top, lower, leaves = _tree(density)
     grid = bytearray(struct.pack("<I", _ZIP))  # which grows in place
     shown = [int(n) - 1 for n in density.shape]
@@ -78,8 +81,8 @@ def _fill(path: Path, density: np.ndarray, origin: np.ndarray, spacing: float, n
             ("name", "string", name.encode()),
         ]
     )
-    matrix = np.diag([spacing, spacing, spacing, 1.0])
-    matrix[3, :3] = origin  # row vectors: voxel indices times this are world positions
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[3, :3] = steps.T, origin  # row vectors: voxel indices times this are world positions
     grid += _text("AffineMap") + matrix.astype("<f8").tobytes()
     grid += struct.pack("<I", 1)  # buffers of a tree
     grid += struct.pack("<fII", 0.0, 0, 1)  # background; tiles; children

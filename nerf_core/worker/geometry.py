@@ -36,7 +36,7 @@ def mesh(loaded: "LoadedRun", params: Params, watch: Watch) -> Reply:
         should_stop,
     )
     arrays = {"vertices": found.vertices, "faces": found.faces, "color": found.color, "normal": found.normal}
-    _check_size(sum(array.nbytes for array in arrays.values()), "mesh")
+    check_size(sum(array.nbytes for array in arrays.values()), "mesh")
     return {"vertices": len(found.vertices), "faces": len(found.faces), "threshold": found.threshold}, arrays
 
 
@@ -53,7 +53,7 @@ def volume(loaded: "LoadedRun", params: Params, watch: Watch) -> Reply:
     if out is not None:
         check_writable(out)
     else:
-        _check_size(4 * int(np.prod(Grid.over(loaded.bounds, resolution).shape)), "volume")
+        check_size(4 * int(np.prod(Grid.over(loaded.bounds, resolution).shape)), "volume")
     grid, density = density_volume(loaded.method, loaded.bounds, resolution, on_progress, should_stop)
     result = {"origin": grid.origin.tolist(), "spacing": grid.spacing, "shape": list(grid.shape)}
     if out is None:
@@ -66,6 +66,7 @@ def volume(loaded: "LoadedRun", params: Params, watch: Watch) -> Reply:
     return {**result, "out": out, "highest": float(density.max())}, {}
 
 
-def _check_size(size: int, what: str) -> None:
+def check_size(size: int, what: str) -> None:
+    """Refuse what no message holds."""
     if size > MAX_ARRAY_BYTES:
         raise NerfError(f"The {what} is too large to be sent ({size / 1e9:.1f} GB); choose a lower resolution.")

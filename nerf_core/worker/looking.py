@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PROGRESS_SECONDS = 0.25
 #: What is served first: a trace is quick, points take seconds, a video lets all others go between its frames.
-ORDER = ("trace", "plot", "view", "render", "points", "mesh", "volume", "dataset", "video", "bind")
+ORDER = ("trace", "plot", "view", "render", "points", "mesh", "volume", "dataset", "ct", "video", "bind")
 
 
 @dataclass
@@ -79,6 +79,7 @@ class Looking:
             "mesh": self._mesh,
             "volume": self._volume,
             "dataset": self._dataset,
+            "ct": self._ct,
             "view": self._view,
             "bind": self._bind,
         }
@@ -226,6 +227,11 @@ class Looking:
         from .datasets import describe
 
         return describe(entry.params, *self._watch(entry, entry.params.text("data"), "Reading the data set"))
+
+    def _ct(self, entry: Waiting) -> Reply:
+        from .ct import answer
+
+        return answer(entry.params, self._watch(entry, entry.params.text("source"), "Reading the CT"))
 
     def _view(self, entry: Waiting) -> Reply:
         loaded = self.session.find(entry.params.text("run"))

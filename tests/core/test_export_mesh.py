@@ -229,6 +229,14 @@ def test_a_vdb_has_every_value_in_its_place(tmp_path):
     np.testing.assert_array_equal(found[:130, :9, :20], density)
 
 
+def test_a_vdb_may_have_steps_of_its_own_along_each_axis(tmp_path):
+    steps = np.array([[0.0, 2.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 3.0]])
+    write_vdb(tmp_path / "a.vdb", np.ones((2, 2, 2), np.float32), np.array([5.0, 6.0, 7.0]), steps)
+    data = (tmp_path / "a.vdb").read_bytes()
+    matrix = np.frombuffer(data, "<f8", 16, data.index(b"AffineMap") + 9).reshape(4, 4)
+    np.testing.assert_array_equal([1, 1, 2, 1] @ matrix, [5 + 2, 6 + 1, 7 + 6, 1])
+
+
 def test_the_command_line_writes_meshes_and_volumes(nerf, trained_run, tmp_path):
     out = tmp_path / "new" / "a.ply"
     told = json.loads(nerf("mesh", trained_run, "--out", out, "--resolution", 40, "--faces", 500, "--json").stdout)
