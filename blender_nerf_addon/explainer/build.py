@@ -37,12 +37,9 @@ def _parts(story: Story) -> Generator[float, None, bpy.types.Scene]:
     things = yield from _within(0.05, 0.35, scenery.build(stage, story))
     frame = opening.build(stage, story, things, 1.0)
     yield 0.4
-    marched, beads = march.build(stage, story, things, frame)
-    yield 0.5
-    asked = ask.build(stage, story, things, beads, marched)
-    yield 0.6
-    added = add_up.build(stage, story, things, beads, asked)
-    yield 0.7
+    marched, beads = yield from _within(0.4, 0.5, march.build(stage, story, things, frame))
+    asked = yield from _within(0.5, 0.6, ask.build(stage, story, things, beads, marched))
+    added = yield from _within(0.6, 0.7, add_up.build(stage, story, things, beads, asked))
     trained = yield from _within(0.7, 0.9, training.build(stage, story, things, beads, added))
     end = yield from _within(0.9, 0.97, ending.build(stage, story, things, trained))
     scenery.switch(things, frame + march.OPENED, marched - march.CLOSED, trained + 10.0)

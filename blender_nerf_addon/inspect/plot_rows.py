@@ -102,7 +102,7 @@ class Rows:
             wanted.append((f"median {told(curves.median_depth)}", curves.median_depth, ink.MEDIAN, 2.0))
         if curves.expected_depth > 0:
             wanted.append((f"expected {told(curves.expected_depth)}", curves.expected_depth, ink.EXPECTED, 5.0))
-        if curves.end_reason in ("opaque", "budget") and curves.end < curves.far:
+        if curves.end_reason == "opaque" and curves.end < curves.far:
             wanted.append((f"ended: {curves.end_reason}", curves.end, ink.END, 1.5))
         if not curves.missed:
             wanted += [("", curves.near, ink.EDGE, 3.0), ("", curves.far, ink.EDGE, 3.0)]

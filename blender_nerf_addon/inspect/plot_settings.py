@@ -41,7 +41,7 @@ class NERF_PG_ray_plot(bpy.types.PropertyGroup):
         update=_changed,
     )
     show_density: _switch("Density", "Show the row of density")
-    show_weight: _switch("Weight and Transmittance", "Show the row of weights and transmittance")
+    show_weight: _switch("Weights", "Show the row of weights and transmittance")
     show_sampling: _switch("PDF and CDF", "Show the row of what placed the samples")
     log_density: _switch("Logarithmic", "Show density on a logarithmic axis")
     focus: _switch("Zoom to the Surface", "Show closely the part of the ray where something is")

@@ -25,7 +25,7 @@ OTHERS = 0.5  # size of the samples of rays that are not the chosen one
 CROWD = 12  # so many of them are drawn in full strength
 DASHES = 60  # from near to far
 
-END_TEXTS = {"missed": "missed the box", "left": "left the box", "opaque": "opaque", "budget": "budget spent"}
+END_TEXTS = {"missed": "missed the box", "left": "left the box", "opaque": "opaque"}
 
 
 @dataclass(frozen=True)

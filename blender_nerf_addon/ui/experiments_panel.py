@@ -96,14 +96,19 @@ def _draw_choice(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
         column.prop(settings, "text")
     column.prop(settings, "data", placeholder="As captured")
     column.prop(settings, "folder", placeholder="Beside the run")
-    resumes = False
+    resumes, text = False, "Run"
     try:
-        resumes = state.is_experiment(places.out_folder(context.scene))
+        out = places.out_folder(context.scene)
+        resumes = state.is_experiment(out)
+        if resumes:
+            last = state.current()
+            whole = last is not None and last.phase == "finished" and last.out == out
+            text = "Run What Is New" if whole else "Resume"
     except NerfError as error:
         core_box.labels(layout, str(error), "ERROR", panels.characters(context))
     row = layout.row(align=True)
     row.scale_y = 1.3
-    row.operator("nerf.experiment_run", text="Resume" if resumes else "Run", icon="PLAY")
+    row.operator("nerf.experiment_run", text=text, icon="PLAY")
     if resumes:
         row.operator("nerf.experiment_results", text="", icon="FILE_REFRESH")
 

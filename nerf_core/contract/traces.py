@@ -1,9 +1,8 @@
 """What both sides call the arrays of a trace, and why a ray ended."""
 
-END_REASONS = ("missed", "left", "opaque", "budget")
-"""`end_reason` is an index into this: the ray never met the box; it left it; nothing more came through; the sampler's
-samples were used up."""
-MISSED, LEFT, OPAQUE, BUDGET = range(4)
+END_REASONS = ("missed", "left", "opaque")
+"""`end_reason` is an index into this: the ray never met the box; it left it; nothing more came through."""
+MISSED, LEFT, OPAQUE = range(3)
 
 SAMPLE_ARRAYS = (
     "ray",

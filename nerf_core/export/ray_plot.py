@@ -285,7 +285,7 @@ class _Part:
             "true": curves.true_depth,
             "median": curves.median_depth,
             "expected": curves.expected_depth,
-            "end": curves.end if curves.end_reason in ("opaque", "budget") else 0.0,
+            "end": curves.end if curves.end_reason == "opaque" else 0.0,
         }
         names = []
         for name, t in found.items():

@@ -13,7 +13,6 @@ WHY = {
     "missed": "the ray misses the box",
     "left": "it left the box",
     "opaque": "nothing more comes through",
-    "budget": "the sampler's samples were used up",
 }
 
 

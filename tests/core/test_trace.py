@@ -5,7 +5,7 @@ import pytest
 
 from nerf_core.contract.errors import DataError
 from nerf_core.contract.samplers import SamplerChoice
-from nerf_core.contract.traces import BUDGET, END_REASONS, LEFT, MISSED, OPAQUE, TRACE_ARRAYS
+from nerf_core.contract.traces import END_REASONS, LEFT, MISSED, OPAQUE, TRACE_ARRAYS
 from nerf_core.data.dataset import load_dataset
 from nerf_core.data.one_view import load_view
 from nerf_core.methods.base import Normalisation
@@ -234,7 +234,6 @@ def test_depths_of_a_ball_that_is_known():
 def test_why_rays_end():
     arrays = trace_arrays.trace_arrays(4)
     assert [END_REASONS[reason] for reason in arrays["end_reason"]] == ["opaque", "left", "left", "missed"]
-    assert END_REASONS[BUDGET] == "budget"
     assert arrays["end"][0] < arrays["far"][0] == pytest.approx(4.0)
     assert list(arrays["near"]) == pytest.approx([2, 2, 2, 0]) and arrays["end"][3] == 0
 

@@ -1,19 +1,21 @@
 """Step 3: from the camera on, colours are added up until no light is left, and the sum is compared with the picture."""
 
+from collections.abc import Generator, Iterator
+
 import numpy as np
 
 from .. import keys, look
 from ..facts import Story
 from ..stage import Stage, along, place
 from .ask import OPAQUE, _facing
-from .march import Beads
+from .march import AT_ONCE, Beads
 from .scenery import Scenery
 
 SEGMENTS, WALK_FRAMES = 56, 92
 SWATCH = 2.7
 
 
-def build(stage: Stage, story: Story, scenery: Scenery, beads: Beads, begin: float) -> float:
+def build(stage: Stage, story: Story, scenery: Scenery, beads: Beads, begin: float) -> Generator[float, None, float]:
     """Walk along the ray once more, add up, and compare."""
     ray = story.ray
     walk = begin + 28
@@ -39,17 +41,21 @@ def build(stage: Stage, story: Story, scenery: Scenery, beads: Beads, begin: flo
     keys.show(walker, [(begin + 20, arrived + 10)])
     keys.key(walker, "location", [(walk, ray.at(low)), (arrived, ray.at(high))], "LINEAR")
     heaviest = max(float(ray.weight.max(initial=0.0)), 1e-9)
-    for bead, t, weight, opacity in zip(beads.items, ray.t, ray.weight, ray.opacity, strict=True):
+    beside = zip(beads.items, ray.t, ray.weight, ray.opacity, strict=True)
+    for number, (bead, t, weight, opacity) in enumerate(beside):
         frame = frame_at(t)
         share = 0.16 if opacity <= OPAQUE else 0.4 + 0.6 * float(np.sqrt(opacity))
         scale = 0.14 + 0.86 * float(np.sqrt(weight / heaviest))
         keys.key(bead, "scale", [(frame, (beads.radius * share,) * 3), (frame + 8, (beads.radius * scale,) * 3)])
-    _strip(stage, story, scenery, begin + 6, end, frame_at)
-    _swatches(stage, story, begin + 14, frame_at, arrived, end)
+        if number % AT_ONCE == AT_ONCE - 1:
+            yield 0.2
+    yield 0.3
+    yield from _strip(stage, story, scenery, begin + 6, end, frame_at)
+    yield from _swatches(stage, story, begin + 14, frame_at, arrived, end)
     return end
 
 
-def _strip(stage: Stage, story: Story, scenery: Scenery, begin: float, end: float, frame_at) -> None:
+def _strip(stage: Stage, story: Story, scenery: Scenery, begin: float, end: float, frame_at) -> Iterator[float]:
     """A band below the samples: bright where light still passes, dark where it is blocked."""
     ray, part = story.ray, stage.part("3")
     low, high = scenery.span
@@ -70,9 +76,11 @@ def _strip(stage: Stage, story: Story, scenery: Scenery, begin: float, end: floa
         shown = look.linear(dark + (bright - dark) * passing)
         frame = frame_at(edges[number + 1])
         look.key_color(item, [(frame - 2, look.linear(look.YELLOW)), (frame + 2, shown)], "LINEAR")
+        if number % AT_ONCE == AT_ONCE - 1:
+            yield 0.4
 
 
-def _swatches(stage: Stage, story: Story, begin: float, frame_at, arrived: float, end: float) -> None:
+def _swatches(stage: Stage, story: Story, begin: float, frame_at, arrived: float, end: float) -> Iterator[float]:
     """The sum as it grows, the light that is left, the picture's own colour, and how far they are apart."""
     ray, y = story.ray, 2.0
     spans = [(begin, end)]
@@ -104,10 +112,12 @@ def _swatches(stage: Stage, story: Story, begin: float, frame_at, arrived: float
     for number, (frame, index) in enumerate(zip(begins, [0, *marks], strict=True)):
         until = begins[number + 1] if number + 1 < len(begins) else end
         stage.word("3", f"See-Through {number}", f"{ray.passing[index]:.0%}", (-1.5, 2.9), 0.44, spans=[(frame, until)])
+        yield 0.7
     stage.word("3", "Rule", "each adds", (-7.1, 2.05), 0.36, look.QUIET, spans=spans)
     stage.word(
         "3", "Rule Terms", "its colour \u00d7 its opacity \u00d7 see-through", (-7.1, 1.5), 0.38, look.TEXT, spans=spans
     )
+    yield 0.9
 
     swatch = stage.sign("3", "Swatch NeRF", look.panel("Swatch NeRF", SWATCH, SWATCH), (2.0, y), (0, 0, 0), 3.0)
     rim = stage.sign(

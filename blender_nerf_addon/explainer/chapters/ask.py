@@ -1,18 +1,20 @@
 """Step 2: every sample's position and direction go into the network; its colour and density come out."""
 
+from collections.abc import Generator, Iterator
+
 import numpy as np
 
 from .. import keys, look
 from ..facts import Story
 from ..stage import Stage, along, place
-from .march import Beads
+from .march import AT_ONCE, Beads
 from .scenery import Scenery
 
 STOPS, STOP_FRAMES, PASS_FRAMES = 4, 20, 34
 OPAQUE = 0.02  # of the light: what stops less is called empty
 
 
-def build(stage: Stage, story: Story, scenery: Scenery, beads: Beads, begin: float) -> float:
+def build(stage: Stage, story: Story, scenery: Scenery, beads: Beads, begin: float) -> Generator[float, None, float]:
     """Walk along the samples, stop at some for their numbers, and colour all of them."""
     ray = story.ray
     frames, stops = _schedule(ray, begin + 28)
@@ -35,13 +37,17 @@ def build(stage: Stage, story: Story, scenery: Scenery, beads: Beads, begin: flo
         [(f, ray.at(t)) for f, t in zip(frames, ray.t, strict=True)] or [(begin, ray.origin)],
         "LINEAR",
     )
-    for bead, frame, color, opacity in zip(beads.items, frames, ray.color, ray.opacity, strict=True):
+    beside = zip(beads.items, frames, ray.color, ray.opacity, strict=True)
+    for number, (bead, frame, color, opacity) in enumerate(beside):
         scale = _grown(beads.radius, opacity)
         shown = np.clip(color, 0, 1) if opacity > OPAQUE else look.DARK
         look.key_color(bead, [(frame, look.linear(look.GREY)), (frame + 4, look.linear(shown))], "LINEAR")
         before = 0.6 * beads.radius
         keys.key(bead, "scale", [(frame, (before,) * 3), (frame + 6, (scale,) * 3)], "BACK", "EASE_OUT")
-    _card(stage, story, begin + 10, end - 8, frames, stops)
+        if number % AT_ONCE == AT_ONCE - 1:
+            yield 0.3
+    yield 0.5
+    yield from _card(stage, story, begin + 10, end - 8, frames, stops)
     return end
 
 
@@ -72,7 +78,9 @@ def _schedule(ray, begin: float) -> tuple[np.ndarray, list[int]]:
     return begin + np.concatenate([[0.0], np.cumsum(waits)[:-1]]), stops
 
 
-def _card(stage: Stage, story: Story, begin: float, end: float, frames: np.ndarray, stops: list[int]) -> None:
+def _card(
+    stage: Stage, story: Story, begin: float, end: float, frames: np.ndarray, stops: list[int]
+) -> Iterator[float]:
     """What goes in and what comes out, with the numbers of the samples that are stopped at."""
     ray = story.ray
     back = stage.sign("2", "Card", look.panel("Card", 15.0, 3.5), (0.0, 2.45), look.BAND)
@@ -84,7 +92,9 @@ def _card(stage: Stage, story: Story, begin: float, end: float, frames: np.ndarr
     stage.word("2", "Card Out", "comes out", (3.35, 3.55), 0.4, look.BLUE, spans=spans)
     stage.word("2", "Card Colour", "colour", (3.35, 2.75), 0.42, look.QUIET, spans=spans)
     stage.word("2", "Card Density", "density", (3.35, 1.9), 0.42, look.QUIET, spans=spans)
+    yield 0.6
     _network(stage, begin, end, [frames[i] for i in stops])
+    yield 0.8
     chip = stage.sign("2", "Card Chip", look.panel("Card Chip", 0.62, 0.62), (5.35, 2.9), look.GREY, depth=4.0)
     keys.show(chip, [(frames[stops[0]] if stops else begin, end)])
     direction = "   ".join(f"{value:+.2f}" for value in ray.direction)
@@ -106,6 +116,7 @@ def _card(stage: Stage, story: Story, begin: float, end: float, frames: np.ndarr
         )
         label = f"sample {index + 1} of {len(ray.t)}"
         stage.word("2", f"Label {name}", label, (1.2, 1.05), 0.34, look.QUIET, "CENTER", spans=span)
+        yield 0.8
     if chips:
         look.key_color(chip, chips, "CONSTANT")
 

@@ -1,5 +1,6 @@
 """Step 1: a ray goes through the pixel into the box, and samples are placed along it."""
 
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import bpy
@@ -11,6 +12,7 @@ from ..stage import Stage, along, place
 from .scenery import Scenery, is_inside
 
 MOST_CANDIDATES = 32
+AT_ONCE = 12  # objects made between two looks at the clock: a few milliseconds each
 OPENED, CLOSED = 78.0, 32.0  # frames after the beginning and before the end at which the cloud is cut, and gone
 
 
@@ -30,7 +32,7 @@ class Beads:
     radius: float
 
 
-def build(stage: Stage, story: Story, scenery: Scenery, begin: float) -> tuple[float, Beads]:
+def build(stage: Stage, story: Story, scenery: Scenery, begin: float) -> Generator[float, None, tuple[float, Beads]]:
     """The ray, its neighbours, the places that are looked at and passed over, and the samples that are left."""
     ray, size = story.ray, story.size
     grows, beside, placing = begin + 14, begin + 62, begin + 128
@@ -56,7 +58,7 @@ def build(stage: Stage, story: Story, scenery: Scenery, begin: float) -> tuple[f
         ],
     )
     keys.show(line, [(grows, None)])
-    _fan(stage, story, begin + 46, placing - 22)
+    yield from _fan(stage, story, begin + 46, placing - 22)
 
     # Where the camera stands within the scene, the ray is seen from its side alone.
     start = scenery.beside if is_inside(story) else scenery.overview
@@ -68,7 +70,7 @@ def build(stage: Stage, story: Story, scenery: Scenery, begin: float) -> tuple[f
     stage.shot(close - 4, scenery.middle)
     stage.shot(close + 30, scenery.close)
 
-    sentences = _places(stage, story, scenery, placing, close)
+    sentences = yield from _places(stage, story, scenery, placing, close)
     stage.say(placing, placing + 40, sentences[0])
     stage.say(placing + 40, close + 6, sentences[1])
     stage.say(close + 6, end, sentences[2])
@@ -86,11 +88,11 @@ def build(stage: Stage, story: Story, scenery: Scenery, begin: float) -> tuple[f
         "CENTER",
         spans,
     )
-    beads = _beads(stage, ray, scenery, close + 14, close + 42)
+    beads = yield from _beads(stage, ray, scenery, close + 14, close + 42)
     return end, beads
 
 
-def _fan(stage: Stage, story: Story, begin: float, end: float) -> None:
+def _fan(stage: Stage, story: Story, begin: float, end: float) -> Iterator[float]:
     """Rays of other pixels, up to where each meets the scene."""
     part, thin = stage.part("1"), 0.0009 * story.size
     rod = look.rod("Neighbour Ray")
@@ -109,9 +111,14 @@ def _fan(stage: Stage, story: Story, begin: float, end: float) -> None:
             ],
         )
         keys.show(item, [(wait, end + 14)])
+        if number % AT_ONCE == AT_ONCE - 1:
+            yield 0.0
+    yield 0.2
 
 
-def _places(stage: Stage, story: Story, scenery: Scenery, begin: float, gone: float) -> tuple[str, str, str]:
+def _places(
+    stage: Stage, story: Story, scenery: Scenery, begin: float, gone: float
+) -> Generator[float, None, tuple[str, str, str]]:
     """Where the sampler looked first; the three sentences that go with it."""
     ray, part = story.ray, stage.part("1")
     count, kept = len(ray.t), f"{len(ray.t)} samples" if len(ray.t) != 1 else "1 sample"
@@ -128,6 +135,8 @@ def _places(stage: Stage, story: Story, scenery: Scenery, begin: float, gone: fl
             if is_empty:
                 fade = begin + 42 + 16 * number / len(everywhere)
                 look.key_color(item, [(fade, look.linear(look.GREY)), (fade + 6, look.linear(look.RED))], "LINEAR")
+            if number % AT_ONCE == AT_ONCE - 1:
+                yield 0.3
         return (
             "The ray's way through the box is cut into short steps.",
             "Most steps lie in empty space: they are skipped.",
@@ -138,14 +147,16 @@ def _places(stage: Stage, story: Story, scenery: Scenery, begin: float, gone: fl
             item = look.add(part, f"First Sample {number:02d}", dot, look.BLUE, at=ray.at(t))
             item.scale = (0.8 * radius,) * 3
             keys.pop(item, begin + 6 + 36 * number / len(ray.first), gone + 26, 8)
-        _bars(stage, story, begin + 50, gone + 30)
+            if number % AT_ONCE == AT_ONCE - 1:
+                yield 0.3
+        yield from _bars(stage, story, begin + 50, gone + 30)
         return (
             f"First, {len(ray.first)} samples, evenly spread.",
             "They find where something is: the higher a bar, the likelier.",
             f"{kept} go there.",
         )
     if len(ray.bins):
-        _bars(stage, story, begin + 8, gone + 30)
+        yield from _bars(stage, story, begin + 8, gone + 30)
         return (
             "A small helper guesses where the ray meets something:",
             "the higher a bar, the likelier.",
@@ -165,7 +176,7 @@ def _candidates(ray: Ray) -> np.ndarray:
     return ray.near + (np.arange(count) + 0.5) * (ray.far - ray.near) / count
 
 
-def _bars(stage: Stage, story: Story, begin: float, gone: float) -> None:
+def _bars(stage: Stage, story: Story, begin: float, gone: float) -> Iterator[float]:
     """Bars over the ray: how likely the samples are to be drawn from each stretch."""
     ray, part = story.ray, stage.part("1")
     bins = ray.bins[ray.bins[:, 2] > 0.002 * ray.bins[:, 2].max(initial=0.0)]
@@ -178,9 +189,11 @@ def _bars(stage: Stage, story: Story, begin: float, gone: float) -> None:
         place(item, ray.at(0.5 * (low + high)) + 0.012 * story.size * up, turn)
         item.scale = (0.14 * story.size * height + 1e-6, 0.004 * story.size, 0.9 * (high - low))
         keys.pop(item, begin + 16 * number / len(bins), gone, 12)
+        if number % AT_ONCE == AT_ONCE - 1:
+            yield 0.5
 
 
-def _beads(stage: Stage, ray: Ray, scenery: Scenery, begin: float, end: float) -> Beads:
+def _beads(stage: Stage, ray: Ray, scenery: Scenery, begin: float, end: float) -> Generator[float, None, Beads]:
     """The samples, still grey: nothing is known of them yet."""
     low, high = scenery.span
     within = max(int(((ray.t >= low) & (ray.t <= high)).sum()), 1)
@@ -193,4 +206,6 @@ def _beads(stage: Stage, ray: Ray, scenery: Scenery, begin: float, end: float) -
         share = float(np.clip((t - low) / max(high - low, 1e-9), 0.0, 1.0))
         keys.pop(item, begin + share * (end - begin), frames=9)
         items.append(item)
+        if number % AT_ONCE == AT_ONCE - 1:
+            yield 0.8
     return Beads(items, radius)
