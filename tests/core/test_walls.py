@@ -195,4 +195,8 @@ def test_machine_paths_and_package_indexes_are_seen():
 def test_nothing_in_the_project_unpickles():
     for path in [*ADDON_FILES, *CORE.rglob("*.py")]:
         text = path.read_text(encoding="utf-8")
-        assert "import pickle" not in text and "torch.load(" not in text, path
+        assert "import pickle" not in text, path
+        # Networks of other people come as torch's files; reading their tensors alone runs nothing.
+        loads = re.findall(r"torch\.load\([^)]*\)", text)
+        assert all("weights_only=True" in call for call in loads), path
+        assert not loads or path.relative_to(CORE).as_posix() == "gan/perceptual.py", path
