@@ -27,6 +27,7 @@ COMMANDS = (
     "ct",
     "gan",
     "cameras",
+    "drr",
     "doctor",
     "warm-up",
     "serve",
