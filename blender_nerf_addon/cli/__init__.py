@@ -13,6 +13,7 @@ import bpy
 from ..jobs import core, tasks, training
 from ..jobs.training import Training
 from ..vendor.nerf_core.contract.errors import NerfError
+from ..xray import radiographs
 from . import (
     animation,
     capture,
@@ -32,6 +33,7 @@ from . import (
     train,
     turntable,
     volume,
+    xray_capture,
 )
 from .common import check_save, save
 
@@ -59,6 +61,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     experiment,
     heat,
     explain,
+    xray_capture,
 )
 
 _handle: Any = None
@@ -80,6 +83,7 @@ def main(arguments: Sequence[str]) -> int:
     progress = _Progress()
     training.on_progress.append(progress.training)
     tasks.on_progress.append(progress.task)
+    radiographs.on_progress.append(progress.radiographs)
     target = getattr(options, "save", None)
     try:
         if target is not None:
@@ -96,6 +100,7 @@ def main(arguments: Sequence[str]) -> int:
     finally:
         training.on_progress.remove(progress.training)
         tasks.on_progress.remove(progress.task)
+        radiographs.on_progress.remove(progress.radiographs)
         core.leave(CORE_SECONDS)
     return 0
 
@@ -143,6 +148,12 @@ class _Progress:
         if told.running:
             left = "" if told.seconds_left is None else f", {told.seconds_left:.0f} s left"
             self._say(told.title.lower(), f"{told.fraction:4.0%}  {told.text}{left}")
+
+    def radiographs(self, told: radiographs.Radiographs) -> None:
+        """Of radiographs."""
+        if told.under_way:
+            left = "" if told.seconds_left is None else f", {told.seconds_left:.0f} s left"
+            self._say("radiographs", f"{told.fraction:4.0%}  {told.text}{left}")
 
     def _say(self, what: str, text: str) -> None:
         now = time.monotonic()

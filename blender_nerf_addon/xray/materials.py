@@ -10,13 +10,14 @@ from ..vendor.nerf_core.contract.xray import MATERIALS
 CM_PER_M = 100.0
 
 
-def _identifier(name: str) -> str:
+def identifier(name: str) -> str:
+    """What a material of the contract is called in a property."""
     return name.upper().replace(" ", "_").replace("-", "_")
 
 
-_BY_IDENTIFIER = {_identifier(name): mu for name, mu in MATERIALS.items()}
+_BY_IDENTIFIER = {identifier(name): mu for name, mu in MATERIALS.items()}
 PRESETS = tuple(
-    (_identifier(name), name[:1].upper() + name[1:], f"{mu:g} per cm", number)
+    (identifier(name), name[:1].upper() + name[1:], f"{mu:g} per cm", number)
     for number, (name, mu) in enumerate(MATERIALS.items(), start=2)
 )
 CUSTOM = ("CUSTOM", "Custom", "An attenuation of your choice", 1)

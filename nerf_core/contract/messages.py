@@ -19,7 +19,7 @@ PROTOCOL_VERSION = 3  # 2: before CTs and radiographs could be asked for
 DTYPES = ("<f4", "<f8", "<f2", "|u1", "<u2", "<u4", "<i4", "<i8", "|b1")
 MAX_LINE = 64 * 1024 * 1024
 MAX_ARRAY_BYTES = 2 * 1024**3
-MAX_ARRAYS = 64
+MAX_ARRAYS = 16384  # two for each mesh of a scene
 MAX_DIMENSIONS = 8
 MAX_LAYERS = 16  # of a picture, and crops of a layer
 
