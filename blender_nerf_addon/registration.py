@@ -41,6 +41,7 @@ from .operators import (
     render,
     train,
     xray_capture,
+    xray_results,
     xray_rig,
 )
 from .operators import core as core_operators
@@ -142,6 +143,7 @@ MODULES: tuple[ModuleType, ...] = (
     xray_overlay,
     xray_capture,
     xray_rig,
+    xray_results,
     capture_panel,
     layout_panel,
     panels,

@@ -15,7 +15,7 @@ def add(commands: Any) -> None:
     """Describe the command."""
     train = command(commands, "train", _train, "train on captured views, or go on with a run")
     train.add_argument("--data", type=path, metavar="DATA", help="a data set elsewhere, with transforms.json")
-    train.add_argument("--method", choices=("fast", "classic"), help="(default: fast, or the run's own)")
+    train.add_argument("--method", choices=("fast", "classic", "xray"), help="(default: fast, or the run's own)")
     budget = train.add_mutually_exclusive_group()
     budget.add_argument("--seconds", type=float, default=60.0, metavar="S", help="training time (default: 60)")
     budget.add_argument("--steps", type=count, metavar="N", help="training steps")

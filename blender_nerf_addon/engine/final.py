@@ -24,6 +24,7 @@ FIRST_PIXELS = 16384
 NOISY_ROWS = 16  # at a time where there is noise: it must be the same however fast the machine is
 NOTHING = 1e10  # depth where nothing is hit, as in Cycles and Workbench
 
+LINE_INTEGRAL = "Line Integral"
 _HEAT_PASSES = {kind.label: kind.name for kind in HEAT_MAPS}
 _numbers = itertools.count(1)
 
@@ -56,6 +57,8 @@ def wanted_passes(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> list[tu
         passes.append(("Normal", 3, "XYZ", "VECTOR"))
     if scene.nerf_engine.use_opacity:
         passes.append(("Opacity", 1, "A", "VALUE"))
+    if scene.nerf_engine.use_line_integral:
+        passes.append((LINE_INTEGRAL, 1, "X", "VALUE"))
     passes += [(heat_kind(name).label, 1, "X", "VALUE") for name in wanted_heat(scene)]
     return passes
 
@@ -72,6 +75,7 @@ def _render(engine: bpy.types.RenderEngine, depsgraph: bpy.types.Depsgraph) -> N
         engine.report({"WARNING"}, "NeRF Toolkit renders no stereoscopy: all views show what the camera sees")
     passes = wanted_passes(scene, layer)
     asked = ["normal"] if any(name == "Normal" for name, *_ in passes) else []
+    asked += ["line_integral"] if scene.nerf_engine.use_line_integral else []
     asked += wanted_heat(scene)
     item = engine.camera_override or scene.camera
     shot = shot_of(item.original if item else None, depsgraph, engine.frame_set, asked)
@@ -119,7 +123,17 @@ def _write_nothing(
     heat = {name: nothing[..., 0] for name in HEAT_NAMES}
     heat["captured_weight"] = heat["captured_weight"] + np.float32(1.0)  # there is nothing to catch
     _write(
-        engine, layer.name, 0, {"rgba": nothing, "depth": nothing[..., 0], "normal": nothing[..., :3], **heat}, world
+        engine,
+        layer.name,
+        0,
+        {
+            "rgba": nothing,
+            "depth": nothing[..., 0],
+            "normal": nothing[..., :3],
+            "line_integral": nothing[..., 0],
+            **heat,
+        },
+        world,
     )
 
 
@@ -151,6 +165,8 @@ def _pass_pixels(name: str, arrays: dict[str, Any], world: tuple[float, float, f
         return arrays["normal"]
     if name == "Opacity":
         return rgba[..., 3]
+    if name == LINE_INTEGRAL:
+        return arrays["line_integral"]
     return arrays.get(_HEAT_PASSES.get(name))
 
 

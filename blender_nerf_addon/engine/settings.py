@@ -60,6 +60,11 @@ class NERF_PG_engine(bpy.types.PropertyGroup):
     use_opacity: BoolProperty(
         name="Opacity", description="A pass with the alpha of the NeRF alone, without the world", default=True
     )
+    use_line_integral: BoolProperty(
+        name="Line Integral",
+        description="A pass with the line integrals of attenuation, for NeRFs that were trained on radiographs",
+        default=False,
+    )
     use_sample_count: _heat("sample_count")
     use_captured_weight: _heat("captured_weight")
     use_depth_error: _heat("depth_error")

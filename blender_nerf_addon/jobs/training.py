@@ -300,7 +300,7 @@ def _refuse_changes(
 ) -> None:
     """A trained run keeps its data set, method, seed and sampler: another choice is told, not passed over."""
     before_sampler = (known.get("settings") or {}).get("sampler")
-    names = {"fast": "Fast", "classic": "Classic"}
+    names = {"fast": "Fast", "classic": "Classic", "xray": "X-Ray"}
     before = trained_data(folder, known)
     change = ""
     if data is not None and before is not None and _place(data) != _place(before):

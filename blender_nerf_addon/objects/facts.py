@@ -8,6 +8,7 @@ from typing import Any
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.run_folder import RunFolder
 
+LABELS = {"xray": "X-Ray"}
 TAIL = 64 * 1024  # of a log, which is looked through from its end
 
 
@@ -25,7 +26,7 @@ def run_facts(folder: RunFolder) -> dict[str, Any]:
     except (NerfError, OSError):
         return facts
     if known.get("method"):
-        facts["method"] = str(known["method"]).capitalize()
+        facts["method"] = LABELS.get(known["method"], str(known["method"]).capitalize())
     spent = known.get("spent")
     for key in ("seconds", "steps"):
         if isinstance(spent, dict) and isinstance(spent.get(key), int | float):

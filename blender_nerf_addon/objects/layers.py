@@ -44,6 +44,7 @@ def scene_layers(
     list of dict
         Each `{"run": absolute path, "matrix": 4x4, "crops": [4x4, ...]}`: `matrix` takes the training world to
         Blender's, affine; each crop takes the cube [-1, 1]^3 to Blender's world, and only what is inside all is shown.
+        With `"window": [low, high]` where the object shows line integrals through a window of its own.
 
     Raises
     ------
@@ -63,10 +64,18 @@ def scene_layers(
         run = find.run_of(item, drawing=viewport)
         matrix = world @ np.linalg.inv(rest_matrix(item))
         matrix[3] = (0.0, 0.0, 0.0, 1.0)
-        layers.append({"run": str(run.root), "matrix": matrix.tolist(), "crops": [each.tolist() for each in crops]})
+        layer = {"run": str(run.root), "matrix": matrix.tolist(), "crops": [each.tolist() for each in crops]}
+        layers.append({**layer, **_window(item)})
     if len(layers) > MAX_LAYERS:
         raise NerfError(f"{len(layers)} NeRFs are shown at once; at most {MAX_LAYERS} can be rendered: hide some.")
     return layers
+
+
+def _window(item: bpy.types.Object) -> Layer:
+    shown = item.nerf_xray
+    if not shown.use_window:
+        return {}
+    return {"window": [shown.level - shown.width / 2.0, shown.level + shown.width / 2.0]}
 
 
 def nerf_to_world(item: bpy.types.Object) -> np.ndarray:

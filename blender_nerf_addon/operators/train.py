@@ -17,6 +17,7 @@ from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.messages import Message
 from ..vendor.nerf_core.contract.run_folder import RunFolder
+from ..xray.trained import field_settings
 from . import capture, common, live_preview, objects
 
 
@@ -132,7 +133,7 @@ def start_training(scene: bpy.types.Scene, more: bool = False, **overrides: Any)
         "method": settings.method.lower(),
         "device": device.lower(),
         "seed": settings.seed,
-        "settings": training_sampler.chosen_settings(settings),
+        "settings": _method_settings(scene),
         "placement": _placement(settings) if data else None,
         "preview": _preview_request(scene),
         "on_end": partial(_ended, scene.session_uid),
@@ -171,6 +172,12 @@ def train_captured(scene: bpy.types.Scene, folder: Path, then_train: bool) -> No
         common.wait_for(lambda: not started.under_way)
         if started.phase in ("failed", "interrupted"):
             raise NerfError(started.text)
+
+
+def _method_settings(scene: bpy.types.Scene) -> dict[str, Any]:
+    if scene.nerf.training.method == "XRAY":
+        return field_settings(scene)
+    return training_sampler.chosen_settings(scene.nerf.training)
 
 
 def _path(text: str) -> Path | None:

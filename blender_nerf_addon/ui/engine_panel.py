@@ -100,6 +100,7 @@ class NERF_PT_engine_passes(_Panel, bpy.types.Panel):
         column.prop(layer, "use_pass_z", text="Depth")
         column.prop(layer, "use_pass_normal", text="Normal")
         column.prop(settings, "use_opacity")
+        column.prop(settings, "use_line_integral")
         row = layout.row()
         row.active = layer.use_pass_z
         row.prop(settings, "depth", text="Depth Is")

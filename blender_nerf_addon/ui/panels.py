@@ -94,7 +94,11 @@ class NERF_PT_train_settings(_Sidebar, bpy.types.Panel):
         nerf = context.scene.nerf
         settings = nerf.training
         layout.prop(settings, "method")
-        training_sampler.draw(layout, settings)
+        if settings.method == "XRAY":
+            for name in ("resolution", "smoothness", "init"):
+                layout.prop(context.scene.nerf_xray, name)
+        else:
+            training_sampler.draw(layout, settings)
         layout.prop(settings, "device")
         layout.prop(settings, "seed")
         row = layout.row(align=True)

@@ -6,10 +6,11 @@ import bpy
 
 from ..capture.bounds import MESHABLE
 from ..jobs.runs import stored_path
+from ..objects import chosen
 from ..operators import capture
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.xray import NOT_FOR_DIAGNOSIS, ConeBeam
-from ..xray import materials, overlay, radiographs, subject
+from ..xray import materials, overlay, radiographs, subject, trained
 from ..xray.gather import attenuating, is_ct
 from ..xray.radiographs import Radiographs
 from . import core_box
@@ -152,6 +153,39 @@ class NERF_PT_xray_pictures(_Part, bpy.types.Panel):
             column.prop(settings, "seed")
 
 
+class NERF_PT_xray_results(_Part, bpy.types.Panel):
+    """What comes back of a trained field."""
+
+    bl_label = "Attenuation Field"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a field that was trained on radiographs."""
+        return trained.chosen_is_attenuation(context.scene)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw window and level, and what can be made of it."""
+        layout = self.layout
+        item = chosen.chosen_nerf(context.scene)
+        if item is not None:
+            layout.label(text=f"Of {item.name}", icon="EMPTY_AXIS")
+            column = layout.column()
+            column.use_property_split = True
+            column.use_property_decorate = False
+            shown = item.nerf_xray
+            row = column.row(align=True)
+            row.prop(shown, "use_window")
+            row.operator("nerf.xray_fit_window", text="", icon="LOOP_BACK")
+            values = column.column(align=True)
+            values.active = shown.use_window
+            values.prop(shown, "level")
+            values.prop(shown, "width")
+        column = layout.column(align=True)
+        column.operator("nerf.render_view", text="Radiograph from Camera", icon="RENDER_STILL")
+        column.operator("nerf.xray_line_integrals", icon="IMAGE_DATA")
+        core_box.labels(layout, NOT_FOR_DIAGNOSIS, "INFO", characters(context))
+
+
 class NERF_PT_xray_object(bpy.types.Panel):
     """What an object is to X-rays."""
 
@@ -277,6 +311,7 @@ CLASSES = (
     NERF_PT_xray_subject,
     NERF_PT_xray_rig,
     NERF_PT_xray_pictures,
+    NERF_PT_xray_results,
     NERF_PT_xray_object,
     NERF_PT_xray_material,
 )

@@ -50,6 +50,10 @@ def _redraw(_group: bpy.types.PropertyGroup, context: bpy.types.Context) -> None
                 area.tag_redraw()
 
 
+def _shown(group: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
+    group.id_data.update_tag()  # a property of ours alone does not have the NeRF rendered anew
+
+
 def _length(name: str, description: str, default: float) -> Any:
     return FloatProperty(
         name=name, description=description, default=default, min=1e-6, soft_max=100.0, precision=4,
@@ -87,6 +91,19 @@ class NERF_PG_xray_object(bpy.types.PropertyGroup):
     )
     attenuation: _attenuation()
     priority: _priority()
+    use_window: BoolProperty(
+        name="Own Window",
+        description="Show a trained attenuation field through a window of its own, not that of its radiographs",
+        update=_shown,
+    )
+    level: FloatProperty(
+        name="Level", description="The line integral that is shown half bright", default=2.0, min=-1e5, max=1e5,
+        soft_min=0.0, soft_max=20.0, update=_shown,
+    )  # fmt: skip
+    width: FloatProperty(
+        name="Width", description="Line integrals from black to white", default=4.0, min=1e-4, max=1e5, soft_max=20.0,
+        update=_shown,
+    )  # fmt: skip
 
 
 class NERF_PG_xray_material(bpy.types.PropertyGroup):
@@ -153,6 +170,25 @@ class NERF_PG_xray(bpy.types.PropertyGroup):
         name="Show Rig", description="Draw source, detector, central ray and arc in the viewport", default=False,
         update=_redraw,
     )  # fmt: skip
+    resolution: IntProperty(
+        name="Resolution",
+        description="Voxels along the longest side of the subject's box; 0 chooses by the radiographs' pixels",
+        default=0, min=0, max=1024, soft_max=256,
+    )  # fmt: skip
+    smoothness: FloatProperty(
+        name="Smoothness",
+        description="Weight of total variation, relative to the noise: more for few views, 0 for none",
+        default=2.0, min=0.0, soft_max=20.0, max=1e6,
+    )  # fmt: skip
+    init: EnumProperty(
+        name="Begin With",
+        description="What the field is before its first step",
+        items=(
+            ("FDK", "Back-Projection", "The radiographs' filtered back-projection (FDK), where itk-rtk is installed"),
+            ("NONE", "Nothing", "The same attenuation everywhere"),
+        ),
+        default="FDK",
+    )
     preview_collection: PointerProperty(
         name="Cameras", description="The collection of the rig's cameras", type=bpy.types.Collection
     )

@@ -48,7 +48,7 @@ class Radiographs:
     """
 
     scene_uid: int
-    layer: str
+    metres: float
     checks_only: bool
     wanted: Path | None = None
     phase: str = "reading"
@@ -68,13 +68,24 @@ class Radiographs:
         return self.phase in ("reading", "checking", "computing")
 
 
+@dataclass
+class _Looked:
+    """What the thread found: what is not closed, and the meshes as the request has them."""
+
+    made: Radiographs
+    warnings: list[str] = field(default_factory=list)
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    error: Exception | None = None
+
+
 # Told of every change, with the radiographs; the command line prints from here.
 on_progress: list[Callable[[Radiographs], None]] = []
 
 _current: Radiographs | None = None
 _work: Generator[float, None, list[Part]] | None = None
-_request: tuple[dict[str, Any], list[dict[str, Any]]] | None = None
-_checked: "queue.SimpleQueue[tuple[Radiographs, list[Part], list[str], Exception | None]]" = queue.SimpleQueue()
+_params: dict[str, Any] = {}  # of the request, as the scene was at the start
+_looked: "queue.SimpleQueue[_Looked]" = queue.SimpleQueue()
 _show: Callable[[Message], None] | None = None
 
 
@@ -108,7 +119,7 @@ def start(
     NerfError
         When some are under way, nothing attenuates, the rig cannot be, or there is no core.
     """
-    global _current, _work, _request
+    global _current, _work, _params
     if running():
         raise NerfError("Radiographs are under way already; cancel them first.")
     wanted = None
@@ -118,8 +129,15 @@ def start(
         rig = rigs.make_rig(scene, found)
         rigs.check(rig, found)
         core.start()
-        _request = _params(scene, rig, found), _cts(layer)
-    made = Radiographs(scene.session_uid, layer.name, checks_only, wanted, then_train=then_train, on_end=on_end)
+        _params = {**_parameters(scene, rig, found), "sources": _cts(layer)}
+    made = Radiographs(
+        scene.session_uid,
+        materials.metres_per_unit(scene),
+        checks_only,
+        wanted,
+        then_train=then_train,
+        on_end=on_end,
+    )
     if not checks_only:
         made.views = len(rig.angles)
     _current, _work = made, gather(layer)
@@ -146,11 +164,11 @@ def planned_run(scene: bpy.types.Scene) -> Path:
     return folders.runs_folder(settings.folder) / folders.run_name(settings.name, scene)
 
 
-def _params(scene: bpy.types.Scene, rig: rigs.Rig, found: subject.Subject) -> dict[str, Any]:
+def _parameters(scene: bpy.types.Scene, rig: rigs.Rig, found: subject.Subject) -> dict[str, Any]:
     settings = scene.nerf_xray
     noise = None
     if settings.noise == "POISSON":
-        noise = {"kind": "poisson", "photons": settings.photons, "readout": settings.readout, "seed": settings.seed}
+        noise = {"kind": "poisson", "photons": settings.photons, "sigma": settings.readout, "seed": settings.seed}
     return {
         "cameras": [{"split": view.split, "camera": view.camera.to_dict()} for view in rig.views()],
         "rig": {
@@ -188,12 +206,12 @@ def _advance(seconds: float) -> int:
     if made.phase != "checking":
         return 0
     try:
-        whose, parts, warnings, error = _checked.get_nowait()
+        found = _looked.get_nowait()
     except queue.Empty:
         pump.redraw()  # keeps the timer's short interval
         return 0
-    if whose is made:
-        _have_parts(made, parts, warnings, error)
+    if found.made is made:
+        _have_looked(made, found)
     return 1
 
 
@@ -214,58 +232,52 @@ def _read(made: Radiographs, seconds: float) -> None:
 
 
 def _look(made: Radiographs, parts: list[Part]) -> None:
-    """In a thread: which meshes do not enclose a solid."""
-    warnings, error = [], None
+    """In a thread: which meshes do not enclose a solid, and all of them as the request has them."""
+    found = _Looked(made)
     try:
-        for part in parts:
+        for number, part in enumerate(parts):
             words = find_faults(part.vertices, part.faces).words
             if words:
-                warnings.append(f"'{part.name}' is not closed: {words}.")
-    except Exception as told:
-        error = told
-    _checked.put((made, parts, list(dict.fromkeys(warnings)), error))
+                found.warnings.append(f"'{part.name}' is not closed: {words}.")
+            mu = materials.per_unit(part.made_of.mu, made.metres)
+            found.sources.append({"mesh": part.name, "mu": mu, "priority": part.made_of.priority})
+            found.arrays[f"vertices_{number}"] = part.vertices.astype(np.float32)
+            found.arrays[f"faces_{number}"] = part.faces.astype(np.int32)
+    except Exception as error:
+        found.error = error
+    _looked.put(found)
 
 
-def _have_parts(made: Radiographs, parts: list[Part], warnings: list[str], error: Exception | None) -> None:
-    if error is not None:
-        _fail(made, error)
+def _have_looked(made: Radiographs, found: _Looked) -> None:
+    if found.error is not None:
+        _fail(made, found.error)
         return
-    made.warnings = warnings
+    made.warnings = list(dict.fromkeys(found.warnings))
     if made.checks_only:
-        _finish(made, "done", f"{len(parts)} closed meshes" if not warnings else "")
+        count = len(found.sources)
+        words = f"{count} closed mesh{'es' if count != 1 else ''}"
+        _finish(made, "done", words if not made.warnings else "")
         return
     try:
-        _ask(made, parts)
-    except Exception as told:
-        _fail(made, told)
+        _ask(made, found)
+    except Exception as error:
+        _fail(made, error)
 
 
-def _ask(made: Radiographs, parts: list[Part]) -> None:
-    params, sources = _request
-    metres = params["meters_per_unit"]
-    arrays: dict[str, np.ndarray] = {}
-    for number, part in enumerate(_joined(parts)):
-        mu = materials.per_unit(part.made_of.mu, metres)
-        sources = [*sources, {"mesh": part.name, "mu": mu, "priority": part.made_of.priority}]
-        arrays[f"vertices_{number}"] = part.vertices.astype(np.float32)
-        arrays[f"faces_{number}"] = part.faces.astype(np.int32)
-    root = folders.free_run(made.wanted)
-    made.run = claim_run_folder(root).root
+def _ask(made: Radiographs, found: _Looked) -> None:
+    params = dict(_params)
+    params["sources"] = [*params["sources"], *found.sources]
+    made.run = claim_run_folder(folders.free_run(made.wanted)).root
     made.phase, made.text, made.fraction = "computing", "Computing radiographs", 0.0
     core.request(
         METHOD,
-        {**params, "sources": sources, "out": str(RunFolder(made.run).dataset)},
+        {**params, "out": str(RunFolder(made.run).dataset)},
         on_result=lambda result, _arrays: _finished(made, result),
         on_error=lambda error: _failed(made, error),
         on_progress=lambda told: _progress(made, told),
-        arrays=arrays,
+        arrays=found.arrays,
     )
     _tell(made)
-
-
-def _joined(parts: list[Part]) -> list[Part]:
-    """Parts of one material as one, under the first one's name: a request takes a limited number of arrays."""
-    return parts
 
 
 def _listen(message: Message) -> None:
@@ -309,10 +321,10 @@ def _fail(made: Radiographs, error: Exception) -> None:
 
 
 def _finish(made: Radiographs, phase: str, text: str) -> None:
-    global _work, _request
+    global _work, _params
     if _work is not None:
         _work.close()
-    _work = _request = None
+    _work, _params = None, {}
     made.phase, made.text, made.seconds_left = phase, text, None
     if phase == "done":
         made.fraction = 1.0

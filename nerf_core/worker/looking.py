@@ -12,6 +12,7 @@ from ..contract.messages import CANCELLED, Message, failure
 from ..rendering.frame import Frame
 from ..rendering.layers import Layer
 from ..rendering.picture import render_picture
+from ..rendering.radiographs import line_integral_picture, windowed
 from . import geometry, ray_plots
 from .geometry import Reply, Watch
 from .heat import HeatRenderer
@@ -175,6 +176,9 @@ class Looking:
         arrays = {"rgba": frame.rgba, "depth": frame.depth}
         if frame.normal is not None:
             arrays["normal"] = frame.normal
+        if wanted.line_integral:
+            layers, over_time = _placed(wanted, loaded)
+            arrays["line_integral"] = line_integral_picture(layers, wanted.view, *watch, over_time)
         result = {"width": width, "height": height, "seconds": frame.seconds, "samples": frame.samples}
         return {**result, "cost": frame.cost.to_dict() if frame.cost else None, **more}, {**arrays, **maps}
 
@@ -276,7 +280,7 @@ def _placed(
     def placed(layers: list[WantedLayer]) -> list[Layer]:
         return [
             Layer(
-                run.method,
+                windowed(run.method, layer.window),
                 "srgb" if encoded else run.color_space,
                 layer.matrix,
                 layer.crops,

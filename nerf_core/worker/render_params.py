@@ -14,7 +14,7 @@ from .params import ParamError, Params
 
 MAX_SAMPLES = 1 << 16
 MAX_POSES = 1 << 12
-PASSES = ("normal", *HEAT_NAMES)
+PASSES = ("normal", "line_integral", *HEAT_NAMES)
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class WantedLayer:
     run: str
     matrix: np.ndarray
     crops: tuple[np.ndarray, ...]
+    window: tuple[float, float] | None = None  # of line integrals, where it is not the run's own
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class WantedPicture:
         Where their scales end; the others' are chosen.
     heat_reference : {'auto', 'full'}
         What errors are measured against: the data set's view where there is one, or full sampling always.
+    line_integral : bool
+        Whether line integrals of attenuation fields are wanted, too.
     """
 
     view: View
@@ -56,6 +59,7 @@ class WantedPicture:
     heat_pictures: bool = False
     heat_top: Mapping[str, float] = field(default_factory=dict)
     heat_reference: str = "auto"
+    line_integral: bool = False
 
     @property
     def runs(self) -> list[str]:
@@ -68,7 +72,7 @@ def wanted_picture(params: Params) -> WantedPicture:
     """Read a `render` request; `ParamError` names what is wrong with it."""
     view = _view(params)
     if params.values.get("layers") is None:
-        layers = [WantedLayer(params.text("run"), np.eye(4), ())]
+        layers = [WantedLayer(params.text("run"), np.eye(4), (), _window(params.values.get("window"), "window"))]
     elif params.values.get("run") is not None:
         raise ParamError("'render' wants either 'run' or 'layers', and got both.")
     else:
@@ -98,6 +102,7 @@ def wanted_picture(params: Params) -> WantedPicture:
         params.flag("heat_pictures"),
         _heat_top(params),
         params.choice("heat_reference", ("auto", "full")),
+        "line_integral" in (params.values.get("passes") or ()),
     )
 
 
@@ -180,7 +185,21 @@ def _layer(given: Any, name: str) -> WantedLayer:
     crops = _sequence(given.get("crops") or [], f"{name}.crops", "a list of 4x4 matrices")
     if len(crops) > MAX_LAYERS:
         raise ParamError(f"'render' takes at most {MAX_LAYERS} matrices in '{name}.crops', and got {len(crops)}.")
-    return WantedLayer(run, matrix, tuple(affine(crop, f"{name}.crops[{i}]") for i, crop in enumerate(crops)))
+    boxes = tuple(affine(crop, f"{name}.crops[{i}]") for i, crop in enumerate(crops))
+    return WantedLayer(run, matrix, boxes, _window(given.get("window"), f"{name}.window"))
+
+
+def _window(given: Any, name: str) -> tuple[float, float] | None:
+    """The line integrals that are shown as black and white."""
+    if given is None:
+        return None
+    try:
+        low, high = (float(end) for end in given)
+    except (TypeError, ValueError, OverflowError):
+        raise ParamError(f"'render' wants '{name}' as [low, high] or null, and got {given!r:.80}.") from None
+    if not -1e6 < low < high < 1e6:
+        raise ParamError(f"'render' wants '{name}' as two growing numbers, and got {given!r:.80}.")
+    return low, high
 
 
 def affine(given: Any, name: str, method: str = "render") -> np.ndarray:
