@@ -11,7 +11,7 @@ from ..operators import capture
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.xray import NOT_FOR_DIAGNOSIS, ConeBeam
 from ..xray import materials, overlay, radiographs, subject, trained
-from ..xray.gather import attenuating, is_ct
+from ..xray.gather import is_ct
 from ..xray.radiographs import Radiographs
 from . import core_box
 from .panels import characters, clock, draw_rows
@@ -69,9 +69,12 @@ class NERF_PT_xray_subject(_Part, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the objects, what the active one is made of, and the buttons."""
         layout = self.layout
-        found = attenuating(context.view_layer)
+        found = overlay.state(context.scene, context.view_layer).names
         column = layout.column(align=True)
-        for item in found[:LISTED]:
+        for name in found[:LISTED]:
+            item = context.scene.objects.get(name)
+            if item is None:  # an instance's own object, which is in no collection of the scene
+                continue
             row = column.row()
             row.label(text=item.name, icon="FILE_VOLUME" if is_ct(item) else "MESH_DATA")
             row.label(text=_told(item))

@@ -10,6 +10,7 @@ import numpy as np
 from mathutils import Matrix
 
 from ..capture.bounds import MESHABLE
+from ..jobs import runs
 from ..vendor.nerf_core.contract.errors import NerfError
 from . import materials
 from .materials import Attenuation
@@ -52,7 +53,11 @@ class _Local:
 
 def attenuating(layer: bpy.types.ViewLayer) -> list[bpy.types.Object]:
     """Objects of a view layer that take part in radiographs by their own settings, in the order of their names."""
-    found = [item for item in layer.objects if not item.hide_render and (takes_part(item) or is_ct(item))]
+    found = [
+        item
+        for item in layer.objects
+        if (takes_part(item) or is_ct(item)) and not item.hide_render and item.visible_get(view_layer=layer)
+    ]
     return sorted(found, key=lambda item: item.name)
 
 
@@ -71,10 +76,16 @@ def is_ct(item: bpy.types.Object) -> bool:
     return item.nerf_xray.kind == "CT" and bool(item.nerf_xray.source)
 
 
-def gather(layer: bpy.types.ViewLayer) -> Generator[float, None, list[Part]]:
+def gather(scene_uid: int, layer_name: str) -> Generator[float, None, list[Part]]:
     """Read all closed meshes of a view layer, modifiers and instances included; yields the part that is done.
 
-    Nothing of the evaluated scene is held between two steps, so that the person may go on working, or undo.
+    Nothing of Blender's is held between two steps, so that the person may go on working, or undo.
+
+    Parameters
+    ----------
+    scene_uid : int
+        Its `session_uid`.
+    layer_name : str
 
     Returns
     -------
@@ -85,14 +96,21 @@ def gather(layer: bpy.types.ViewLayer) -> Generator[float, None, list[Part]]:
     NerfError
         When the scene changes meanwhile, or holds too many places.
     """
-    places = [_identity(*found) for found in _found(layer)]
+    places = [_identity(*found) for found in _found(_layer(scene_uid, layer_name))]
     parts: list[Part] = []
     done = 0
     while done < len(places):
         yield done / len(places)
-        some, done = _some(layer, places, done)
+        some, done = _some(_layer(scene_uid, layer_name), places, done)
         parts += some
     return parts
+
+
+def _layer(scene_uid: int, name: str) -> bpy.types.ViewLayer:
+    layer = runs.scene_again(scene_uid).view_layers.get(name)
+    if layer is None:
+        raise NerfError(CHANGED)
+    return layer
 
 
 def _some(layer: bpy.types.ViewLayer, places: list[tuple[Any, ...]], done: int) -> tuple[list[Part], int]:

@@ -29,6 +29,8 @@ class State:
         How many of the subject's points some view does not show.
     points : int
         Of how many; 0 where nothing attenuates.
+    names : tuple of str
+        Of the subject's objects.
     size : (3,) array
         Extent of the subject.
     trouble : str
@@ -41,6 +43,7 @@ class State:
     rig: Rig | None
     cut: int
     points: int
+    names: tuple[str, ...]
     size: np.ndarray
     trouble: str
     marks: np.ndarray
@@ -64,14 +67,14 @@ def state(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> State:
 def _made(scene: bpy.types.Scene, found: subject.Subject | None, key: tuple[Any, ...]) -> State:
     nothing = np.empty((0, 3), dtype=np.float32)
     if found is None:
-        return State(key, None, 0, 0, np.zeros(3), "", nothing)
+        return State(key, None, 0, 0, (), np.zeros(3), "", nothing)
     try:
         rig = rigs.make_rig(scene, found)
     except NerfError as error:
-        return State(key, None, 0, len(found.points), found.size, str(error), nothing)
+        return State(key, None, 0, len(found.points), found.names, found.size, str(error), nothing)
     trouble = rigs.collision(rig, found)
     cut = rigs.cut_off(found.points, rig) if not trouble else np.zeros(len(found.points), dtype=bool)
-    return State(key, rig, int(cut.sum()), len(found.points), found.size, trouble, found.points[cut])
+    return State(key, rig, int(cut.sum()), len(found.points), found.names, found.size, trouble, found.points[cut])
 
 
 def _settings_key(scene: bpy.types.Scene) -> tuple[Any, ...]:

@@ -140,7 +140,7 @@ def start(
     )
     if not checks_only:
         made.views = len(rig.angles)
-    _current, _work = made, gather(layer)
+    _current, _work = made, gather(scene.session_uid, layer.name)
     pump.before_leaving(_leave)
     pump.add_source(_advance)
     core.listen(_listen)

@@ -143,7 +143,7 @@ def test_the_scene_may_change_while_it_is_read_and_that_is_told(addon_module):
     other = cube("B", location=(4, 0, 0))
     errors = addon_module("vendor.nerf_core.contract.errors")
     gather = addon_module("xray.gather")
-    work = gather.gather(bpy.context.view_layer)
+    work = gather.gather(bpy.context.scene.session_uid, bpy.context.view_layer.name)
     next(work)
     bpy.data.objects.remove(other)
     big.location.x = 1

@@ -30,7 +30,7 @@ def made_of(item: bpy.types.Object, name: str, material: str = "CUSTOM", mu: flo
 def gathered(addon_module) -> list:
     """All parts that X-rays see."""
     bpy.context.view_layer.update()
-    work = addon_module("xray.gather").gather(bpy.context.view_layer)
+    work = addon_module("xray.gather").gather(bpy.context.scene.session_uid, bpy.context.view_layer.name)
     try:
         while True:
             next(work)
