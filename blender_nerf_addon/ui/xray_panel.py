@@ -64,6 +64,7 @@ class NERF_PT_xray_subject(_Part, bpy.types.Panel):
     """What attenuates."""
 
     bl_label = "Subject"
+    bl_order = 0
     bl_options: ClassVar[set[str]] = set()
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -97,6 +98,7 @@ class NERF_PT_xray_rig(_Part, bpy.types.Panel):
     """Source, detector and views."""
 
     bl_label = "Rig"
+    bl_order = 1
     bl_options: ClassVar[set[str]] = set()
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -138,6 +140,7 @@ class NERF_PT_xray_pictures(_Part, bpy.types.Panel):
     """Where radiographs go, and their noise."""
 
     bl_label = "Radiographs"
+    bl_order = 2
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw folder, name and noise."""
@@ -160,6 +163,7 @@ class NERF_PT_xray_results(_Part, bpy.types.Panel):
     """What comes back of a trained field."""
 
     bl_label = "Attenuation Field"
+    bl_order = 3
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

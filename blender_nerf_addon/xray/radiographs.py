@@ -168,7 +168,7 @@ def _parameters(scene: bpy.types.Scene, rig: rigs.Rig, found: subject.Subject) -
     settings = scene.nerf_xray
     noise = None
     if settings.noise == "POISSON":
-        noise = {"kind": "poisson", "photons": settings.photons, "sigma": settings.readout, "seed": settings.seed}
+        noise = {"kind": "poisson", "photons": settings.photons, "readout": settings.readout, "seed": settings.seed}
     return {
         "cameras": [{"split": view.split, "camera": view.camera.to_dict()} for view in rig.views()],
         "rig": {

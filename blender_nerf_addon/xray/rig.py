@@ -7,9 +7,10 @@ from typing import Any
 import bpy
 import numpy as np
 
-from ..capture.plan import View, name_views
+from ..capture.plan import View
 from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
+from ..vendor.nerf_core.contract.transforms import SPLITS
 from ..vendor.nerf_core.contract.xray import PRESETS, ConeBeam, preset
 from .materials import metres_per_unit
 from .subject import Subject
@@ -41,8 +42,14 @@ class Rig:
         return self.beam.camera(self.center, angle)
 
     def views(self) -> tuple[View, ...]:
-        """Every view with its camera and the file that its picture goes to."""
-        return name_views([(split, self.camera(angle), None) for split, angle in self.angles])
+        """Every view with its camera and the file that the core writes its picture to."""
+        counts = dict.fromkeys(SPLITS, 0)
+        digits = max(4, len(str(len(self.angles))))
+        views = []
+        for split, angle in self.angles:
+            views.append(View(f"{split}/{counts[split]:0{digits}d}.png", split, self.camera(angle)))
+            counts[split] += 1
+        return tuple(views)
 
 
 def make_rig(scene: bpy.types.Scene, subject: Subject) -> Rig:

@@ -57,7 +57,7 @@ def build(rig: Rig, shown_view: int, cut: np.ndarray) -> RigShapes:
     marks = cut[:: -(-len(cut) // MOST_MARKS)] if len(cut) else cut
     discs = [
         _discs(places[~split], (*ARC, 0.9), 5.0),
-        _discs(places[split], (*HELD_OUT, 0.9), 5.0),
+        _discs(places[split], (*HELD_OUT, 1.0), 8.0),
         _discs(camera.position[None], (*SOURCE, 1.0), 14.0),
         _discs(np.asarray(rig.center)[None], (*ARC, 1.0), 6.0),
         _discs(np.asarray(marks), (*CUT_OFF, 0.9), 5.0),

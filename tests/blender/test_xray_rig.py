@@ -88,7 +88,7 @@ def test_the_rigs_cameras_see_what_its_detector_sees(rigs, subject, addon_module
     scene.render.resolution_x, scene.render.resolution_y, scene.render.resolution_percentage = 60, 40, 100
     bpy.context.view_layer.update()
     shapes = addon_module("xray.shapes")
-    first = next(item for item in cameras if item.name == "NeRF train/0001")
+    first = next(item for item in cameras if item.name == "NeRF train/0000")
     # At angle 0 the source is on -Y and looks along +Y.
     np.testing.assert_allclose(first.matrix_world.translation, (0.4, -0.3 - rig.beam.source_axis, 0.2), atol=1e-5)
     corners = shapes.detector_corners(rig.camera(0.0), rig)

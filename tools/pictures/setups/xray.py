@@ -12,7 +12,8 @@ def xray_rig(stage):
     settings.show_rig, settings.shown_view, settings.views, settings.val_views = True, 64, 72, 8
     stage.select()
     yield from stage.panels("NERF_PT_xray", "NERF_PT_xray_subject", "NERF_PT_xray_rig")
-    stage.look(azimuth=-62.0, elevation=24.0, distance=3.4, center=(0.0, 0.0, 0.0))
+    stage.look(azimuth=-62.0, elevation=24.0, distance=2.7, center=(0.12, 0.0, 0.0))
+    stage.solid_color("OBJECT")
     yield 1.0
     stage.part("window")
 
@@ -60,22 +61,30 @@ def torso(stage):
     collection = bpy.data.collections.new(BODY)
     stage.scene.collection.children.link(collection)
 
+    colors = {"SOFT_TISSUE": (0.8, 0.2, 0.15, 1), "LUNG": (0.75, 0.5, 0.5, 1), "TITANIUM": (0.3, 0.4, 0.5, 1)}
+    colors["BONE"] = colors["CORTICAL_BONE"] = (0.9, 0.85, 0.7, 1)
+
     def add(name, material, priority, size, place, turn=(0.0, 0.0, 0.0), make=None):
         (make or bpy.ops.mesh.primitive_uv_sphere_add)()
         item = bpy.context.object
         item.name, item.nerf_xray.material, item.nerf_xray.priority = name, material, priority
         item.scale, item.rotation_euler = [CENTIMETRE * side for side in size], turn
         item.location = [CENTIMETRE * at for at in place]
-        item.display_type = "WIRE" if material in ("SOFT_TISSUE", "LUNG") else "TEXTURED"
+        item.display_type = "BOUNDS" if name == "Body" else "TEXTURED"
+        item.display_bounds_type = "CAPSULE"
+        item.color = colors[material]
         for other in list(item.users_collection):
             other.objects.unlink(item)
         collection.objects.link(item)
         return item
 
-    add("Body", "SOFT_TISSUE", 0, (17, 11, 22), (0, 0, 0))
+    def ball():
+        bpy.ops.mesh.primitive_ico_sphere_add(subdivisions=4)
+
+    add("Body", "SOFT_TISSUE", 0, (17, 11, 22), (0, 0, 0), make=ball)
     for side in (-1, 1):
-        add("Lung", "LUNG", 1, (6, 7, 13), (8 * side, -0.5, 2))
-    add("Heart", "SOFT_TISSUE", 2, (4.5, 4, 5), (2.5, -3, -1), (0.0, 0.5, 0.3))
+        add("Lung", "LUNG", 1, (6, 7, 13), (8 * side, -0.5, 2), make=ball)
+    add("Heart", "SOFT_TISSUE", 2, (4.5, 4, 5), (2.5, -3, -1), (0.0, 0.5, 0.3), make=ball)
     for level in range(-8, 9):
         add("Vertebra", "BONE", 3, (1.9, 1.6, 1.0), (0, 7, 2.4 * level), make=bpy.ops.mesh.primitive_cylinder_add)
     for level in range(-3, 5):
