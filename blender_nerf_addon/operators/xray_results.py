@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 import bpy
-from bpy.props import BoolProperty
+from bpy.props import BoolProperty, IntProperty, StringProperty
 
 from ..importers import encode, images
 from ..jobs import tasks
@@ -12,6 +12,7 @@ from ..objects import chosen, find
 from ..vendor.nerf_core.contract.camera import Camera
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.files import make_folder, write_bytes
+from ..vendor.nerf_core.contract.xray import NOT_FOR_DIAGNOSIS
 from ..xray import trained
 from . import common
 from .render import NO_CAMERA, View, file_name, view_of
@@ -63,6 +64,59 @@ class NERF_OT_xray_line_integrals(_OfField, bpy.types.Operator):
         return outcome
 
 
+class NERF_OT_xray_save_volume(_OfField, bpy.types.Operator):
+    """Write the attenuation as a NIfTI file in Hounsfield units."""
+
+    bl_idname = "nerf.xray_save_volume"
+    bl_label = "Save Volume"
+    bl_description = "Write the field's attenuation as a NIfTI file: Hounsfield units, RAS millimetres"
+
+    filepath: StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filter_glob: StringProperty(default="*.nii;*.nii.gz", options={"HIDDEN"})
+    check_existing: BoolProperty(default=True, options={"HIDDEN"})
+    resolution: IntProperty(
+        name="Resolution",
+        description="Voxels along the longest side; 0: those of the CT that was radiographed, or the field's own",
+        default=0,
+        min=0,
+        max=1024,
+    )
+    overwrite: BoolProperty(name="Overwrite", description="Write over a file of that name", options={"SKIP_SAVE"})
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        """Ask for the file's name; the file browser asks before one is written over."""
+        if not self.filepath:
+            try:
+                folder = chosen.chosen_run(context.scene)
+            except NerfError as error:
+                self.report({"ERROR"}, str(error))
+                return {"CANCELLED"}
+            self.filepath = str(folder.root / f"{folder.root.name}.nii.gz")
+        self.overwrite = True
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    @common.tells_errors
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Ask the core for the file."""
+        folder = chosen.chosen_run(context.scene)
+        path = bpy.path.abspath(self.filepath) if self.filepath else str(folder.root / f"{folder.root.name}.nii.gz")
+        if not path.lower().endswith((".nii", ".nii.gz")):
+            path += ".nii.gz"
+        params = {
+            "run": str(folder.root),
+            "out": path,
+            "resolution": self.resolution or None,
+            "overwrite": self.overwrite,
+        }
+        step = tasks.Step("volume", params, lambda result, _arrays: str(result["out"]), "Writing the volume")
+        outcome = common.begin_task(self, "Volume", [lambda: step], undo=False)
+        task = tasks.current()
+        if outcome == {"FINISHED"} and not task.running and task.results:
+            self.report({"INFO"}, f"'{path}' ({NOT_FOR_DIAGNOSIS[:-1]})")
+        return outcome
+
+
 class NERF_OT_xray_fit_window(bpy.types.Operator):
     """Give the NeRF a window of its own, beginning with that of its radiographs."""
 
@@ -101,4 +155,4 @@ def _integrals(what: dict[str, Any], view: View, out: Any) -> tasks.Step:
     return tasks.Step("render", params, show, "Line integrals", prepare=write)
 
 
-CLASSES = (NERF_OT_xray_line_integrals, NERF_OT_xray_fit_window)
+CLASSES = (NERF_OT_xray_line_integrals, NERF_OT_xray_save_volume, NERF_OT_xray_fit_window)

@@ -190,6 +190,7 @@ class NERF_PT_xray_results(_Part, bpy.types.Panel):
         column = layout.column(align=True)
         column.operator("nerf.render_view", text="Radiograph from Camera", icon="RENDER_STILL")
         column.operator("nerf.xray_line_integrals", icon="IMAGE_DATA")
+        column.operator("nerf.xray_save_volume", icon="FILE_VOLUME")
         core_box.labels(layout, NOT_FOR_DIAGNOSIS, "INFO", characters(context))
 
 

@@ -47,9 +47,12 @@ def volume(loaded: "LoadedRun", params: Params, watch: Watch) -> Reply:
     from ..export.vdb import without_haze, write_vdb
 
     should_stop, on_progress = watch
-    resolution, out = params.count("resolution", 1 << 20), params.optional_text("out")
+    out = params.optional_text("out")
+    if out is not None and out.lower().endswith((".nii", ".nii.gz")):
+        return _nifti(loaded, params, Path(out))
+    resolution = params.count("resolution", 1 << 20)
     if out is not None and Path(out).suffix.lower() != ".vdb":
-        raise NerfError(f"A volume is written as OpenVDB: '{out}' must end in .vdb.")
+        raise NerfError(f"A volume is written as OpenVDB or NIfTI: '{out}' must end in .vdb or .nii.gz.")
     if out is not None:
         check_writable(out)
     else:
@@ -64,6 +67,22 @@ def volume(loaded: "LoadedRun", params: Params, watch: Watch) -> Reply:
     make_folder(Path(out).parent)
     write_vdb(out, density, grid.origin, grid.spacing)
     return {**result, "out": out, "highest": float(density.max())}, {}
+
+
+def _nifti(loaded: "LoadedRun", params: Params, out: Path) -> Reply:
+    """The attenuation in Hounsfield units; without a resolution on the voxels of the truth, or the field's own."""
+    from ..ct.nifti import write_nifti
+    from ..export.attenuation_volume import ct_volume, export_grid
+
+    if out.exists() and not params.flag("overwrite"):
+        raise NerfError(f"'{out}' exists already and is not overwritten; choose another name.")
+    asked = params.values.get("resolution")
+    grid = export_grid(loaded, None if asked is None else params.count("resolution", 1 << 20))
+    volume = ct_volume(loaded.method, grid, out.name)
+    make_folder(out.parent)
+    write_nifti(out, volume)
+    told = {"shape": list(grid.shape), "affine": volume.affine.tolist(), "out": str(out)}
+    return {**told, "hu": [float(volume.values.min()), float(volume.values.max())]}, {}
 
 
 def check_size(size: int, what: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from mathutils import Matrix
 
 from .small_run import core_python, needs_core
-from .xray_scenes import cube, made_of, only
+from .xray_scenes import cube, only
 
 pytestmark = needs_core
 
