@@ -2,9 +2,9 @@
 
     NERF_TEST_BLENDER=blender python tools/inspector_bench.py --run out/demo/RUN
 
-Prints how long the core takes for a trace, how long Blender waits for it, what making the batches takes once a trace,
-and what a redraw takes with the overlay and without it: its difference is what the overlay costs, the graphics card's
-work included. The core's Python is NERF_CORE_PYTHON, or the one that runs this.
+Prints how long the core takes for a trace, how long Blender waits for it, alone and between redraws, what making the
+batches takes once a trace, and what a redraw takes with the overlay and without it: its difference is what the overlay
+costs, the graphics card's work included. Where Blender draws in software, the window itself is what takes longest. The core's Python is NERF_CORE_PYTHON, or the one that runs this.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from viewport_bench import bench
 
 STEPS = (
     ("core", "trace, in the core"),
+    ("trip", "from asking to having it"),
     ("answer", "from asking to showing"),
     ("build", "batches, once a trace"),
     ("calls", "drawing calls, each redraw"),
@@ -44,10 +45,12 @@ def report(found: dict) -> None:
             print(
                 f"  {text:28} median {1e3 * middle:7.2f} ms   95 % {1e3 * late:7.2f} ms   worst {1e3 * worst:7.2f} ms"
             )
-        one = [statistics.median(case[key]) for key in ("answer", "build", "with", "without")]
+        one = [statistics.median(case[key]) for key in ("answer", "build", "with", "without", "trip")]
         print(f"  {'the overlay, of a redraw':28} {1e3 * (one[2] - one[3]):14.2f} ms")
         print(f"  {'redraws a second':28} {1.0 / one[2]:14.1f}      (without overlay {1.0 / one[3]:.1f})")
         print(f"  {'updates a second':28} {1.0 / (one[0] + one[1] + one[2]):14.1f}      (trace, batches and redraw)")
+        own = one[4] + one[1] + max(0.0, one[2] - one[3])
+        print(f"  {'without the window itself':28} {1.0 / own:14.1f}      (having it, batches, the overlay's part)")
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def session():
     cases = []
     for name, side, compare in CASES:
         settings.patch, settings.spacing, settings.compare = side, 4, compare
-        case = {key: [] for key in ("core", "answer", "build", "calls", "with", "without")}
+        case = {key: [] for key in ("core", "trip", "answer", "build", "calls", "with", "without")}
         samples, bins, rays = [], [], 0
         for index in range(int(UPDATES) + 3):
             view.view_rotation = turned
@@ -70,6 +70,12 @@ def session():
             aim = addon("inspect.rays").viewport_aim(region, area.spaces.active, scene, depsgraph, x, y)
             view.view_rotation = type(turned)((0.0, 0.0, 1.0), 1.2) @ turned
             yield
+            # Once without the window's own work, which draws between two looks at what has arrived.
+            began = time.perf_counter()
+            request.ask(bpy.context, aim, pinned=False)
+            while request.settle():
+                time.sleep(0.0005)
+            trip = time.perf_counter() - began
             before, began = state.current().revision, time.perf_counter()
             request.ask(bpy.context, aim, pinned=False)
             while state.current().revision == before:
@@ -92,7 +98,7 @@ def session():
             state.current().show(slots, **named)
             if index < 3:  # the core loads the run, shaders are compiled
                 continue
-            numbers = (sum(slot.result["seconds"] for slot in slots), answer, build, calls, with_overlay, without)
+            numbers = (sum(slot.result["seconds"] for slot in slots), trip, answer, build, calls, with_overlay, without)
             for key, seconds in zip(case, numbers, strict=True):
                 case[key].append(seconds)
             rays = slots[0].rays
