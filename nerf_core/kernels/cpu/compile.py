@@ -97,7 +97,14 @@ def compiled_inside(function: Callable[..., Any]) -> Callable[..., Any]:
     return _compile(function, "always")
 
 
-def _compile(function: Callable[..., Any], inline: Literal["never", "always"]) -> Callable[..., Any]:
+def compiled_strictly(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As `compiled`, but every operation is rounded by itself, as IEEE 754 says: for exact predicates."""
+    return _compile(function, "never", strict=True)
+
+
+def _compile(
+    function: Callable[..., Any], inline: Literal["never", "always"], strict: bool = False
+) -> Callable[..., Any]:
     settings: Any = numba_config  # its names are set at run time
     before = settings.CACHE_DIR, settings.CACHE_LOCATOR_CLASSES
     settings.CACHE_DIR = str(_FOLDER or "")
@@ -112,7 +119,7 @@ def _compile(function: Callable[..., Any], inline: Literal["never", "always"]) -
             # kernel hands to another, at each call. So kernels cannot allocate; their callers hold all arrays.
             **options,
             cache=_FOLDER is not None,
-            fastmath={"contract", "reassoc", "nsz", "arcp"},
+            fastmath=False if strict else {"contract", "reassoc", "nsz", "arcp"},
             error_model="numpy",
         )(function)
     finally:
