@@ -4,7 +4,8 @@
 
 Prints how long the core takes for a trace, how long Blender waits for it, alone and between redraws, what making the
 batches takes once a trace, and what a redraw takes with the overlay and without it: its difference is what the overlay
-costs, the graphics card's work included. Where Blender draws in software, the window itself is what takes longest. The core's Python is NERF_CORE_PYTHON, or the one that runs this.
+costs, the graphics card's work included. Where Blender draws in software, the window itself is what takes longest. The
+core's Python is NERF_CORE_PYTHON, or the one that runs this.
 """
 
 import argparse
