@@ -20,7 +20,7 @@ from .checkpoint import Checkpoint, load_checkpoint, read_spent, save_checkpoint
 DEFAULT = 8
 MOST = 100
 FIRST = 0.01  # of the budget: what is seen first changes fastest
-OPTIMISER, OCCUPANCY = "adam/", "occupancy/"  # what the arrays' names begin with
+OPTIMISER, SHELL, OCCUPANCY = "adam/", "surface/", "occupancy/"  # what the arrays' names begin with
 
 
 def check_count(value: Any) -> int:
@@ -70,11 +70,11 @@ class Snapshots:
 
 
 def field_only(checkpoint: Checkpoint) -> Checkpoint:
-    """The same without the optimiser's arrays, and in halves where a half can hold the numbers."""
+    """The same without the arrays that only training goes on with, and in halves where a half can hold the numbers."""
     arrays = {
         name: _halved(array, name.startswith(OCCUPANCY))
         for name, array in checkpoint.state.arrays.items()
-        if not name.startswith(OPTIMISER)
+        if not name.startswith((OPTIMISER, SHELL))
     }
     return replace(checkpoint, state=MethodState(arrays, checkpoint.state.settings))
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nerf_core.contract.errors import NerfError
+from nerf_core.contract.errors import CheckpointError, NerfError
 from nerf_core.contract.samplers import SamplerChoice
 from nerf_core.contract.traces import LEFT, MISSED, OPAQUE
 from nerf_core.kernels.cpu.backend import CpuBackend
@@ -121,10 +121,9 @@ def test_the_number_of_threads_changes_nothing():
     assert surface_run(1) == surface_run(3)
 
 
-def test_continuing_from_a_state_is_as_if_never_stopped():
-    method = trained(40)
-    for _ in range(3):
-        method.train_step(0.8)
+def test_continuing_from_a_state_is_as_if_never_stopped(ball):
+    method = going_on(ball, 3)
+    assert len(method.state().arrays["surface/cells"]) > 100
     resumed = FastMethod(NORMALISATION, settings=QUICK)
     resumed.load_state(method.state())
     resumed.load_views(ball_views(20, 48))
@@ -135,8 +134,34 @@ def test_continuing_from_a_state_is_as_if_never_stopped():
         assert np.array_equal(array, again[name]), name
 
 
+def going_on(ball, steps) -> FastMethod:
+    """The ball's field in training again, with a shell that is so many steps old."""
+    method = FastMethod(NORMALISATION, settings=QUICK)
+    method.load_state(ball.state())
+    method.load_views(ball_views(20, 48))
+    for _ in range(steps):
+        method.train_step(0.8)
+    return method
+
+
+def test_a_shell_that_does_not_fit_is_refused(ball):
+    state = going_on(ball, 1).state()
+    resumed = FastMethod(NORMALISATION, settings=QUICK)
+    assert len(state.arrays["surface/cells"]) > 1
+    for name, array in (
+        ("cells", state.arrays["surface/cells"][::-1].copy()),
+        ("cells", state.arrays["surface/cells"] + np.int32(32**3)),
+        ("codes", state.arrays["surface/codes"][1:]),
+        ("levels", np.full(256, np.nan, np.float32)),
+        ("baked", np.zeros(2, np.int64)),
+    ):
+        bad = type(state)({**state.arrays, f"surface/{name}": array}, state.settings)
+        with pytest.raises(CheckpointError, match="no shell of 32 cells"):
+            resumed.load_state(bad)
+
+
 def test_looking_changes_nothing_that_is_learnt():
-    """Pictures in the midst of training, before and after there is a shell, leave the training's own alone."""
+    """Pictures and checkpoints in the midst of training, before and after there is a shell, leave it alone."""
     camera = ball_views(1, 8).views[0].camera
     alone, watched = (FastMethod(NORMALISATION, settings=QUICK) for _ in range(2))
     for method in (alone, watched):
@@ -146,6 +171,8 @@ def test_looking_changes_nothing_that_is_learnt():
         if step % 7 == 0:
             for choice in (None, ONE, FULL):
                 watched.render_pixels(camera, 0, 64, choice)
+            watched.state()
+            watched.faintest_density()
     again = watched.field.arrays()
     for name, array in alone.field.arrays().items():
         assert np.array_equal(array, again[name]), name

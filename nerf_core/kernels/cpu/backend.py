@@ -366,9 +366,8 @@ class CpuBackend(FastBackend):
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Copies of everything that training changes."""
-        # What goes on from here and what is continued from these arrays bake the same shell next.
-        self.surface.forget()
-        result = {"occupancy/values": self._values.copy()}
+        # What goes on from here and what is continued from these arrays train by the same shell.
+        result = {"occupancy/values": self._values.copy(), **self.surface.arrays()}
         for prefix, table, weights in (
             ("params/", self._table, self._weights),
             ("adam/first/", self._table_state[0].reshape(self._table.shape), self._weight_state[0]),
@@ -386,7 +385,7 @@ class CpuBackend(FastBackend):
             self._fill(self._weight_state[index], arrays, prefix)
         self._values[:] = arrays["occupancy/values"]
         self._set_cells()
-        self.surface.forget()
+        self.surface.load_arrays(arrays)
 
 
 def _limits(limits: np.ndarray | None) -> np.ndarray:

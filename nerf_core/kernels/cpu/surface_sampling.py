@@ -1,9 +1,11 @@
 """The surface sampler on the CPU: keeps a shell of the field, renders by it, and trains with it."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...contract.errors import CheckpointError
 from ...fields.shell import (
     BRICK,
     CELLS,
@@ -12,6 +14,7 @@ from ...fields.shell import (
     MAX_SAMPLES,
     MERGED_BELOW,
     OPAQUE_BELOW,
+    Shell,
     brick_numbers,
     make_shell,
 )
@@ -65,7 +68,7 @@ class SurfaceSampling:
 
     def grid(self, oldest: int = 0) -> ShellGrid:
         """The shell, baked at most `oldest` training steps ago."""
-        if self._grid is None or self.backend.step - self._step > oldest:
+        if self._grid is None or not 0 <= self.backend.step - self._step <= oldest:
             self._grid, self._step = self._bake(), self.backend.step
         return self._grid
 
@@ -82,6 +85,53 @@ class SurfaceSampling:
             self._seen = self.backend.step, self._bake()
         return self._seen[1]
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The shell that training goes on with, for a checkpoint: nothing where it would be baked next anyway."""
+        if self._grid is None or self.backend._views is None or self.backend.settings.sampler != "surface":
+            return {}
+        grid = self._grid
+        return {
+            "surface/cells": np.flatnonzero(grid.bricks.reshape(-1) >= 0).astype(np.int32),
+            "surface/codes": grid.codes.copy(),
+            "surface/levels": grid.levels.copy(),
+            "surface/baked": np.array([self._step], np.int64),
+        }
+
+    def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take over what :meth:`arrays` gave, or forget the shell where there is none.
+
+        Raises
+        ------
+        CheckpointError
+            When these are no shell of this grid.
+        """
+        self.forget()
+        if not any(name.startswith("surface/") for name in arrays):
+            return
+        side = self.backend.settings.occupancy_resolution
+        cells, codes = arrays.get("surface/cells"), arrays.get("surface/codes")
+        levels, baked = arrays.get("surface/levels"), arrays.get("surface/baked")
+        if (
+            cells is None
+            or (cells.dtype, cells.ndim) != (np.int32, 1)
+            or (len(cells) and (cells[0] < 0 or cells[-1] >= side**3 or not (np.diff(cells) > 0).all()))
+            or codes is None
+            or (codes.dtype, codes.shape) != (np.uint8, (max(len(cells), 1), CELLS))
+            or levels is None
+            or (levels.dtype, levels.shape) != (np.float32, (256,))
+            or not (np.isfinite(levels).all() and (levels >= 0.0).all())
+            or baked is None
+            or (baked.dtype, baked.shape) != (np.int64, (1,))
+        ):
+            raise CheckpointError(
+                f"The checkpoint's arrays 'surface/...' are no shell of {side} cells along a side; "
+                "the file does not belong to this run."
+            )
+        bricks = np.full(side**3, -1, np.int32)
+        bricks[cells] = np.arange(len(cells), dtype=np.int32)
+        shell = Shell(bricks.reshape(side, side, side), np.ascontiguousarray(codes), np.ascontiguousarray(levels))
+        self._grid, self._step = self._walkable(shell), int(baked[0])
+
     def _bake(self) -> ShellGrid:
         backend = self.backend
         side = backend.settings.occupancy_resolution
@@ -89,12 +139,15 @@ class SurfaceSampling:
         density = np.zeros((len(numbers), CELLS), np.float32)
         if len(numbers):
             backend.workers.run(surface.bake_worker, backend._scratch, backend._field, side, numbers, density, place=1)
-        shell = make_shell(side, numbers, density, EMPTY_BELOW / backend.fine_step)
+        return self._walkable(make_shell(side, numbers, density, EMPTY_BELOW / backend.fine_step))
+
+    def _walkable(self, shell: Shell) -> ShellGrid:
+        side = self.backend.settings.occupancy_resolution
         away = np.zeros((side, side, side), np.uint8)
         occupied = np.zeros((2, side**3 // 8), np.uint64)
         occupied[0].view(np.uint8)[:] = shell.bricks.reshape(-1) >= 0
         occupancy.spread_distance(away.reshape(-1).view(np.uint64), occupied[0], occupied[1], side)
-        return ShellGrid(away, shell.bricks, shell.codes, shell.levels, backend.box)
+        return ShellGrid(away, shell.bricks, shell.codes, shell.levels, self.backend.box)
 
     def _options(self, samples: int, *more: float) -> np.ndarray:
         backend = self.backend
