@@ -25,6 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--instances", type=int, default=0, metavar="N", help="only the first N (default: all)")
     parser.add_argument("--angle", type=float, default=0.0, metavar="DEG", help="of the given view (default 0)")
     parser.add_argument("--fakes", type=int, default=1000, metavar="N", help="samples for FID and KID (default 1000)")
+    parser.add_argument(
+        "--prior",
+        metavar="FOLDER",
+        help="of 'nerf prior build', from the training's patients: what it makes of the given view stands beside",
+    )
     parser.add_argument("--pictures", metavar="FOLDER", help="comparisons are written there, one for each instance")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of samples and starts (default 0)")
     add_inversion(parser)
@@ -40,7 +45,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from ..export.pictures import write_png
     from ..gan.dataset import load_radiographs
     from ..gan.evaluate import EvaluationSettings, comparison, evaluate, table
+    from ..gan.prior_baseline import prior_baselines
     from ..gan.run import load_gan_run
+    from ..xray.prior import load_prior
 
     settings = EvaluationSettings(
         arguments.fakes, arguments.angle, arguments.instances, arguments.seed, read_inversion(arguments)
@@ -51,6 +58,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     training = load_radiographs(arguments.training, size) if arguments.training else loaded.load_data()
     data = load_radiographs(arguments.data, size) if arguments.data else training
     network = read_network(arguments)
+    more = prior_baselines(load_prior(arguments.prior)) if arguments.prior else {}
     folder = make_folder(arguments.pictures) if arguments.pictures else None
     written: list[str] = []
 
@@ -63,9 +71,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         written.append(str(path))
 
     with _Bars() as bars:
-        found = evaluate(
-            loaded.system, training, data, network, settings, progress=bars.update, on_instance=on_instance
-        )
+        found = evaluate(loaded.system, training, data, network, settings, more, bars.update, on_instance=on_instance)
     for line in table(found):
         say(arguments, line)
     return {"run": arguments.run_dir, "system": loaded.system.name, "pictures": written, **found.to_dict()}

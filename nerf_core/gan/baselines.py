@@ -1,6 +1,7 @@
 """What needs no learning: what any system must do better than, on the same views."""
 
 import numpy as np
+from PIL import Image
 
 from .dataset import Radiographs
 
@@ -35,6 +36,13 @@ def mean_at_angles(training: Radiographs, azimuths: np.ndarray) -> np.ndarray:
     for instance in range(len(training.names)):
         total += _at(*training.of(instance), np.asarray(azimuths, dtype=np.float64))
     return (total / len(training.names)).astype(np.float32)
+
+
+def shrunk(picture: np.ndarray, size: int) -> np.ndarray:
+    """A grey (H, H) float32 picture at `size` pixels a side, by area averaging, as data sets are read."""
+    if len(picture) == size:
+        return picture
+    return np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.BOX))
 
 
 def _at(images: np.ndarray, known: np.ndarray, azimuths: np.ndarray) -> np.ndarray:
