@@ -58,7 +58,9 @@ class MedNeRF(System):
     def make_discriminator(self) -> PatchDiscriminator:
         """As `System.make_discriminator`."""
         own = self.settings
-        return PatchDiscriminator(own.patch_size, own.channels, own.discriminator_width, self.transforms)
+        return PatchDiscriminator(
+            own.patch_size, own.channels, own.discriminator_width, self.transforms, own.told_angle
+        )
 
     def make_optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """As `System.make_optimisers`."""
@@ -107,7 +109,7 @@ class MedNeRF(System):
         own, rng = self.settings, self.rng
         patches = patch.sample_patches(real, self._points(len(real))).expand(-1, own.channels, -1, -1)
         with torch.no_grad():
-            made = self.make_patches(len(real))
+            made, made_azimuths = self.make_patches(len(real))
         count = self.transforms
         judged = self.discriminator.body(
             torch.cat([dag.all_transforms(2.0 * patches - 1.0, count), dag.all_transforms(2.0 * made - 1.0, count)])
@@ -115,8 +117,8 @@ class MedNeRF(System):
         tops = judged.top.chunk(2 * count)
         losses = []
         for head in range(count):
-            on_real = self.discriminator.judge(tops[head], head)
-            on_made = self.discriminator.judge(tops[count + head], head)
+            on_real = self.discriminator.judge(tops[head], head, azimuths)
+            on_made = self.discriminator.judge(tops[count + head], head, made_azimuths)
             losses.append(
                 dag.soft_hinge(on_real, True, rng, own.soft_margin)
                 + dag.soft_hinge(on_made, False, rng, own.soft_margin)
@@ -134,24 +136,34 @@ class MedNeRF(System):
         """Raise what every transform's head says of made patches."""
         own = self.settings
         with frozen(self.discriminator):
-            made = self.make_patches(own.batch)
+            made, azimuths = self.make_patches(own.batch)
             tops = self.discriminator.body(dag.all_transforms(2.0 * made - 1.0, self.transforms)).top
             losses = [
-                -self.discriminator.judge(top, head).mean() for head, top in enumerate(tops.chunk(self.transforms))
+                -self.discriminator.judge(top, head, azimuths).mean()
+                for head, top in enumerate(tops.chunk(self.transforms))
             ]
             loss = dag.weighted(losses, own.dag_weight)
             self._descend("generator", loss, own.generator_rate)
         return {"generator": loss.item()}
 
-    def make_patches(self, count: int) -> Tensor:
-        """(count, channels, K, K) patches in [0, 1] by the generator in training, at random codes, poses and places."""
+    def make_patches(self, count: int) -> tuple[Tensor, Tensor]:
+        """Patches by the generator in training, at random codes, poses and places.
+
+        Returns
+        -------
+        patches : (count, channels, K, K) tensor
+            In [0, 1].
+        azimuths : (count,) tensor
+            Degrees.
+        """
         own = self.settings
         codes = self.sample_codes(count)
         poses = camera.random_poses(count, own, self.rng).to(self.device)
         points = self._points(count)
         noise = own.noise(self.step)
         values = self._shade(codes, poses, points, self.generator, self.rng, noise)
-        return values.transpose(1, 2).reshape(count, own.channels, own.patch_size, own.patch_size)
+        patches = values.transpose(1, 2).reshape(count, own.channels, own.patch_size, own.patch_size)
+        return patches, poses[:, 0]
 
     def _points(self, count: int) -> Tensor:
         own = self.settings

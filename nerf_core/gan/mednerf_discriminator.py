@@ -2,7 +2,8 @@
 
 Sources: Corona-Figueroa et al., "MedNeRF", EMBC 2022 (arXiv 2202.01020); its discriminator follows Liu et al.,
 "Towards Faster and Stabilized GAN Training for High-fidelity Few-shot Image Synthesis", ICLR 2021 (arXiv 2101.04775).
-Sizes are ours where the papers give none for patches of this size.
+Sizes are ours where the papers give none for patches of this size. So is telling it the angle (an option): by a
+projection, Miyato and Koyama, "cGANs with Projection Discriminator", ICLR 2018.
 """
 
 from typing import NamedTuple
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 SLOPE = 0.2  # of leaky rectifiers below 0
+HARMONICS = 4  # of the angle: cosine and sine of 1 to 4 times
+PROJECTION = 64  # numbers that patch and angle are compared in
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0) -> nn.Module:
@@ -65,6 +68,29 @@ class Decoder(nn.Module):
         return torch.sigmoid(self.layers(features))
 
 
+class Head(nn.Module):
+    """One value of the smallest map; with an angle, plus how well the map goes with it."""
+
+    def __init__(self, inputs: int, told_angle: bool) -> None:
+        super().__init__()
+        self.shared = nn.Sequential(_conv(inputs, inputs, 1), nn.LeakyReLU(SLOPE))
+        self.value = _conv(inputs, 1, 4)
+        self.seen = _conv(inputs, PROJECTION, 4) if told_angle else None
+        self.angle = spectral_norm(nn.Linear(2 * HARMONICS, PROJECTION)) if told_angle else None
+
+    def forward(self, top: Tensor, azimuths: Tensor | None = None) -> Tensor:
+        """(n,) values of (n, inputs, 4, 4) maps, seen from (n,) azimuths in degrees."""
+        shared = self.shared(top)
+        value = self.value(shared).flatten()
+        if self.seen is None or self.angle is None:
+            return value
+        if azimuths is None:
+            raise ValueError("this discriminator is to be told the angles")
+        turns = torch.deg2rad(azimuths)[:, None] * torch.arange(1, HARMONICS + 1, device=top.device)
+        wanted = self.angle(torch.cat([torch.cos(turns), torch.sin(turns)], dim=1))
+        return value + (self.seen(shared).flatten(1) * wanted).sum(dim=1)
+
+
 class Judged(NamedTuple):
     """What the discriminator's body makes of patches.
 
@@ -94,19 +120,20 @@ class PatchDiscriminator(nn.Module):
         Channels of the first map; doubled with each halving, up to eight times as many.
     heads : int
         One for each transform of `dag`.
+    told_angle : bool
+        Whether heads are told where a patch was seen from.
     """
 
-    def __init__(self, patch_size: int, channels: int = 3, width: int = 64, heads: int = 4) -> None:
+    def __init__(
+        self, patch_size: int, channels: int = 3, width: int = 64, heads: int = 4, told_angle: bool = False
+    ) -> None:
         super().__init__()
         halvings = (patch_size // 4).bit_length() - 1
         widths = [width * min(2**index, 8) for index in range(halvings + 1)]
         self.stem = nn.Sequential(_conv(channels, width, 3, 1, 1), nn.LeakyReLU(SLOPE))
         self.blocks = nn.ModuleList(DownBlock(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
         self.links = nn.ModuleList(ExciteLink(a, b) for a, b in zip(widths[:-2], widths[2:], strict=True))
-        self.heads = nn.ModuleList(
-            nn.Sequential(_conv(widths[-1], widths[-1], 1), nn.LeakyReLU(SLOPE), _conv(widths[-1], 1, 4))
-            for _ in range(heads)
-        )
+        self.heads = nn.ModuleList(Head(widths[-1], told_angle) for _ in range(heads))
         self.decoders = nn.ModuleList([Decoder(widths[1], channels, 1), Decoder(widths[2], channels, 2)])
 
     def body(self, patches: Tensor) -> Judged:
@@ -119,13 +146,13 @@ class PatchDiscriminator(nn.Module):
             maps.append(made)
         return Judged(maps[-1], maps[1], maps[2])
 
-    def judge(self, top: Tensor, head: int = 0) -> Tensor:
+    def judge(self, top: Tensor, head: int = 0, azimuths: Tensor | None = None) -> Tensor:
         """(n,) values of a head, high for real."""
-        return self.heads[head](top).flatten()
+        return self.heads[head](top, azimuths)
 
-    def forward(self, patches: Tensor) -> Tensor:
+    def forward(self, patches: Tensor, azimuths: Tensor | None = None) -> Tensor:
         """(n,) values of the first head."""
-        return self.judge(self.body(patches).top)
+        return self.judge(self.body(patches).top, 0, azimuths)
 
     def reconstruct(self, judged: Judged) -> list[Tensor]:
         """What the two decoders see, (n, channels, K, K) in [0, 1] each."""

@@ -33,6 +33,9 @@ class MedNerfSettings(Settings):
         Of the patches' smallest scale, see `patch.lowest_scale`.
     discriminator_width : int
         Channels of its first map.
+    told_angle : bool
+        Whether the discriminator is told the angle. As published it is not: a generator may then put its subject at any
+        azimuth, and needs far longer.
     dag : bool
         Transforms with heads of their own; without it one head sees patches as they are.
     dag_weight : float
@@ -97,6 +100,7 @@ class MedNerfSettings(Settings):
     scale_rate: float = 0.0025 * 3
     scale_every: int = 1000
     discriminator_width: int = 64
+    told_angle: bool = False
     dag: bool = True
     dag_weight: float = 0.2
     soft_margin: float = 0.2
@@ -156,6 +160,7 @@ TINY = MedNerfSettings(
     scale_floor=0.5,
     scale_every=10,
     discriminator_width=32,
+    told_angle=True,
     reconstruction_every=4,
     generator_rate=1e-3,
     discriminator_rate=2e-4,

@@ -62,6 +62,11 @@ def test_discriminator_shapes(side):
     assert len(network.links) == len(network.blocks) - 1
     for head in range(4):
         assert network.judge(judged.top, head).shape == (3,)
+    told = PatchDiscriminator(side, channels=1, width=4, told_angle=True).eval()
+    patches = torch.rand(3, 1, side, side)
+    values = [told(patches, torch.full((3,), angle)) for angle in (0.0, 100.0, 360.0)]
+    torch.testing.assert_close(values[0], values[2], atol=1e-4, rtol=0.0)
+    assert not torch.allclose(values[0], values[1], atol=1e-3)
     for picture in network.reconstruct(judged):
         assert picture.shape == (3, 1, side, side) and 0.0 <= picture.min() and picture.max() <= 1.0
 
