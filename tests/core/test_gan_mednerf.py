@@ -161,17 +161,16 @@ def test_both_optimisers_follow_the_halvings():
 
 
 def test_the_discriminator_learns_to_tell_and_the_generator_to_please():
-    system = create("mednerf", {**TINY, "discriminator_width": 8, "noise_steps": 0}, seed=fresh_seed())
+    told = {"batch": 4, "discriminator_width": 8, "noise_steps": 0, "told_angle": False}
+    system = create("mednerf", {**TINY, **told}, seed=fresh_seed())
     images, azimuths = real()
     first = system.discriminator_step(images, azimuths)["discriminator"]
-    for _ in range(60):
+    for _ in range(40):
         last = system.discriminator_step(images, azimuths)["discriminator"]
     assert first == pytest.approx(2.0 * 0.9 * 1.2, abs=0.5)  # all values near 0
     assert last < 0.5 * first
-    before = system.generator_step()["generator"]
-    for _ in range(60):
-        after = system.generator_step()["generator"]
-    assert after < before - 0.5
+    losses = [system.generator_step()["generator"] for _ in range(60)]
+    assert sum(losses[-10:]) / 10 < sum(losses[:3]) / 3
 
 
 def test_the_decoders_learn_the_real_patches():
