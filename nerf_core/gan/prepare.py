@@ -49,7 +49,8 @@ class GanRequest:
     grids : int
         Sample grids that are written over the budget, the last at its end.
     measures : int
-        How often FID and KID are measured over the budget, the last at its end; 0: never.
+        How often FID and KID are measured over the budget, the last at its end, and once before a new run's first step;
+        0: never.
     fakes : int
         Samples for each of these measures.
     """

@@ -117,6 +117,8 @@ class GanTrainer:
         grids, measures = _Moments(self.request.grids, begun), _Moments(self.request.measures, begun)
         if not run.continued:
             self._write_grid(run)
+            if self.request.measures:
+                self._measure(run, metrics)  # what the later ones have come down from
         batches = _Batches(run)
         while not run.budget.is_spent(self.spent):
             if self.events.should_stop():

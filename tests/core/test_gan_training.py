@@ -44,7 +44,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, data):
     run = tmp_path_factory.mktemp("gan") / "run"
-    train(run, data, steps=6, grids=2)
+    train(run, data, steps=6, grids=2, measures=1, fakes=4)
     return run
 
 
@@ -74,6 +74,9 @@ def test_a_run_holds_what_it_was_made_with(trained, data):
     assert facts["settings"]["width"] == 16 and facts["not_for_diagnosis"].startswith("Not for diagnosis")
     lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert lines[-1]["event"] == "ended" and {"discriminator", "generator", "step"} <= lines[-1].keys()
+    measured = [line for line in lines if line.get("event") == "fid"]
+    assert [line["step"] for line in measured] == [0, 6]  # what it came down from, and the end
+    assert all(line["fid"] > 0.0 and (line["real"], line["fake"]) == (16, 4) and line["label"] for line in measured)
     assert sorted(path.name for path in (trained / "samples").iterdir()) == ["0.png", "3.png", "6.png"]
     # 2 real rows and 6 codes, 8 angles; a pixel of 16 becomes 6 x 6 in a tile of 96.
     picture = np.asarray(Image.open(trained / "samples" / "6.png"))
