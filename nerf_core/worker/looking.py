@@ -17,6 +17,7 @@ from . import geometry, ray_plots
 from .geometry import Reply, Watch
 from .heat import HeatRenderer
 from .params import MAX_POINTS, Params
+from .radiographs import DrrJob
 from .render_params import WantedLayer, WantedPicture, wanted_picture
 from .stories import BindJob, view_picture
 from .tracing import Traces
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 PROGRESS_SECONDS = 0.25
 #: What is served first: a trace is quick, points take seconds, a video lets all others go between its frames.
-ORDER = ("trace", "plot", "view", "render", "points", "mesh", "volume", "dataset", "ct", "video", "bind")
+ORDER = ("trace", "plot", "view", "render", "points", "mesh", "volume", "dataset", "ct", "video", "bind", "drr")
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Waiting:
     params: Params
     tag: object = None
     cancelled: bool = False
-    video: VideoJob | BindJob | None = None  # that has begun
+    video: VideoJob | BindJob | DrrJob | None = None  # that has begun
 
     @property
     def kind(self) -> str:
@@ -83,6 +84,7 @@ class Looking:
             "ct": self._ct,
             "view": self._view,
             "bind": self._bind,
+            "drr": self._drr,
         }
 
     def add(self, message: Message, params: Params) -> None:
@@ -197,7 +199,7 @@ class Looking:
         return _frame(wanted, self._find(wanted), *self._watched(self._running, on_progress), encoded=True)
 
     def _video(self, entry: Waiting) -> Reply | None:
-        if entry.video is None:
+        if not isinstance(entry.video, VideoJob):
             entry.video = VideoJob(self.session, entry.params)
         result = entry.video.step()
         return None if result is None else (result, {})
@@ -242,9 +244,16 @@ class Looking:
         return view_picture(loaded, self.traces.view(loaded, *entry.params.view()), entry.params)
 
     def _bind(self, entry: Waiting) -> Reply | None:
-        if entry.video is None:
+        if not isinstance(entry.video, BindJob):
             entry.video = BindJob(self.session, entry.params)
         result = entry.video.step()
+        return None if result is None else (result, {})
+
+    def _drr(self, entry: Waiting) -> Reply | None:
+        if not isinstance(entry.video, DrrJob):
+            entry.video = DrrJob(self.session, entry.message)
+        should_stop, _ = self._watched(entry, lambda done: None)
+        result = entry.video.step(should_stop)
         return None if result is None else (result, {})
 
     def _trace(self, entry: Waiting) -> Reply:

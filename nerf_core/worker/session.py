@@ -45,7 +45,7 @@ from .training_events import WorkerEvents
 
 # A signal that arrives just before a sleep without end would not be handled until the next message.
 NAP_SECONDS = 0.5
-DROPPABLE = ("progress", "preview", "video.frame")  # notifications that a slow reader may miss
+DROPPABLE = ("progress", "preview", "video.frame", "drr.view")  # notifications that a slow reader may miss
 OUT_OF_MEMORY = "The core ran out of memory; close other programs, or use smaller images, pictures or settings."
 LACKING = "The core's Python lacks the package '{}'; set the core up again in the add-on's preferences."
 
