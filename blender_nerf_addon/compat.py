@@ -76,6 +76,11 @@ def can_denoise() -> bool:
     return bool(getattr(_cycles, "with_openimagedenoise", True))
 
 
+def reads_volumes() -> bool:
+    """Whether this build reads OpenVDB files; all of Blender's own from 4.2 on do, some distributions' do not."""
+    return bool(bpy.app.build_options.openvdb)
+
+
 def set_linear(image: bpy.types.Image) -> None:
     """Say that an image's file holds scene-linear values; from 5.0 on an EXR without a mark is taken for sRGB."""
     for name in ("Linear Rec.709", "Linear", "scene_linear"):

@@ -41,6 +41,7 @@ from .operators import (
     render,
     train,
     xray_capture,
+    xray_ct,
     xray_results,
     xray_rig,
 )
@@ -144,6 +145,7 @@ MODULES: tuple[ModuleType, ...] = (
     xray_capture,
     xray_rig,
     xray_results,
+    xray_ct,
     capture_panel,
     layout_panel,
     panels,

@@ -34,6 +34,7 @@ from . import (
     turntable,
     volume,
     xray_capture,
+    xray_import,
 )
 from .common import check_save, save
 
@@ -62,6 +63,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     heat,
     explain,
     xray_capture,
+    xray_import,
 )
 
 _handle: Any = None

@@ -279,7 +279,7 @@ def _progress(task: Task, told: Mapping[str, Any]) -> None:
         return
     if told.get("task") == "video":
         task.text, task.seconds_left = str(told.get("text") or task.title), told.get("seconds_left")
-    if told.get("task") in ("render", "points", "trace", "mesh", "volume", "video", "dataset"):
+    if told.get("task") in ("render", "points", "trace", "mesh", "volume", "video", "dataset", "ct"):
         part = (told.get("done") or 0.0) / (told.get("total") or 1.0)
         task.fraction = (task.done + min(1.0, max(0.0, part))) / max(task.total, 1)
     elif told.get("text"):

@@ -82,6 +82,10 @@ class NERF_PT_xray_subject(_Part, bpy.types.Panel):
         if len(found) > LISTED:
             column.label(text=f"and {len(found) - LISTED} more", icon="BLANK1")
         row = layout.row(align=True)
+        row.operator("nerf.xray_import_ct", icon="IMPORT")
+        row.operator("nerf.xray_add_phantom", icon="ARMATURE_DATA")
+        row.operator("nerf.xray_ct_slices", icon="MESH_PLANE")
+        row = layout.row(align=True)
         row.operator_menu_enum("nerf.xray_set_material", "material", text="Selected Are Of", icon="MATERIAL")
         row.operator("nerf.xray_select", text="", icon="RESTRICT_SELECT_OFF")
         item = context.object

@@ -82,7 +82,7 @@ def read_dicom(
     described = str(header.get("SeriesDescription") or "").strip()
     folder = path if path.is_dir() else path.parent
     name = f"{folder.name} {shown(described, 60)}".strip() if described else folder.name
-    return Volume(values, affine, name, (*warnings, *more))
+    return Volume(values, affine, name, (*warnings, *more), str(slices[0].file))
 
 
 def _headers(path: Path, tell: Callable[[float], None], stop: Callable[[], bool]) -> list[tuple[Path, Any]]:

@@ -27,12 +27,15 @@ class Volume:
         What a person calls it; usually the file's name.
     warnings : tuple of str
         What a person should know: sentences.
+    file : str
+        One of the files that it was read from, by which it is found again; may be empty.
     """
 
     values: np.ndarray
     affine: np.ndarray
     name: str = "volume"
     warnings: tuple[str, ...] = field(default=())
+    file: str = ""
 
     def __post_init__(self) -> None:
         values = np.asarray(self.values, dtype=np.float32)

@@ -28,10 +28,10 @@ def answer(params: Params, watch: Watch) -> Reply:
     Returns
     -------
     result, arrays
-        `name`, `shape`, `spacing` (mm), `affine` (indices to RAS mm, axes as near to R, A, S as they run), `corners`
-        (8x3, RAS metres), `hu` (lowest, highest), `warnings`; `surfaces` (each `name`, `faces`), `slices` (each
-        `plane`, `corners`, `place`); arrays `vertices_NAME` f4 (V, 3), `faces_NAME` i4 (F, 3), `pixels_PLANE` u1
-        (H, W).
+        `source` (where a series was chosen: one of its files, which stands for it), `name`, `shape`, `spacing` (mm),
+        `affine` (indices to RAS mm, axes as near to R, A, S as they run), `corners` (8x3, RAS metres), `hu` (lowest,
+        highest), `warnings`; `surfaces` (each `name`, `faces`), `slices` (each `plane`, `corners`, `place`); arrays
+        `vertices_NAME` f4 (V, 3), `faces_NAME` i4 (F, 3), `pixels_PLANE` u1 (H, W).
     """
     from ..ct.phantoms import parse_phantom
     from ..ct.source import read_ct
@@ -47,6 +47,7 @@ def answer(params: Params, watch: Watch) -> Reply:
     volume = volume.canonical()
     part(0.5, 0.6)(0.0)
     result: dict[str, Any] = {
+        "source": volume.file if params.optional_text("series") else source,
         "name": volume.name,
         "shape": list(volume.shape),
         "spacing": volume.spacing.tolist(),

@@ -117,6 +117,15 @@ def test_phantoms_and_files_are_resampled_to_what_is_shown(core, tmp_path):
     assert answer.result["shape"] == [54, 54, 60]
 
 
+def test_a_chosen_series_is_found_again_by_a_file_of_it(core, tmp_path):
+    write_series(tmp_path / "1", (4, 4, 2), placed("axial"), uid="1.2.3")
+    write_series(tmp_path / "2", (4, 4, 3), placed("axial"), uid="4.5.6")
+    found = core.call("ct", source=str(tmp_path), series="4.5.6", resolution=8).result
+    assert found["source"].startswith(str(tmp_path / "2"))
+    again = core.call("ct", source=found["source"], resolution=8).result
+    assert again["shape"] == [4, 4, 3] and again["source"] == found["source"]
+
+
 def test_what_is_wrong_is_told(core, tmp_path):
     (tmp_path / "mine.vdb").write_text("mine")
     knee = {"source": "phantom:knee:1", "resolution": 20}
