@@ -42,8 +42,8 @@ def test_heads_weigh_one_and_a_fifteenth():
 
 def test_hinge_values():
     rng = torch.Generator().manual_seed(fresh_seed())
-    values = torch.tensor([2.0, 0.5, -3.0])
-    assert dag.soft_hinge(values, True, rng, 0.0).item() == pytest.approx((0.0 + 0.5 + 4.0) / 3)
+    values = torch.tensor([2.0, 0.5, -4.0])
+    assert dag.soft_hinge(values, True, rng, 0.0).item() == pytest.approx((0.0 + 0.5 + 5.0) / 3)
     assert dag.soft_hinge(values, False, rng, 0.0).item() == pytest.approx((3.0 + 1.5 + 0.0) / 3)
     # With margins from 0.8 to 1 a value of 0 costs their mean.
     zeros = torch.zeros(20_000)
