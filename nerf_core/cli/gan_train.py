@@ -96,7 +96,7 @@ def _make_events(interrupted: Any) -> Any:
             self.label = ""
 
         def _show(self, label: str, **options: Any) -> tqdm:
-            if self.bar is None or label != self.label:
+            if self.bar is None or label != self.label or options.get("total", self.bar.total) != self.bar.total:
                 self.close()
                 self.bar, self.label = tqdm(desc=label, **bar_options(), **options), label
             return self.bar
