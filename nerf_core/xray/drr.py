@@ -37,6 +37,7 @@ from .turntable import RadiographView
 STATE = "radiographs.json"
 FORMAT, VERSION = "nerf_toolkit.radiographs", 1
 VOLUME = "volume.nii.gz"
+SAMPLES = 16384  # line integrals of a view, from which white is found
 TRUNCATED = 0.05  # of the largest line integral, at the detector's edge
 
 
@@ -51,7 +52,8 @@ class RadiographPlan:
     rig : ConeBeam or None
         In world units, where the views have one.
     window : (low, high) or None
-        The line integrals of black and white; None: 0 and the set's largest.
+        The line integrals of black and white; None: 0 and the set's largest, unless that is far above nearly all
+        others (metal seen lengthwise): see `whitest`.
     noise : Noise or None
         Of the train split; what is held out stays exact.
     scaling : {'physical', 'per_view'}
@@ -209,8 +211,12 @@ class RadiographJob:
     def _finish(self, should_stop: Callable[[], bool] | None) -> None:
         """The second pass: noise, pictures, the truth, and last the documents, which say that all is there."""
         plan = self.plan
-        tops = [float(exr.read_depth(self._exact(view)).max()) for view in plan.views]
-        window = plan.window or (0.0, max(max(tops), 1e-6))
+        tops, samples = [], []
+        for view in plan.views:
+            p = exr.read_depth(self._exact(view))
+            tops.append(float(p.max()))
+            samples.append(p.ravel()[:: max(1, p.size // SAMPLES)])
+        window = plan.window or (0.0, whitest(max(tops), np.concatenate(samples)))
         trained = [top for view, top in zip(plan.views, tops, strict=True) if view.split == "train"]
         records = []
         for index, view in enumerate(plan.views):
@@ -254,6 +260,18 @@ class RadiographJob:
         grey = picture(p, (low, high))
         self._write(self.out / view.name, lambda path: write_png(path, grey))
         return FrameRecord(view.name, view.split, view.camera, passes)
+
+
+def whitest(top: float, values: np.ndarray) -> float:
+    """The line integral that is shown as white.
+
+    The largest, `top`; or one and a half times what all but one in 200 of the rays that meet anything stay below, where
+    that is less: a screw seen along its length would leave everything else black.
+    """
+    met = values[values > 0.01 * top]
+    if not len(met):
+        return max(top, 1e-6)
+    return max(1e-6, min(top, 1.5 * float(np.quantile(met, 0.995))))
 
 
 def picture(p: np.ndarray, window: tuple[float, float]) -> np.ndarray:
