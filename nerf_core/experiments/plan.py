@@ -1,23 +1,24 @@
 """An experiment's plan: its TOML file read and checked, its grid multiplied out to cells; `docs/experiments.md`."""
 
-import itertools
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..contract.errors import NerfError, error_sentence
 from ..contract.json_data import shown
 from ..contract.samplers import SAMPLERS, SamplerChoice
 from ..methods.registry import DEVICES, METHODS
+from .grid import Turntable, check_cells, chosen_cells, listed, multiplied, read_axis, read_turntable, slug
 from .toml_table import Table
+
+if TYPE_CHECKING:
+    from .xray_plan import XrayPlan
 
 SHIPPED = Path(__file__).parent / "shipped"
 SPLITS = ("train", "val", "test")
 DEFAULT_METHOD = "fast"
-MOST_CELLS = 1000
 MOST_BYTES = 1 << 20
 # Of a cell; those of the second row are the classic method's settings by shorter names.
 CELL_KEYS = ("method", "seconds", "steps", "seed", "downscale", "sampler", "samples", "render", "settings")
@@ -27,16 +28,9 @@ SHORT = {
     "positional_encoding": "positional_encoding",
     "view_directions": "view_directions",
 }
-EXPERIMENT_KEYS = ("title", "about", "data", "split", "views", "device", "turntable")
-
-
-@dataclass(frozen=True)
-class Turntable:
-    """One turn about the subject, the same for every cell: `frames` square pictures of `size` pixels."""
-
-    frames: int = 24
-    size: int = 128
-    fps: float = 12.0
+KINDS = ("training", "xray")
+TABLES = ("[experiment]", "[defaults]", "[grid]", "[[cell]]")
+EXPERIMENT_KEYS = ("title", "about", "data", "split", "views", "device", "turntable", "kind")
 
 
 @dataclass(frozen=True)
@@ -156,27 +150,8 @@ class Plan:
         return next(cell.folder for cell in self.cells if cell.training == training)
 
     def chosen(self, names: str | None) -> set[str] | None:
-        """The cells of a list with commas; None for None.
-
-        Raises
-        ------
-        NerfError
-            When the plan has none of a name.
-        """
-        if names is None:
-            return None
-        by_folder = {cell.folder: cell.name for cell in self.cells}
-        by_folder.update({cell.name: cell.name for cell in self.cells})
-        chosen = set()
-        for name in filter(None, (part.strip() for part in names.split(","))):
-            if name not in by_folder:
-                raise NerfError(
-                    f"'{self.file}' has no cell '{shown(name)}'; it has {', '.join(cell.name for cell in self.cells)}."
-                )
-            chosen.add(by_folder[name])
-        if not chosen:
-            raise NerfError("--only needs the names of cells, with commas between them.")
-        return chosen
+        """The cells of a list with commas; None for None; see `grid.chosen_cells`."""
+        return chosen_cells(self.file, self.cells, names)
 
 
 def shipped() -> list[str]:
@@ -200,7 +175,7 @@ def find_plan(name: str | Path) -> Path:
     raise NerfError(f"There is no file '{name}', and no plan of that name comes along: those are {_listed(shipped())}.")
 
 
-def read_plan(name: str | Path) -> Plan:
+def read_plan(name: str | Path) -> "Plan | XrayPlan":
     """Read and check a plan.
 
     Raises
@@ -222,13 +197,17 @@ def read_plan(name: str | Path) -> Plan:
     return _plan(file, text, content)
 
 
-def _plan(file: Path, text: str, content: dict[str, Any]) -> Plan:
+def _plan(file: Path, text: str, content: dict[str, Any]) -> "Plan | XrayPlan":
     top = Table(content, file, "the file")
     head = Table(top.take("experiment", dict, {}), file, "[experiment]")
+    if head.take_choice("kind", KINDS, "training") == "xray":
+        from .xray_plan import xray_plan
+
+        return xray_plan(file, text, top, head)
     defaults = top.take("defaults", dict, {})
     grid = top.take("grid", dict, {})
-    listed = top.take("cell", list, [])
-    top.end(("[experiment]", "[defaults]", "[grid]", "[[cell]]"))
+    given = top.take("cell", list, [])
+    top.end(TABLES)
     data = head.take("data", str)
     plan: dict[str, Any] = {
         "title": head.take("title", str, file.stem),
@@ -237,92 +216,17 @@ def _plan(file: Path, text: str, content: dict[str, Any]) -> Plan:
         "split": head.take_choice("split", SPLITS, "val"),
         "views": head.take_count("views"),
         "device": head.take_choice("device", DEVICES, "auto"),
-        "turntable": _turntable(head),
+        "turntable": read_turntable(head),
     }
     head.end(EXPERIMENT_KEYS)
-    axes = {name: _axis(file, name, values) for name, values in grid.items()}
-    cells = _product(file, defaults, axes)
-    for index, given in enumerate(listed):
-        place = f"[[cell]] number {index + 1}"
-        table = Table(given, file, place)
-        label = table.take("name", str)
-        if not label:
-            raise NerfError(f"'{file}': {place} has no 'name'.")
-        overrides = {key: value for key, value in given.items() if key != "name"}
-        cells.append(_cell(file, f"the cell '{shown(label)}'", label, {}, [defaults, overrides]))
-    if not cells:
-        raise NerfError(f"'{file}' has no cells: give it a [grid], or a [[cell]] for each.")
-    _refuse_twins(file, cells)
+    axes = {name: read_axis(file, name, values, (*CELL_KEYS, *SHORT)) for name, values in grid.items()}
+    cells = [
+        _cell(file, f"the grid's cell '{shown(name)}'", name, labels, [defaults, *overrides])
+        for name, labels, overrides in multiplied(file, axes)
+    ]
+    cells += listed(file, given, lambda place, name, own: _cell(file, place, name, {}, [defaults, own]))
+    check_cells(file, cells)
     return Plan(file, text, axes={name: list(labels) for name, labels in axes.items()}, cells=cells, **plan)
-
-
-def _turntable(head: Table) -> Turntable | None:
-    given = head.take("turntable", (dict, bool), True)
-    if isinstance(given, bool):
-        return Turntable() if given else None
-    table = Table(given, head.file, "'turntable' of [experiment]")
-    made = Turntable(
-        frames=table.take_count("frames", 24, most=10_000) or 0,
-        size=table.take_count("size", 128, least=16, most=4096) or 0,
-        fps=table.take("fps", float, 12.0),
-    )
-    if not 1 <= made.fps <= 240:
-        raise table.error("fps", f"is {made.fps:g}; it must be from 1 to 240")
-    table.end(("frames", "size", "fps"))
-    return made
-
-
-def _axis(file: Path, name: str, values: Any) -> dict[str, dict[str, Any]]:
-    """An axis of the grid: labels with what each changes in a cell."""
-    place = f"[grid], axis '{shown(name)}'"
-    if isinstance(values, list):
-        known = (*CELL_KEYS, *SHORT)
-        if name not in known:
-            raise NerfError(f"'{file}': {place} is a list, so it must be named like what it sets: {', '.join(known)}.")
-        axis = {_label(name, value): {name: value} for value in values}
-    elif isinstance(values, dict):
-        axis = {}
-        for label, overrides in values.items():
-            if not isinstance(overrides, dict):
-                raise NerfError(
-                    f"'{file}': '{shown(label)}' in {place} must be a table of what it changes, "
-                    f"not {shown(repr(overrides))}."
-                )
-            axis[label] = overrides
-    else:
-        raise NerfError(f"'{file}': {place} must be a list of values, or a table of labels.")
-    if not axis:
-        raise NerfError(f"'{file}': {place} is empty.")
-    return axis
-
-
-def _label(name: str, value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict):
-        return " ".join(str(part) for part in value.values())
-    if isinstance(value, bool):
-        return f"{'' if value else 'no '}{name.replace('_', ' ')}"
-    return f"{name} {value}"
-
-
-def _product(file: Path, defaults: dict[str, Any], axes: Mapping[str, Mapping[str, Any]]) -> list[Cell]:
-    count = 1
-    for labels in axes.values():
-        count *= len(labels)
-    if not axes:
-        return []
-    if count > MOST_CELLS:
-        raise NerfError(f"'{file}': the grid has {count} cells; {MOST_CELLS} are the most.")
-    cells = []
-    for chosen in itertools.product(*axes.values()):
-        labels = dict(zip(axes, chosen, strict=True))
-        overrides = [axes[axis][label] for axis, label in labels.items()]
-        # What changes nothing, such as the base beside its ablations, needs no words.
-        words = [label for label, change in zip(chosen, overrides, strict=True) if change] or list(chosen)
-        name = " ".join(words)
-        cells.append(_cell(file, f"the grid's cell '{shown(name)}'", name, labels, [defaults, *overrides]))
-    return cells
 
 
 def _cell(file: Path, place: str, name: str, labels: dict[str, str], layers: list[dict[str, Any]]) -> Cell:
@@ -374,25 +278,6 @@ def _sampler(table: Table, key: str, samples: int | None) -> SamplerChoice | Non
         return SamplerChoice.from_dict(values)
     except NerfError as error:
         raise NerfError(f"'{table.file}': '{key}' in {table.place}: {error}") from error
-
-
-def _refuse_twins(file: Path, cells: list[Cell]) -> None:
-    seen: dict[str, str] = {}
-    for cell in cells:
-        if not cell.folder:
-            raise NerfError(f"'{file}': the cell '{shown(cell.name)}' needs a name with a letter or a digit.")
-        key = cell.folder.lower()
-        if key in seen:
-            raise NerfError(
-                f"'{file}': the cells '{shown(seen[key])}' and '{shown(cell.name)}' would share a folder; name one "
-                "of them otherwise."
-            )
-        seen[key] = cell.name
-
-
-def slug(name: str) -> str:
-    """A name as that of a file on every system: letters, digits, `+`, `-`, `.` and `_`."""
-    return re.sub(r"[^\w.+-]+", "-", name).strip("-._")[:80]
 
 
 def _listed(names: list[str]) -> str:
