@@ -6,6 +6,7 @@ from typing import Any
 import bpy
 
 from ..experiments import state
+from ..experiments.places import PHANTOM
 from ..vendor.nerf_core.contract.errors import NerfError
 from .common import path, run
 
@@ -19,12 +20,30 @@ def add(commands: Any) -> None:
         metavar="PLAN",
         nargs="?",
         default="sampling-small",
-        help="a TOML file, or one that comes along: sampling-small (default), sampling",
+        help="a TOML file, or one that comes along: sampling-small (default), sampling, xray-small, xray",
     )
     parser.add_argument("--out", type=path, metavar="DIR", required=True, help="folder, new or to go on in")
-    parser.add_argument("--data", type=path, metavar="DATA", help="a data set (default: that of the scene's run)")
+    parser.add_argument(
+        "--data",
+        type=_data,
+        metavar="DATA",
+        help="a data set (default: that of the scene's run); of radiographs a CT or phantom:KIND:SEED",
+    )
     parser.add_argument("--only", metavar="NAME,...", default="", help="only these cells")
     parser.set_defaults(execute=_experiment)
+
+
+NUMBERS = (
+    ("PSNR", "psnr", 2),
+    ("SSIM", "ssim", 4),
+    ("S_hit", "s_hit", 1),
+    ("volume PSNR", "volume_psnr", 2),
+    ("radiograph PSNR", "radiograph_psnr", 2),
+)
+
+
+def _data(text: str) -> Any:
+    return text if text.startswith(PHANTOM) else path(text)
 
 
 def _experiment(options: argparse.Namespace, scene: bpy.types.Scene) -> None:
@@ -65,9 +84,7 @@ class _Printer:
             self._known[row["cell"]] = row.get("key")
             numbers = row.get("metrics") or {}
             told = row.get("error") or ", ".join(
-                f"{name} {numbers[key]:.{digits}f}"
-                for name, key, digits in (("PSNR", "psnr", 2), ("SSIM", "ssim", 4), ("S_hit", "s_hit", 1))
-                if numbers.get(key) is not None
+                f"{name} {numbers[key]:.{digits}f}" for name, key, digits in NUMBERS if numbers.get(key) is not None
             )
             print(f"{row['cell']}: {told}", flush=True)
         percent = int(100 * experiment.fraction)

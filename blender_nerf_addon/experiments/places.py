@@ -1,6 +1,7 @@
 """Which plan, data set and folder an experiment of a scene has."""
 
 import os
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,15 @@ from ..vendor.nerf_core.contract.files import make_folder, write_bytes
 from . import state
 
 COLUMNS = (("psnr", "psnr", 2), ("ssim", "ssim", 2), ("s_hit", "s_hit", 1), ("frame", "frame_ms", 0))
+# Of radiographs, in the same places of the list.
+XRAY_COLUMNS = (
+    ("psnr", "volume_psnr", 2),
+    ("ssim", "volume_ssim", 2),
+    ("s_hit", "radiograph_psnr", 2),
+    ("frame", "radiograph_ssim", 2),
+)
+XRAY_PLANS = ("xray-small", "xray")
+PHANTOM = "phantom:"
 
 
 def whole(text: str) -> Path | None:
@@ -62,6 +72,24 @@ def plan_file(scene: bpy.types.Scene) -> Path:
     return state.SHIPPED / f"{settings.plan}.toml"
 
 
+def is_xray(scene: bpy.types.Scene) -> bool:
+    """Whether the chosen plan is of radiographs: its data set is a patient, and it may name its own.
+
+    Raises
+    ------
+    NerfError
+        As :func:`plan_file`.
+    """
+    if scene.nerf.experiment.plan in XRAY_PLANS:
+        return True
+    try:
+        content = tomllib.loads(plan_file(scene).read_text(encoding="utf-8"))
+        head = content.get("experiment")
+    except (OSError, ValueError, RecursionError):
+        return False  # the core says what is wrong with it
+    return isinstance(head, dict) and head.get("kind") == "xray"
+
+
 def out_folder(scene: bpy.types.Scene) -> Path:
     """Where the experiment goes: the chosen folder, else one beside the run's.
 
@@ -77,14 +105,22 @@ def out_folder(scene: bpy.types.Scene) -> Path:
     return root.with_name(f"{root.name or run_name('', scene)}-{bpy.path.clean_name(plan_name(scene))}")
 
 
-def data_set(scene: bpy.types.Scene) -> Path:
+def data_set(scene: bpy.types.Scene) -> Path | str | None:
     """What to train on: the chosen data set, the training's, the captured views, or that of the scene's run.
+
+    Of radiographs: the chosen CT or phantom; None leaves it to the plan.
 
     Raises
     ------
     NerfError
         When there is none.
     """
+    if is_xray(scene):
+        told = scene.nerf.experiment.data.strip()
+        path = None if told.startswith(PHANTOM) else whole(told)
+        if path is not None and not path.exists():
+            raise NerfError(f"There is no CT '{path}'; choose another one, or write phantom:chest:3.")
+        return path or told or None
     for chosen in (scene.nerf.experiment.data, scene.nerf.training.data):
         path = whole(chosen)
         if path is not None:
@@ -128,12 +164,13 @@ def fill_rows(scene: bpy.types.Scene, out: Path, rows: list[dict[str, Any]]) -> 
     settings.results = runs.stored_path(out)
     chosen = settings.rows[settings.active].name if 0 <= settings.active < len(settings.rows) else ""
     settings.rows.clear()
+    settings.xray = any("patient" in row for row in rows)
     for row in rows:
         item = settings.rows.add()
         item.name = row["cell"]
         item.error = str(row.get("error") or "")
         metrics = row.get("metrics") if isinstance(row.get("metrics"), dict) else {}
-        for name, key, digits in COLUMNS:
+        for name, key, digits in XRAY_COLUMNS if settings.xray else COLUMNS:
             value = metrics.get(key)
             setattr(item, name, short(value, digits) if isinstance(value, int | float) else "")
         item.folder = str(row.get("turntable") or "")

@@ -16,7 +16,10 @@ from ..vendor.nerf_core.contract.errors import NerfError
 
 
 class NERF_PG_experiment_row(bpy.types.PropertyGroup):
-    """A result, as the list shows it; `name` is the cell's."""
+    """A result, as the list shows it; `name` is the cell's.
+
+    Of radiographs (`NERF_PG_experiment.xray`) the four numbers are the volume's PSNR and SSIM and the radiographs'.
+    """
 
     psnr: StringProperty()
     ssim: StringProperty()
@@ -50,6 +53,12 @@ class NERF_PG_experiment(bpy.types.PropertyGroup):
                 "Eight samplings by three ablations in about 20 minutes on a processor",
             ),
             ("sampling", "Samples, Full", "The same with the published sizes: 12 hours on a graphics card"),
+            (
+                "xray-small",
+                "X-Ray, Small",
+                "Field, FDK, SART and others from few and many radiographs of a phantom or a CT, sized for a processor",
+            ),
+            ("xray", "X-Ray, Full", "The same with MedNeRF, HyperNeRFGAN and their ablations, for a graphics card"),
             ("FILE", "File", "A TOML file"),
             ("TEXT", "Text", "A text of this .blend file"),
         ),
@@ -58,7 +67,8 @@ class NERF_PG_experiment(bpy.types.PropertyGroup):
     text: PointerProperty(type=bpy.types.Text, name="Text", description="A text that holds a grid in TOML")
     data: StringProperty(
         name="Data Set",
-        description="What to train on; empty: what the scene's run is or would be trained on",
+        description="What to train on; empty: what the scene's run is or would be trained on. Of X-rays: a CT or "
+        "phantom:KIND:SEED; empty: the grid's own",
         subtype="DIR_PATH",
         options=compat.path_options(),
     )
@@ -74,6 +84,7 @@ class NERF_PG_experiment(bpy.types.PropertyGroup):
         options=compat.path_options(),
     )
     rows: CollectionProperty(type=NERF_PG_experiment_row)
+    xray: BoolProperty(description="Whether the list of results is of radiographs", options={"HIDDEN"})
     active: IntProperty(name="Result")
     a: StringProperty(name="A", description="The cell on the left", update=_follow)
     b: StringProperty(name="B", description="The cell on the right", update=_follow)

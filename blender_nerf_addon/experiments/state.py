@@ -71,7 +71,7 @@ def under_way() -> bool:
     return _current is not None and _current.under_way
 
 
-def start(plan: Path | None, out: Path, data: Path | None, device: str = "auto", only: str = "") -> Experiment:
+def start(plan: Path | None, out: Path, data: Path | str | None, device: str = "auto", only: str = "") -> Experiment:
     """Start the process; returns at once.
 
     Parameters
@@ -80,8 +80,8 @@ def start(plan: Path | None, out: Path, data: Path | None, device: str = "auto",
         The TOML file; None goes on with what lies in `out`.
     out : Path
         New, or an experiment to go on with.
-    data : Path or None
-        The data set; None leaves it to the plan or the folder.
+    data : Path, str or None
+        The data set (of radiographs a CT or a phantom's name); None leaves it to the plan or the folder.
     device : str
         'auto' leaves it to the plan.
     only : str

@@ -283,8 +283,9 @@ def _show(experiment: state.Experiment) -> None:
 
 
 def _psnr(row: dict[str, Any]) -> str:
-    value = (row.get("metrics") or {}).get("psnr")
-    return f"{value:.2f}" if isinstance(value, int | float) else ""
+    key = "volume_psnr" if "patient" in row else "psnr"
+    value = (row.get("metrics") or {}).get(key)
+    return places.short(value, 2) if isinstance(value, int | float) else ""
 
 
 CLASSES = (

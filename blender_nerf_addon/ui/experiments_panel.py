@@ -6,13 +6,14 @@ import bpy
 
 from ..experiments import compare, places, state
 from ..vendor.nerf_core.contract.errors import NerfError
+from ..vendor.nerf_core.contract.xray import NOT_FOR_DIAGNOSIS
 from . import core_box, panels
 
 WIDTHS = (0.32, 0.17, 0.15, 0.18, 0.18)
 
 
 class NERF_UL_experiment_rows(bpy.types.UIList):
-    """A result a line: name, PSNR, SSIM, S_hit, milliseconds."""
+    """A result a line: name, PSNR, SSIM, S_hit, milliseconds; or PSNR and SSIM of volume and radiographs."""
 
     def draw_item(
         self,
@@ -56,6 +57,8 @@ class NERF_PT_experiment(bpy.types.Panel):
                 icon = "ERROR" if current.phase == "failed" else "CHECKMARK"
                 core_box.labels(layout, current.text, icon, panels.characters(context))
         if len(settings.rows):
+            if settings.xray:
+                core_box.labels(layout, NOT_FOR_DIAGNOSIS, "ERROR", panels.characters(context))
             _draw_results(layout, settings)
             _draw_error(layout, context)
 
@@ -94,7 +97,8 @@ def _draw_choice(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
         column.prop(settings, "file")
     elif settings.plan == "TEXT":
         column.prop(settings, "text")
-    column.prop(settings, "data", placeholder="As captured")
+    xray = settings.plan in places.XRAY_PLANS
+    column.prop(settings, "data", text="CT" if xray else None, placeholder="The grid's own" if xray else "As captured")
     column.prop(settings, "folder", placeholder="Beside the run")
     resumes, text = False, "Run"
     try:
@@ -126,7 +130,8 @@ def _draw_progress(layout: bpy.types.UILayout, current: state.Experiment) -> Non
 def _draw_results(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
     name, *numbers = _columns(layout)
     name.label(text="Cell")
-    for cell, title in zip(numbers, ("dB", "SSIM", "S_hit", "ms"), strict=True):
+    titles = ("vol. dB", "SSIM", "rad. dB", "SSIM") if settings.xray else ("dB", "SSIM", "S_hit", "ms")
+    for cell, title in zip(numbers, titles, strict=True):
         cell.label(text=title)
     layout.template_list(
         NERF_UL_experiment_rows.__name__,

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from ..contract.errors import NerfError
-from ..contract.samplers import SamplerChoice
 from .common import DEVICES, add_json, bar_options, say
 
 HELP = "train and compare a grid of settings"
@@ -68,28 +67,17 @@ def run(arguments: argparse.Namespace) -> dict[str, Any] | int:
     data = arguments.data or facts.get("data") or plan.data
     if data is None:
         raise NerfError(f"'{plan.file}' names no data set; give one with --data.")
-    return _run(arguments, plan, folder, Path(data), only)
+    return _run(arguments, plan, folder, str(data), only)
 
 
 def _cells(arguments: argparse.Namespace, plan: Any, only: set[str] | None) -> dict[str, Any]:
     cells = [cell for cell in plan.cells if only is None or cell.name in only]
     width = max(len(cell.name) for cell in cells)
     for cell in cells:
-        budget = " ".join(f"{amount:g} {kind}" for kind, amount in cell.training.budget.items())
-        words = [cell.training.method, budget]
-        words += [f"{key} {_value(value)}" for key, value in cell.training.settings.items()]
-        words += [f"seen with {cell.render}"] if cell.render is not None else []
-        say(arguments, f"{cell.name:{width}}  {', '.join(words)}")
-    say(arguments, f"{len(cells)} cells, {len(plan.trainings(only))} trainings")
-    told = [{"name": cell.name, "labels": dict(cell.labels), **cell.training.to_dict()} for cell in cells]
+        say(arguments, f"{cell.name:{width}}  {cell.words()}")
+    say(arguments, plan.counted(only))
+    told = [{"name": cell.name, "labels": dict(cell.labels), **cell.to_dict()} for cell in cells]
     return {"plan": str(plan.file), "title": plan.title, "cells": told}
-
-
-def _value(value: Any) -> str:
-    """A setting's value in words: a sampler by its name and number, the others as JSON without quotes."""
-    if isinstance(value, dict) and "name" in value:
-        return str(SamplerChoice.from_dict(value))
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _report(arguments: argparse.Namespace, plan: Any, folder: Any) -> dict[str, Any]:
@@ -102,7 +90,7 @@ def _report(arguments: argparse.Namespace, plan: Any, folder: Any) -> dict[str, 
 
 
 def _run(
-    arguments: argparse.Namespace, plan: Any, folder: Any, data: Path, only: set[str] | None
+    arguments: argparse.Namespace, plan: Any, folder: Any, data: str, only: set[str] | None
 ) -> dict[str, Any] | int:
     from ..experiments.columns import table_lines
     from ..experiments.report import write_report

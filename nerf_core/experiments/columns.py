@@ -42,6 +42,13 @@ class Column:
 COLUMNS = (
     Column("psnr", "PSNR", "dB", 2, "high", "of the rendered views against the truth, their mean"),
     Column("ssim", "SSIM", "", 4, "high", "structural similarity, Gaussian window of 11 pixels"),
+    Column("volume_psnr", "volume PSNR", "dB", 2, "high", "of the volume; the peak is the truth's largest attenuation"),
+    Column("volume_ssim", "volume SSIM", "", 4, "high", "mean over the slices along each axis, Gaussian window"),
+    Column("radiograph_psnr", "radiograph PSNR", "dB", 2, "high", "of line integrals of views that were not given"),
+    Column("radiograph_ssim", "radiograph SSIM", "", 4, "high", "of the same"),
+    Column("perceptual", "LPIPS-like", "", 4, "low", "distance of the same as pictures, in a network's features"),
+    Column("fid", "FID", "", 1, "low", "of samples against the population's radiographs, in a network's features"),
+    Column("kid", "KID", "", 4, "low", "of the same"),
     Column("s_hit", "S_hit", "", 1, "low", "full evaluations (density and colour) a ray that hits the subject"),
     Column("s_all", "S_all", "", 1, "low", "full evaluations a ray, empty rays among them"),
     Column("s_max", "S_max", "", 0, "low", "full evaluations on the ray that has most"),
@@ -49,14 +56,14 @@ COLUMNS = (
     Column("proposal", "proposal", "", 1, "low", "evaluations of something smaller that proposes samples, a ray"),
     Column("frame_ms", "frame", "ms", 0, "low", "to render a view, mean after one to warm up"),
     Column("depth_error", "depth error", "", 4, "low", "median distance to the known depth, world units"),
-    Column("train_seconds", "training", "s", 0, "", "inside training steps"),
+    Column("train_seconds", "training", "s", 0, "", "inside training steps; of a solver, all that it took"),
     Column("steps", "steps", "", 0, "", "of optimisation"),
 )
 TIMINGS = ("frame_ms", "train_seconds")
 """What is never twice the same."""
 UNLISTED = {"rays", "hit_rays", "frame_pixels"}
 """What stands in a result and in no table."""
-MAIN = ("psnr", "ssim", "s_hit", "frame_ms")
+MAIN = ("psnr", "ssim", "s_hit", "frame_ms", "volume_psnr", "radiograph_psnr")
 """For where there is little room."""
 
 

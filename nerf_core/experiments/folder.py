@@ -22,7 +22,6 @@ from typing import Any
 from ..contract.errors import NerfError
 from ..contract.files import make_folder, write_bytes, write_json
 from ..contract.json_data import parse_json
-from .plan import Plan
 
 FORMAT, VERSION = "nerf_toolkit.experiment", 1
 NOT_STRANGERS = (".DS_Store", "Thumbs.db", "desktop.ini")
@@ -95,7 +94,7 @@ class ExperimentFolder:
             raise NerfError(f"'{self.facts}' has another version than this NeRF Toolkit reads; choose another folder.")
         return facts
 
-    def claim(self, plan: Plan, data: Path) -> dict[str, Any]:
+    def claim(self, plan: Any, data: Path | str) -> dict[str, Any]:
         """Take the folder: a new or empty one, or that of an experiment; returns what `experiment.json` says now.
 
         Raises
@@ -103,13 +102,13 @@ class ExperimentFolder:
         NerfError
             When it holds somebody's files, which are not touched, or results on another data set.
         """
-        data = Path(os.path.abspath(data))
+        told = str(data) if str(data).startswith("phantom:") else os.path.abspath(data)
         known: dict[str, Any] = {}
         if self.facts.exists():
             known = self.read()
-            if known.get("data") != str(data) and self.rows():
+            if known.get("data") != told and self.rows():
                 raise NerfError(
-                    f"The results in '{self.root}' are of the data set '{known.get('data')}', not of '{data}'; choose "
+                    f"The results in '{self.root}' are of the data set '{known.get('data')}', not of '{told}'; choose "
                     "another folder with --out."
                 )
         elif self.root.exists():
@@ -125,7 +124,7 @@ class ExperimentFolder:
         facts = {
             **{key: value for key, value in known.items() if key not in ("format", "version")},
             "title": plan.title,
-            "data": str(data),
+            "data": told,
             "created": known.get("created") or datetime.now(UTC).isoformat(timespec="seconds"),
         }
         write_json(self.facts, {"format": FORMAT, "version": VERSION, **facts})

@@ -1,5 +1,6 @@
 """An experiment's plan: its TOML file read and checked, its grid multiplied out to cells; `docs/experiments.md`."""
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -89,6 +90,16 @@ class Cell:
         """Its name as a file's."""
         return slug(self.name)
 
+    def words(self) -> str:
+        """What it is, in a line."""
+        told = [self.training.method, " ".join(f"{amount:g} {kind}" for kind, amount in self.training.budget.items())]
+        told += [f"{key} {_worded(value)}" for key, value in self.training.settings.items()]
+        return ", ".join([*told, *([] if self.render is None else [f"seen with {self.render}"])])
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON, without name and labels."""
+        return self.training.to_dict()
+
     @property
     def turns(self) -> bool:
         """Whether it has a turntable: the oracle sees nothing but views whose depth is known."""
@@ -144,6 +155,17 @@ class Plan:
             else:
                 groups.append([cell])
         return groups
+
+    def counted(self, only: set[str] | None = None) -> str:
+        """How much there is to do, in words."""
+        groups = self.trainings(only)
+        return f"{sum(map(len, groups))} cells, {len(groups)} trainings"
+
+    def key(self, cell: Cell) -> list[Any]:
+        """What a result stands for."""
+        turntable = self.turntable and vars(self.turntable)
+        render = cell.render and cell.render.to_dict()
+        return [cell.training.to_dict(), render, self.split, self.views, turntable]
 
     def run_name(self, training: Training) -> str:
         """The folder of a training's run below `runs/`: that of the plan's first cell that has it."""
@@ -278,6 +300,13 @@ def _sampler(table: Table, key: str, samples: int | None) -> SamplerChoice | Non
         return SamplerChoice.from_dict(values)
     except NerfError as error:
         raise NerfError(f"'{table.file}': '{key}' in {table.place}: {error}") from error
+
+
+def _worded(value: Any) -> str:
+    """A setting's value in words: a sampler by its name and number, the others as JSON without quotes."""
+    if isinstance(value, dict) and "name" in value:
+        return str(SamplerChoice.from_dict(value))
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _listed(names: list[str]) -> str:

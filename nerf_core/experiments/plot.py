@@ -1,5 +1,6 @@
 """The plot of an experiment: PSNR against full evaluations a ray that hits, drawn from its results alone."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,18 @@ def draw(rows: list[dict[str, Any]], title: str, path: Path) -> bool:
     points = [point for row in rows if (point := _point(row)) is not None]
     if not points:
         return False
+    saved_figure(path, lambda figure: _axes(figure, points, title))
+    return True
+
+
+def saved_figure(path: Path, fill: Callable[[Any], None]) -> None:
+    """Write a figure that `fill` draws: SVG or PNG, by the path's suffix.
+
+    Raises
+    ------
+    NerfError
+        When matplotlib is missing, or the file cannot be written.
+    """
     try:
         import matplotlib
         from matplotlib.figure import Figure
@@ -44,10 +57,9 @@ def draw(rows: list[dict[str, Any]], title: str, path: Path) -> bool:
     settings = {"svg.hashsalt": "nerf-toolkit", "svg.fonttype": "path", "font.family": "DejaVu Sans", "font.size": 9.5}
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "agg", **settings}):
         figure = Figure(figsize=(9.0, 5.2), layout="constrained")
-        _axes(figure, points, title)
+        fill(figure)
         metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
         write_beside(path, lambda temporary: figure.savefig(temporary, format=kind, dpi=144, metadata=metadata))
-    return True
 
 
 def _point(row: dict[str, Any]) -> dict[str, Any] | None:

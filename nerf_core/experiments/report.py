@@ -9,18 +9,20 @@ from typing import Any
 
 from ..contract.errors import NerfError
 from ..contract.files import MARK, write_bytes
-from . import plot
+from . import plot, xray_plot
 from .columns import COLUMNS, Column, used
 from .folder import ExperimentFolder
 from .plan import Plan, Training
-from .run import current_rows
+from .work import current_rows
+from .xray_plan import XrayPlan
+from .xray_report import xray_content
 
 SPRITE_SIDE = 320  # of a turntable's picture in the report, at most
 WEBP_QUALITY = 88
 KINDS = {"WEBP": "image/webp", "PNG": "image/png"}
 
 
-def write_report(plan: Plan, folder: ExperimentFolder) -> Path:
+def write_report(plan: Plan | XrayPlan, folder: ExperimentFolder) -> Path:
     """Draw the plot and write the report from the results that are there; returns its path.
 
     Raises
@@ -32,10 +34,12 @@ def write_report(plan: Plan, folder: ExperimentFolder) -> Path:
     good = [row for row in rows if "error" not in row]
     if not good:
         raise NerfError(f"There are no results in '{folder.root}' yet; run the experiment first.")
-    drawn = plot.draw(good, plan.title, folder.plot("svg"))
+    draw = xray_plot.draw if isinstance(plan, XrayPlan) else plot.draw
+    drawn = draw(good, plan.title, folder.plot("svg"))
     if drawn:
-        plot.draw(good, plan.title, folder.plot("png"))
+        draw(good, plan.title, folder.plot("png"))
     content = _content(plan, folder, rows, good)
+    content |= xray_content(plan, folder, good) if isinstance(plan, XrayPlan) else _training_content(plan, folder, good)
     drawing = folder.plot("svg").read_text(encoding="utf-8") if drawn else ""
     content["plot"] = drawing[drawing.index("<svg") :] if drawn else None
     write_bytes(folder.report, _render(content).encode("utf-8"))
@@ -60,8 +64,21 @@ def _render(content: dict[str, Any]) -> str:
     return environment.get_template("report.html.jinja").render(**content)
 
 
+def _training_content(plan: Plan, folder: ExperimentFolder, good: list[dict[str, Any]]) -> dict[str, Any]:
+    """What only a report of trainings has; what it has not, empty."""
+    return {
+        "kind": "training",
+        "notice": "",
+        "split": plan.split,
+        "patients": [],
+        "pictures": [],
+        "features": [],
+        "commands": _commands(plan, folder, folder.read(), good),
+    }
+
+
 def _content(
-    plan: Plan, folder: ExperimentFolder, rows: list[dict[str, Any]], good: list[dict[str, Any]]
+    plan: Plan | XrayPlan, folder: ExperimentFolder, rows: list[dict[str, Any]], good: list[dict[str, Any]]
 ) -> dict[str, Any]:
     columns = used(good)
     facts = folder.read()
@@ -78,10 +95,8 @@ def _content(
         "missing": [cell.name for cell in plan.cells if cell.name not in {row["cell"] for row in rows}],
         "turns": turns,
         "fps": plan.turntable.fps if plan.turntable else 12.0,
-        "commands": _commands(plan, folder, facts, good),
         "plan": plan.text,
         "data": facts["data"],
-        "split": plan.split,
         "measured_views": good[0]["views"],
         "machine": facts.get("machine") or {},
         "device": ", ".join(sorted({row["device"] for row in good})),

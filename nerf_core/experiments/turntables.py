@@ -109,7 +109,7 @@ def render_turntable(
     return {"frames": len(cameras), "size": turntable.size}
 
 
-def is_whole(folder: ExperimentFolder, cell: Cell, turntable: Turntable | None) -> bool:
+def is_whole(folder: ExperimentFolder, cell: Any, turntable: Turntable | None) -> bool:
     """Whether all pictures of a cell's turn are there, where it is to have one."""
     return (
         turntable is None

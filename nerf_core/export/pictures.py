@@ -55,15 +55,17 @@ def heat_map(image: np.ndarray, truth: np.ndarray, top: float = ERROR_TOP) -> np
     return (_HEAT[low] * (1.0 - part) + _HEAT[low + 1] * part + 0.5).astype(np.uint8)
 
 
-def side_by_side(truth: np.ndarray, image: np.ndarray, caption: str = "") -> np.ndarray:
-    """Truth, NeRF and error beside each other under their labels.
+def side_by_side(truth: np.ndarray, image: np.ndarray, caption: str = "", name: str = "NeRF") -> np.ndarray:
+    """Truth, what is compared with it, and error beside each other under their labels.
 
     Parameters
     ----------
     truth, image : (H, W, 3) float arrays
         Over the same background, sRGB-encoded, 0 to 1.
     caption : str
-        Such as the PSNR; stands right of the NeRF's label.
+        Such as the PSNR; stands right of the name.
+    name : str
+        Of what is compared.
 
     Returns
     -------
@@ -77,7 +79,7 @@ def side_by_side(truth: np.ndarray, image: np.ndarray, caption: str = "") -> np.
     sheet = Image.new("RGB", (3 * width + 2 * gap, height + band), (24, 24, 27))
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size)
-    labels = ("truth", f"NeRF  {caption}".rstrip(), f"error, 0 to {ERROR_TOP:g}")
+    labels = ("truth", f"{name}  {caption}".rstrip(), f"error, 0 to {ERROR_TOP:g}")
     pictures = (to_bytes(truth), to_bytes(image), heat_map(image, truth))
     for column, (label, picture) in enumerate(zip(labels, pictures, strict=True)):
         left = column * (width + gap)

@@ -103,6 +103,13 @@ class Grid:
         matrix[:3, 3] = self.center - matrix[:3, :3] @ (0.5 * (shape - 1.0))
         return Grid((int(shape[0]), int(shape[1]), int(shape[2])), matrix)
 
+    def padded(self, voxels: int) -> "Grid":
+        """The same voxels with so many more on every side."""
+        matrix = self.world_from_index.copy()
+        matrix[:3, 3] = self.to_world(np.full(3, -float(voxels)))
+        x, y, z = (count + 2 * voxels for count in self.shape)
+        return Grid((x, y, z), matrix)
+
     def sampled(self, values: np.ndarray, points: np.ndarray, order: int = 1) -> np.ndarray:
         """The values on this grid at (..., 3) world points: trilinear (nearest with `order` 0), 0 outside."""
         from scipy.ndimage import map_coordinates

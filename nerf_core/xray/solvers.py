@@ -19,6 +19,8 @@ __all__ = ["Grid", "SOLVERS", "cg", "fdk", "sart"]
 SOLVERS = ("fdk", "sart", "sirt", "cg")
 TRUNCATED = 0.02  # of the largest line integral: more than that at the detector's edge, and it saw only a part
 PADDING = 0.5  # of the detector's width, by which truncated rows are continued (Ohnesorge et al. 2000)
+MARGIN = 1
+"""Voxels around the grid that SART and CG compute with: RTK's rays begin and end at the centres of the outer voxels."""
 SHORT_SCAN = np.radians(20.0)  # RTK's own: a gap of less is none
 
 Progress = Callable[[float], None]
@@ -36,15 +38,16 @@ class _Problem:
     geometry: Any
     projections: Any
     image: Any  # the type
+    grid: Grid
 
     def finished(self, image: Any) -> np.ndarray:
         """A volume per world unit."""
         # RTK's attenuation is per its unit, of which there are `scale` in one of the world's.
         return self.layout.values(self.itk, image) * np.float32(self.frame.scale)
 
-    def start(self, grid: Grid, initial: np.ndarray | None) -> Any:
-        """The volume to begin with."""
-        values = np.zeros(grid.shape, np.float32) if initial is None else initial / np.float32(self.frame.scale)
+    def start(self, initial: np.ndarray | None) -> Any:
+        """The volume to begin with, by default nothing."""
+        values = np.zeros(self.grid.shape, np.float32) if initial is None else initial / np.float32(self.frame.scale)
         return self.layout.image(self.itk, values)
 
 
@@ -60,6 +63,7 @@ def _problem(views: Sequence[Radiograph], grid: Grid) -> _Problem:
         rtk_geometry(rtk, itk, cameras, frame),
         projection_image(itk, views),
         itk.Image[itk.F, 3],
+        grid,
     )
 
 
@@ -137,7 +141,7 @@ def fdk(
         parker.Update()
         projections = parker.GetOutput()
     solver = rtk.FDKConeBeamReconstructionFilter[problem.image].New()
-    solver.SetInput(0, problem.start(grid, None))
+    solver.SetInput(0, problem.start(None))
     solver.SetInput(1, projections)
     solver.SetGeometry(problem.geometry)
     pad = (PADDING if is_truncated(views) else 0.0) if truncation is None else truncation
@@ -196,9 +200,9 @@ def sart(
         raise DataError(f"SART needs at least 1 iteration and 1 view a correction, not {iterations} and {subset}.")
     if not 0.0 < relaxation < 2.0:
         raise DataError(f"SART's relaxation is {relaxation:g}; it must be above 0 and below 2.")
-    problem = _problem(views, grid)
+    problem = _problem(views, grid.padded(MARGIN))
     kind = problem.rtk.SARTConeBeamReconstructionFilter[problem.image, problem.image]
-    image = problem.start(grid, initial)
+    image = problem.start(None if initial is None else np.pad(initial, MARGIN))
     for done in range(iterations):
         solver = kind.New()
         solver.SetInput(0, image)
@@ -215,12 +219,12 @@ def sart(
         image = solver.GetOutput()
         image.DisconnectPipeline()
         if on_iteration is not None:
-            on_iteration(done + 1, problem.finished(image))
+            on_iteration(done + 1, _inner(problem.finished(image)))
         if progress is not None:
             progress((done + 1) / iterations)
         if should_stop is not None and should_stop():
             raise Cancelled
-    return problem.finished(image)
+    return _inner(problem.finished(image))
 
 
 def cg(
@@ -235,13 +239,13 @@ def cg(
 
     See :func:`fdk` for parameters and errors; `positive` sets what ends below 0 to 0.
     """
-    problem = _problem(views, grid)
+    problem = _problem(views, grid.padded(MARGIN))
     kind = problem.rtk.ConjugateGradientConeBeamReconstructionFilter[problem.image]
     ones = np.ones((len(views), *views[0].line_integral.shape), np.float32)  # type: ignore[union-attr] # checked above
     weights = problem.itk.image_from_array(ones)
     weights.CopyInformation(problem.projections)
     solver = kind.New()
-    solver.SetInput(0, problem.start(grid, None))
+    solver.SetInput(0, problem.start(None))
     solver.SetInput(1, problem.projections)
     solver.SetInput(2, weights)
     solver.SetGeometry(problem.geometry)
@@ -250,8 +254,13 @@ def cg(
     solver.SetNumberOfIterations(iterations)
     solver.SetDisableDisplacedDetectorFilter(True)
     _update(problem.itk, solver, progress, should_stop)
-    found = problem.finished(solver.GetOutput())
+    found = _inner(problem.finished(solver.GetOutput()))
     return np.maximum(found, 0.0, out=found) if positive else found
+
+
+def _inner(values: np.ndarray) -> np.ndarray:
+    """Without the margin."""
+    return np.ascontiguousarray(values[MARGIN:-MARGIN, MARGIN:-MARGIN, MARGIN:-MARGIN])
 
 
 def _update(itk: Any, solver: Any, progress: Progress | None, should_stop: Stop | None) -> None:

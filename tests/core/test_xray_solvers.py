@@ -223,4 +223,4 @@ def test_a_body_that_fills_the_grid_to_its_faces(name):
     found = SOLVERS[name](views, grid)
     assert abs(found.mean() / 20.0 - 1.0) < 0.03
     for face in (found[:, :, 0], found[:, :, -1], found[0], found[:, -1]):
-        assert abs(np.median(face) / 20.0 - 1.0) < 0.15
+        assert abs(np.median(face) / 20.0 - 1.0) < 0.25

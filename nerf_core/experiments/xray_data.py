@@ -1,0 +1,129 @@
+"""The radiographs of an X-ray experiment: made once for each scan, and the same ones measured on for every cell."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..contract.errors import Cancelled, DataError
+from ..contract.files import make_folder
+from ..contract.xray import preset
+from .grid import slug
+from .xray_plan import GIVEN, PHANTOM, Scan
+
+HELD_OUT_START = 2.0  # degrees: none of the given views of 1, 2, 5, 10, 25, 36, 50 or 72 stands there
+
+
+def source_of(scan: Scan, data: str) -> str:
+    """The patient of a scan; `data` is the experiment's own."""
+    return data if scan.source == GIVEN else scan.source
+
+
+def short_name(source: str) -> str:
+    """A patient as a table names it: a phantom by its name, a CT by its file's."""
+    return source if source.startswith(PHANTOM) else Path(source).name
+
+
+def check_source(source: str) -> None:
+    """Refuse what is neither a phantom nor a file.
+
+    Raises
+    ------
+    DataError
+        One sentence.
+    """
+    from ..ct.phantoms import parse_phantom
+
+    if parse_phantom(source) is None and not Path(source).exists():
+        raise DataError(f"There is no CT '{source}'; name a NIfTI file, a DICOM folder, or phantom:KIND:SEED.")
+
+
+def scan_folder(root: Path, scan: Scan, data: str, held_out: int) -> Path:
+    """Where a scan's data set lies, by everything that it depends on."""
+    told = json.dumps([source_of(scan, data), vars(scan), held_out], sort_keys=True)
+    key = hashlib.sha256(told.encode()).hexdigest()[:8]
+    return root / "data" / f"{_plain(short_name(source_of(scan, data)))}-{scan.views}-views-{key}"
+
+
+def make_scan(
+    root: Path,
+    scan: Scan,
+    data: str,
+    held_out: int,
+    progress: Callable[[float], None],
+    should_stop: Callable[[], bool],
+) -> Path:
+    """A scan's data set, made or as it lies there: `train` is given, `test` is measured on, the truth is beside them.
+
+    Raises
+    ------
+    NerfError
+        When the patient cannot be read, or the disk is full.
+    Cancelled
+        What is made stays.
+    """
+    path = scan_folder(root, scan, data, held_out)
+    turns = [("train", 360.0 * index / scan.views) for index in range(scan.views)]
+    turns += [("test", HELD_OUT_START + 360.0 * index / held_out) for index in range(held_out)]
+    make_folder(path.parent)
+    _make(path, source_of(scan, data), scan, turns, None, True, progress, should_stop)
+    return path
+
+
+def make_population(
+    root: Path,
+    scan: Scan,
+    population: Sequence[str],
+    views: int,
+    window: tuple[float, float],
+    progress: Callable[[float], None],
+    should_stop: Callable[[], bool],
+) -> Path:
+    """A folder of other patients' radiographs, a data set each, by the scan's rig and through one window.
+
+    Raises
+    ------
+    NerfError, Cancelled
+        See :func:`make_scan`.
+    """
+    rig = [scan.preset, scan.pixels, scan.voxels, scan.noise]
+    key = hashlib.sha256(json.dumps([list(population), views, rig, list(window)]).encode()).hexdigest()[:8]
+    folder = make_folder(root / "data" / f"population-{len(population)}-{key}")
+    turns = [("train", 360.0 * index / views) for index in range(views)]
+    for number, source in enumerate(population):
+        if should_stop():
+            raise Cancelled
+        place = folder / f"{number + 1:04d}-{_plain(short_name(source))}"
+        _make(place, source, scan, turns, window, False, lambda _part: None, should_stop)
+        progress((number + 1) / len(population))
+    return folder
+
+
+def _make(
+    path: Path,
+    source: str,
+    scan: Scan,
+    turns: Sequence[tuple[str, float]],
+    window: tuple[float, float] | None,
+    with_truth: bool,
+    progress: Callable[[float], None],
+    should_stop: Callable[[], bool],
+) -> None:
+    from ..xray.drr import RadiographPlan, make_radiographs, with_meters
+    from ..xray.noise import Noise
+    from ..xray.sources import open_radiograph_source
+    from ..xray.turntable import named
+
+    if (path / "transforms.json").is_file():
+        return
+    opened = open_radiograph_source(source, scan.voxels)
+    sides = opened.bounds[1] - opened.bounds[0]
+    rig = with_meters(preset(scan.preset, 1000.0 * float(sides.max())).with_pixels(scan.pixels, scan.pixels), 1.0)
+    center = opened.bounds.mean(axis=0)
+    views = named([(split, rig.camera(center, angle)) for split, angle in turns])
+    plan = RadiographPlan(opened, views, rig, window, Noise.parse(scan.noise, 0), with_truth=with_truth)
+    make_radiographs(plan, path, should_stop, lambda done, total: progress(done / total))
+
+
+def _plain(name: str) -> str:
+    return slug(name.removesuffix(".gz").removesuffix(".nii").replace(":", "-"))[:40]

@@ -1,0 +1,250 @@
+"""The systems of an X-ray experiment that learn from other patients: MedNeRF, HyperNeRFGAN, priors.
+
+Their other patients are radiographed with the measured one's rig and shown through its pictures' window, as one
+scanner would.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..contract.camera import Camera
+from ..contract.errors import NerfError
+from ..contract.files import make_folder
+from ..contract.json_data import shown
+from ..contract.run_folder import GAN, RunFolder
+from ..evaluation.xray import Reconstruction, of_volume
+from .xray_data import make_population
+from .xray_plan import XrayCell
+from .xray_systems import Found, Job, resized
+
+GANS = ("mednerf", "hypernerfgan")
+POPULATION_VIEWS = 72  # one every 5 degrees, the MedNeRF protocol's
+FAKES = 200
+# Of a cell's settings those that are not the system's own.
+ASIDE = ("inversion", "fakes")
+MODES = {"shapes": 8, "appearances": 8}  # of a prior
+MOST_PRIOR_VOXELS = 64
+
+
+def check_learned(cell: XrayCell, device: str) -> None:
+    """Refuse settings that a system does not take, and more views than it can be given.
+
+    Raises
+    ------
+    NerfError
+    """
+    if cell.system in GANS:
+        from ..gan.invert import InversionSettings
+        from ..gan.registry import system_class
+
+        if cell.scan.views != 1:
+            raise NerfError(f"'{cell.system}' is given one view, not {cell.scan.views}; set 'views' to 1.")
+        system_class(cell.system).settings_class.from_mapping(_own(cell), device)
+        try:
+            InversionSettings(**cell.settings.get("inversion", {})).check()
+        except TypeError as error:
+            raise NerfError(f"'inversion' of '{cell.system}' is not usable: {error}.") from error
+        return
+    for name, value in cell.settings.items():
+        if cell.system != "prior" or name not in MODES:
+            raise NerfError(f"'{cell.system}' has no setting '{shown(name)}'.")
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 256:
+            raise NerfError(f"'{shown(name)}' of a prior is {shown(repr(value))}; it must be from 0 to 256.")
+
+
+def find_learned(job: Job) -> Found:
+    """Run a system that learns from others; see `xray_systems.find`."""
+    return _gan(job) if job.cell.system in GANS else _prior(job)
+
+
+def _own(cell: XrayCell) -> dict[str, Any]:
+    return {key: value for key, value in cell.settings.items() if key not in ASIDE}
+
+
+# Generative systems
+
+
+def _gan(job: Job) -> Found:
+    """Train on the population's radiographs, then fit a code and the generator to the one given view."""
+    from ..gan.dataset import load_radiographs, one_axis_azimuths
+    from ..gan.invert import InversionSettings, invert, novel_views
+    from ..gan.metrics import features_of, measure_system
+    from ..gan.perceptual import PerceptualDistance, feature_network
+    from ..gan.run import load_gan_run
+
+    cell, facts = job.cell, job.dataset.xray
+    assert facts is not None
+    low, high = facts.window
+    others = make_population(
+        job.folder.root,
+        cell.scan,
+        cell.population,
+        POPULATION_VIEWS,
+        facts.window,
+        job.part("radiographs of other patients"),
+        job.should_stop,
+    )
+    root = job.folder.run(cell.folder)
+    _train(job, root, others)
+    run = load_gan_run(root, job.device)
+    system, size = run.system, run.system.settings.image_size
+    network = feature_network()
+    given = load_radiographs(job.data, size)
+    job.tell(1.0, None, "fitting the given view")
+    inversion = invert(
+        system,
+        given.images[0],
+        float(given.azimuths[0]),
+        PerceptualDistance(network),
+        InversionSettings(**cell.settings.get("inversion", {})),
+        cell.seed,
+        lambda done, total: job.tell(done / total, None, "fitting the given view"),
+        job.should_stop,
+    )
+    known = load_radiographs(others, size)
+    job.tell(1.0, None, "FID and KID")
+    distributions = measure_system(
+        system,
+        features_of(known.images, network, should_stop=job.should_stop),
+        known.azimuths,
+        network,
+        int(cell.settings.get("fakes", FAKES)),
+        cell.seed,
+        lambda done, total: job.tell(done / total, None, "FID and KID"),
+        job.should_stop,
+    )
+
+    def project(camera: Camera) -> np.ndarray:
+        azimuth = one_axis_azimuths([camera], job.data)
+        shown = novel_views(system, inversion, azimuth)[0]
+        return resized(low + shown * (high - low), camera)
+
+    metrics = {
+        "fid": distributions.fid,
+        "kid": distributions.kid,
+        "train_seconds": run.spent.seconds,
+        "steps": run.spent.steps,
+    }
+    told = {"run": f"runs/{cell.folder}", "fid_features": distributions.label}
+    return Found(Reconstruction(cell.name, project), metrics, told)
+
+
+def _train(job: Job, root: Path, data: Path) -> None:
+    """Train a generative system to the end of its budget, or go on with it."""
+    from ..contract.errors import Cancelled
+    from ..gan.events import GanEvents, GanProgress
+    from ..gan.prepare import GanRequest
+    from ..gan.train import GanTrainer
+
+    cell = job.cell
+    if _is_trained(root, cell):
+        return
+
+    class Events(GanEvents):
+        def loading(self, done: int, total: int) -> None:
+            job.tell(0.0, None, "reading radiographs")
+
+        def progress(self, progress: GanProgress) -> None:
+            words = f"training, step {progress.step}"
+            words += "" if progress.fid is None else f", FID {progress.fid:.0f}"
+            job.tell(progress.done, progress.seconds_left, words)
+
+        def log(self, level: str, text: str) -> None:
+            job.log(text)
+
+        def should_stop(self) -> bool:
+            return job.should_stop()
+
+    request = GanRequest(
+        run=root,
+        data=data,
+        system=cell.system,
+        seconds=cell.seconds,
+        steps=cell.steps,
+        device=job.device,
+        seed=cell.seed,
+        settings=_own(cell),
+        grids=4,
+        measures=0,  # it is measured when it is trained
+    )
+    if GanTrainer(request, Events()).run().stopped:
+        raise Cancelled
+
+
+def _is_trained(root: Path, cell: XrayCell) -> bool:
+    """Whether a run has spent what the cell gives it; one of another cell is refused by its trainer."""
+    folder = RunFolder(root, GAN)
+    if not folder.checkpoint.exists():
+        return False
+    spent: Mapping[str, Any] = folder.read().get("spent") or {}
+    if cell.seconds is not None:
+        return float(spent.get("seconds", 0.0)) >= cell.seconds
+    return int(spent.get("steps", 0)) >= (cell.steps or 0)
+
+
+# Priors
+
+
+def _prior(job: Job) -> Found:
+    """A prior of the population, then what the given views add: by its modes, or (mean-patient) voxel by voxel."""
+    from ..xray.single_view import mean_plus_optimisation, reconstruct
+
+    cell, facts = job.cell, job.dataset.xray
+    assert facts is not None
+    began = time.perf_counter()
+    prior = _kept_prior(job)
+    # A phantom's box and a CT's resampled cube are about their bodies' middles.
+    world_from_prior = np.diag([*[1.0 / facts.meters_per_unit] * 3, 1.0])
+    world_from_prior[:3, 3] = job.grid.center
+    job.tell(0.0, None, "fitting the given views")
+    found = (mean_plus_optimisation if cell.system == "mean-patient" else reconstruct)(
+        [view.line_integral for view in job.given],
+        [view.camera for view in job.given],
+        prior,
+        world_from_prior,
+        facts.meters_per_unit,
+        progress=job.part("fitting the given views"),
+        should_stop=job.should_stop,
+    )
+    mu = np.concatenate(
+        [found.grid.sampled(found.mu, job.grid.slab(row, row + 1)) for row in range(job.grid.shape[0])]
+    ).astype(np.float32)
+    seconds = time.perf_counter() - began
+    return Found(of_volume(cell.name, mu, job.grid, seconds), {"train_seconds": seconds})
+
+
+def _kept_prior(job: Job) -> Any:
+    """The prior of a cell's population, built once for all cells that agree in it."""
+    from ..xray.population import list_members, load_population
+    from ..xray.population_modes import low_rank_prior, mean_prior
+    from ..xray.prior import DOCUMENT, load_prior, save_prior
+
+    cell = job.cell
+    longest = min(cell.scan.voxels, MOST_PRIOR_VOXELS)
+    kind = "mean" if cell.system == "mean-patient" else "low_rank"
+    modes = [int(cell.settings.get(name, value)) for name, value in MODES.items()]
+    told = json.dumps([kind, list(cell.population), longest, modes if kind == "low_rank" else []])
+    folder = job.folder.root / "priors" / f"{kind}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+    if (folder / DOCUMENT).is_file():
+        return load_prior(folder)
+    words = "reading other patients"
+    population = load_population(
+        list_members(cell.population), longest, progress=job.part(words), should_stop=job.should_stop
+    )
+    matrix = population.grid.world_from_index
+    if kind == "mean":
+        prior = mean_prior(population.volumes, matrix)
+    else:
+        words = "registering other patients"
+        prior = low_rank_prior(
+            population.volumes, matrix, *modes, progress=job.part(words), should_stop=job.should_stop
+        )
+    make_folder(folder.parent)
+    save_prior(folder, prior)
+    return prior
