@@ -241,10 +241,8 @@ def _kept_prior(job: Job) -> Any:
     if kind == "mean":
         prior = mean_prior(population.volumes, matrix)
     else:
-        words = "registering other patients"
-        prior = low_rank_prior(
-            population.volumes, matrix, *modes, progress=job.part(words), should_stop=job.should_stop
-        )
+        part = job.part("registering other patients")
+        prior = low_rank_prior(population.volumes, matrix, modes[0], modes[1], part, job.should_stop)
     make_folder(folder.parent)
     save_prior(folder, prior)
     return prior

@@ -120,7 +120,7 @@ class XrayCell:
 
     def words(self) -> str:
         """What it is, in a line."""
-        told = [self.system, f"{self.scan.views} views"]
+        told = [self.system, f"{self.scan.views} view{'' if self.scan.views == 1 else 's'}"]
         told += [self.scan.source] if self.scan.source else []
         told += [f"{self.seconds:g} seconds"] if self.seconds is not None else []
         told += [f"{self.steps} steps"] if self.steps is not None else []

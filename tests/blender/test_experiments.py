@@ -302,3 +302,65 @@ def test_the_command_line_runs_and_tells(state, addon_module, data, tmp_path, ca
     assert "no view: PSNR" in said and "base: PSNR" not in said and str(tmp_path / "out" / "report.html") in said
     assert main(["experiment", "nowhere.toml", "--out", str(tmp_path / "out")]) == 2
     assert "nowhere.toml' does not exist" in capfd.readouterr().err
+
+
+XRAY = """
+[experiment]
+kind = "xray"
+title = "Rays"
+data = "phantom:chest:7"
+held_out = 2
+turntable = { frames = 3, size = 20 }
+[defaults]
+pixels = 24
+voxels = 16
+[[cell]]
+name = "copy"
+system = "copy"
+views = 4
+[[cell]]
+name = "truth"
+system = "truth"
+views = 4
+"""
+
+
+@needs_core
+def test_an_x_ray_grid_brings_its_own_patient_and_its_own_columns(settings, state, addon_module, tmp_path):
+    places = addon_module("experiments.places")
+    scene = bpy.context.scene
+    assert not places.is_xray(scene)
+    settings.text.clear()
+    settings.text.write(XRAY)
+    settings.data = ""
+    assert places.is_xray(scene) and places.data_set(scene) is None
+    settings.data = "phantom:knee:3"
+    assert places.data_set(scene) == "phantom:knee:3"  # no path
+    settings.data = str(tmp_path / "gone.nii.gz")
+    with pytest.raises(RuntimeError, match="There is no CT"):
+        bpy.ops.nerf.experiment_run()
+    settings.data = ""
+    assert bpy.ops.nerf.experiment_run() == {"FINISHED"}
+    out = places.results_folder(scene)
+    told = [json.loads(line) for line in (out / "results.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert settings.xray and [item.name for item in settings.rows] == ["copy", "truth"]
+    copied, true = settings.rows
+    assert copied.s_hit == f"{told[0]['metrics']['radiograph_psnr']:.2f}" and copied.psnr == true.s_hit == ""
+    assert (true.folder, true.frames) == ("turntables/truth", 3)
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert "Not for diagnosis" in report and "phantom:chest:7" in report
+    # The turns compare like any others.
+    settings.a, settings.b = "copy", "truth"
+    assert bpy.ops.nerf.compare_load() == {"FINISHED"}
+    image = next(image for image in bpy.data.images if image.get("nerf_turntable") == "BOTH")
+    assert tuple(image.size) == (20, 20)
+    pixels = np.array(image.pixels[:]).reshape(20, 20, 4)
+    assert pixels[..., :3].max() > 0.3 and np.allclose(pixels[..., 0], pixels[..., 1])  # grey, and not empty
+
+
+def test_the_grids_that_come_along_are_in_the_list(settings, addon_module):
+    places = addon_module("experiments.places")
+    for name in ("xray-small", "xray", "sampling-small"):
+        settings.plan = name
+        assert places.plan_file(bpy.context.scene).is_file()
+        assert places.is_xray(bpy.context.scene) == name.startswith("xray")
