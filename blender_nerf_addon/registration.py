@@ -42,6 +42,7 @@ from .operators import (
     train,
     xray_capture,
     xray_ct,
+    xray_reconstruct,
     xray_results,
     xray_rig,
 )
@@ -79,6 +80,7 @@ from .videos import settings as video_settings
 from .xray import overlay as xray_overlay
 from .xray import properties as xray_properties
 from .xray import radiographs as xray_radiographs
+from .xray import reconstruct as xray_reconstructions
 from .xray import subject as xray_subject
 
 # In the order of registration: what others refer to comes first. A module may hold CLASSES (a tuple of classes for
@@ -146,6 +148,8 @@ MODULES: tuple[ModuleType, ...] = (
     xray_rig,
     xray_results,
     xray_ct,
+    xray_reconstructions,
+    xray_reconstruct,
     capture_panel,
     layout_panel,
     panels,

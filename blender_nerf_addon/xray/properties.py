@@ -189,6 +189,15 @@ class NERF_PG_xray(bpy.types.PropertyGroup):
         ),
         default="FDK",
     )
+    prior: StringProperty(
+        name="Prior",
+        description="A folder of 'nerf prior build': what other volumes look like",
+        subtype="DIR_PATH",
+        options=compat.path_options(),
+    )
+    given_views: IntProperty(
+        name="From Views", description="Radiographs to reconstruct from, evenly spread", default=1, min=1, soft_max=10,
+    )  # fmt: skip
     preview_collection: PointerProperty(
         name="Cameras", description="The collection of the rig's cameras", type=bpy.types.Collection
     )

@@ -294,9 +294,13 @@ def _progress(made: Radiographs, told: Mapping[str, Any]) -> None:
     _tell(made)
 
 
-def _finished(made: Radiographs, _result: Mapping[str, Any]) -> None:
+def _finished(made: Radiographs, result: Mapping[str, Any]) -> None:
     if not made.under_way:
         return
+    # What is wrong with meshes is told in our own words already.
+    made.warnings += [str(text) for text in result.get("warnings") or () if " is not closed" not in str(text)]
+    if result.get("truncated"):
+        made.warnings.append("The subject reaches over the detector's left or right edge: it is cut off.")
     try:
         scene = runs.scene_again(made.scene_uid)
         runs.set_run_folder(scene, made.run)
