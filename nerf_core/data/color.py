@@ -33,6 +33,13 @@ def decode_premultiplied(rgba: np.ndarray) -> np.ndarray:
     return premultiply(straight).astype(np.float32)
 
 
+def decode_over_black(rgba: np.ndarray) -> np.ndarray:
+    """The same of what is grey over black whatever its alpha: what is seen over black is decoded, alpha stays."""
+    decoded = np.array(rgba, dtype=np.float32)
+    decoded[..., :3] = srgb_decode(decoded[..., :3])
+    return decoded
+
+
 def encode_premultiplied(rgba: np.ndarray) -> np.ndarray:
     """Premultiplied scene-linear (..., 4) as premultiplied sRGB-encoded float32."""
     straight = unpremultiply(rgba)

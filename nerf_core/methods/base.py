@@ -142,6 +142,9 @@ class Method(ABC):
     name: str
     backend: str  # "cpu" (numba), "reference" (torch on `device`) or "cuda" (Triton)
     normalisation: Normalisation
+    over_black = False
+    """Whether its colour is grey as seen over black, not light behind which something else may shine: then that, not
+    the straight colour, is what a picture's encoding is of."""
 
     @property
     def unbounded(self) -> bool:

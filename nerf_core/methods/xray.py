@@ -47,6 +47,7 @@ class XrayMethod(Method):
     """
 
     name = "xray"
+    over_black = True
 
     def __init__(
         self,

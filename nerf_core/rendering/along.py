@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..contract.samplers import SamplerChoice
-from ..data.color import decode_premultiplied
+from ..data.color import decode_over_black, decode_premultiplied
 from ..methods.cost import RenderCost, added
 from .layers import Layer, Rays, Seen
 
@@ -40,6 +40,8 @@ class Along:
         Of all rays, each with what it took in all layers and slabs.
     evaluations : (R,) int32 array or None
         Full field evaluations of each ray in all layers; None where a sampler does not count them.
+    over_black : tuple of K bool
+        Of the layers' methods; empty: none is.
     """
 
     color: np.ndarray
@@ -49,6 +51,7 @@ class Along:
     sampler: SamplerChoice | None = None
     cost: RenderCost | None = None
     evaluations: np.ndarray | None = None
+    over_black: tuple[bool, ...] = ()
 
     @property
     def alpha(self) -> np.ndarray:
@@ -71,7 +74,13 @@ class Along:
         """(R, 4) premultiplied; scene-linear where asked: each layer's own straight colour is decoded."""
         if not linear:
             return np.concatenate([self.color.sum(axis=0), self.alpha[:, None]], axis=-1)
-        return decode_premultiplied(np.concatenate([self.color, self.weight[..., None]], axis=-1)).sum(axis=0)
+        parts = np.concatenate([self.color, self.weight[..., None]], axis=-1)
+        black = self.over_black or (False,) * len(parts)
+        decoded = [
+            (decode_over_black if is_black else decode_premultiplied)(part)
+            for part, is_black in zip(parts, black, strict=True)
+        ]
+        return np.sum(decoded, axis=0, dtype=np.float32)
 
 
 def look_along(layers: Sequence[Layer], rays: Rays, slabs: int = SLABS, sampler: SamplerChoice | None = None) -> Along:
@@ -89,7 +98,8 @@ def look_along(layers: Sequence[Layer], rays: Rays, slabs: int = SLABS, sampler:
     count = len(rays)
     shape = (len(layers), count)
     color, weight, distance = (np.zeros(each, np.float32) for each in ((*shape, 3), shape, shape))
-    found = Along(color, weight, distance, sampler=sampler, evaluations=np.zeros(count, np.int32))
+    black = tuple(layer.method.over_black for layer in layers)
+    found = Along(color, weight, distance, sampler=sampler, evaluations=np.zeros(count, np.int32), over_black=black)
     ranges = [layer.range_of(rays) for layer in layers]
     near, far = (np.array([part[:, side] for part in ranges]).reshape(shape) for side in (0, 1))
     meets = near < far

@@ -11,7 +11,7 @@ from ..contract.camera import Camera
 from ..contract.errors import Cancelled
 from ..contract.samplers import SamplerChoice
 from ..contract.transforms import ColorSpace
-from ..data.color import decode_premultiplied
+from ..data.color import decode_over_black, decode_premultiplied
 from ..methods.base import Method
 from ..methods.cost import RenderCost, added
 
@@ -175,7 +175,7 @@ def render_frame(
         if on_progress is not None:
             on_progress(rows.stop / total)
     if color_space == "linear":
-        rgba = decode_premultiplied(rgba)
+        rgba = decode_over_black(rgba) if method.over_black else decode_premultiplied(rgba)
     shape = (camera.height, camera.width)
     seconds = time.perf_counter() - started
     if evaluations is not None:

@@ -10,6 +10,7 @@ from nerf_core.cli import main
 from nerf_core.contract.camera import look_at
 from nerf_core.contract.errors import NerfError
 from nerf_core.contract.xray import mu_to_hu
+from nerf_core.data.color import srgb_decode
 from nerf_core.data.dataset import load_dataset
 from nerf_core.methods.base import Normalisation
 from nerf_core.methods.registry import create
@@ -52,6 +53,16 @@ def test_another_window_shows_the_same_line_integrals(run):
     own = render_picture([Layer(windowed(run.method, None))], View(camera)).rgba[..., 0]
     low, high = run.method.facts.window
     np.testing.assert_allclose(own, np.clip((p - low) / (high - low), 0, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_scene_linear_pictures_look_over_black_as_the_radiographs_do(run, clip):
+    run, camera = run
+    shown = render_picture([Layer(run.method)], View(camera)).rgba
+    linear = render_picture([Layer(run.method)], View(camera, color="linear", clip=clip)).rgba
+    np.testing.assert_allclose(linear[..., :3], srgb_decode(shown[..., :3]), atol=2e-5)
+    np.testing.assert_allclose(linear[..., 3], shown[..., 3], atol=2e-5)
+    assert 0.2 < shown[..., 0].max() <= 1.0
 
 
 def test_line_integrals_come_whole_and_add_up_over_layers(run):
