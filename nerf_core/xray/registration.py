@@ -19,6 +19,7 @@ from ..contract.errors import Cancelled
 # Image size as a share of the finest, control points along the longest side, steps.
 LEVELS = ((4, 5, 60), (4, 9, 60), (2, 17, 60), (1, 33, 25))
 ROUGHNESS = 0.02
+SIDE_ROUNDS = 3
 RATE = 0.25  # voxels of the level a step
 
 
@@ -86,6 +87,49 @@ def register(
     template = _template(full, control, template, list(shape), shape)
     appearance = _appearance(full, control, template, shape)
     return Registered(template[0, 0].numpy(), control.numpy(), appearance)
+
+
+def one_sided(
+    volumes: np.ndarray,
+    longest: int = 24,
+    progress: Callable[[float], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> np.ndarray:
+    """Which of a population's volumes are of the other side: (N,) bool, those to be mirrored along x to be alike.
+
+    Left and right knees are two shapes that no smooth displacement leads from one to the other. Each volume is
+    registered to the first one, then to the mean of those laid alike, straight and mirrored; the better fit says which.
+    """
+    full = torch.from_numpy(np.ascontiguousarray(volumes, dtype=np.float32))[:, None]
+    size = [max(4, round(n * min(1.0, longest / max(full.shape[2:])))) for n in full.shape[2:]]
+    straight = F.interpolate(full, size, mode="area")
+    both = torch.cat([straight, straight.flip(2)])
+    template, turned = straight[:1], torch.zeros(len(full), dtype=torch.bool)
+    for round_ in range(SIDE_ROUNDS):
+
+        def told(part: float, round_: int = round_) -> None:
+            if progress is not None:
+                progress((round_ + part) / SIDE_ROUNDS)
+
+        control = torch.zeros(len(both), 3, 5, 5, 5)
+        shape = tuple(size)
+        for points, steps in ((5, 40), (9, 30)):
+            control = F.interpolate(control, (points,) * 3, mode="trilinear", align_corners=True)
+            control = _descend(both, control, template, shape, ROUGHNESS, steps, told, should_stop)
+        lack = torch.stack(
+            [
+                (_warp(template, _coordinates(control[i : i + 1], size, shape)) - both[i]).square().mean()
+                for i in range(len(both))
+            ]
+        )
+        now = lack[len(full) :] < lack[: len(full)]
+        if round_ and bool((now == turned).all()):
+            break
+        turned = now
+        chosen = torch.where(turned, torch.arange(len(full)) + len(full), torch.arange(len(full)))
+        mean = control[chosen].mean(0, keepdim=True)
+        template = _carried_back(both[chosen], control[chosen] - mean, template, size, shape)
+    return turned.numpy()
 
 
 def _coordinates(control: torch.Tensor, size: list[int], shape: tuple[int, ...]) -> torch.Tensor:
