@@ -26,6 +26,7 @@ COMMANDS = (
     "volume",
     "ct",
     "gan",
+    "prior",
     "cameras",
     "drr",
     "doctor",

@@ -219,6 +219,8 @@ def _phantoms(source: str) -> list[str]:
 
 def _ct_paths(path: Path) -> list[Path]:
     """A CT, or the CTs in a folder: its NIfTI files, else its folders, else itself as a DICOM series."""
+    if not path.exists():
+        raise DataError(f"'{path}' does not exist; name a CT, a folder of CTs, or phantom:KIND:FIRST-LAST.")
     if not path.is_dir():
         return [path]
     files = sorted(each for each in path.iterdir() if each.name.lower().endswith((".nii", ".nii.gz")))

@@ -91,7 +91,9 @@ def make_case(
         bounds = volume.bounds * 1e-3
     else:
         bounds = grid.bounds if phantom is None else phantom.bounds * 1e-3
-    beam = rig_of(member.source, rig, 1e3 * float((bounds[1] - bounds[0]).max())).scaled(1e-3).with_pixels(pixels, pixels)
+    beam = (
+        rig_of(member.source, rig, 1e3 * float((bounds[1] - bounds[0]).max())).scaled(1e-3).with_pixels(pixels, pixels)
+    )
     middle = bounds.mean(axis=0)
     cameras = beam.cameras(middle, count)
     world_from_prior = np.eye(4)

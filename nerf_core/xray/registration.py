@@ -19,7 +19,7 @@ from ..contract.errors import Cancelled
 # Image size as a share of the finest, control points along the longest side, steps.
 LEVELS = ((4, 5, 60), (4, 9, 60), (2, 17, 60), (1, 33, 25))
 ROUGHNESS = 0.02
-SIDE_ROUNDS = 3
+SIDE_ROUNDS, SIDE_LEVELS = 3, ((5, 25), (9, 15))  # control points a side, steps
 RATE = 0.25  # voxels of the level a step
 
 
@@ -113,7 +113,7 @@ def one_sided(
 
         control = torch.zeros(len(both), 3, 5, 5, 5)
         shape = tuple(size)
-        for points, steps in ((5, 40), (9, 30)):
+        for points, steps in SIDE_LEVELS:
             control = F.interpolate(control, (points,) * 3, mode="trilinear", align_corners=True)
             control = _descend(both, control, template, shape, ROUGHNESS, steps, told, should_stop)
         lack = torch.stack(

@@ -29,6 +29,8 @@ class ResidualSettings:
         Standard deviation of a line integral.
     tv : float
         Weight of total variation, 1 / (1 / m) for a voxel: with differences in units of 1 / m.
+    about_start : bool
+        Of `optimise_voxels`: whether total variation is that of the difference from the start, not of the volume.
     confidence : float
         The deviation that is given times this.
     levels : sequence of (int, float)
@@ -39,9 +41,10 @@ class ResidualSettings:
 
     noise: float = 0.2
     tv: float = 0.0
+    about_start: bool = False
     confidence: float = 1.0
     levels: tuple[tuple[int, float], ...] = ((8, 0.25), (4, 0.25), (2, 0.25), (1, 0.25))
-    steps: int = 60
+    steps: int = 40
 
 
 def add_residual(
@@ -110,10 +113,12 @@ def optimise_voxels(
     unit: float = 1.0,
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    on_step: Callable[[int, np.ndarray], None] | None = None,
 ) -> np.ndarray:
-    """Voxels, never negative, from a start to what the line integrals and the total variation of the volume want.
+    """Voxels, never negative, from a start to what the line integrals and the total variation want.
 
-    Parameters and errors as those of :func:`add_residual`; `settings.confidence` and `levels` are not used.
+    Parameters and errors as those of :func:`add_residual`; `settings.confidence` and `levels` are not used. `on_step`
+    is given each step's number, from 1, and volume.
     """
     shape = start.shape
     per_metre = np.float32(1.0 / unit)
@@ -125,13 +130,18 @@ def optimise_voxels(
         value = float(np.square(lack, dtype=np.float64).sum()) / (2 * settings.noise**2)
         gradient = rays.backproject(lack / settings.noise**2)
         if settings.tv > 0:
-            tv, slope = total_variation(volume * per_metre, np.float32(SMOOTHING * WATER))
+            varied = volume - start if settings.about_start else volume
+            tv, slope = total_variation(varied * per_metre, np.float32(SMOOTHING * WATER))
             value += settings.tv * tv
             gradient += settings.tv * per_metre * slope
         return value, gradient.reshape(-1).astype(np.float64) * water
 
+    def told(step: int, x: np.ndarray) -> None:
+        if on_step is not None:
+            on_step(step, (x.reshape(shape) * water).astype(np.float32))
+
     begin = np.maximum(start.reshape(-1) / water, 0).astype(np.float64)
-    x = _minimise(objective, begin, settings.steps, 0.0, progress, should_stop)
+    x = _minimise(objective, begin, settings.steps, 0.0, progress, should_stop, told)
     return (x.reshape(shape) * water).astype(np.float32)
 
 
@@ -173,14 +183,17 @@ def _minimise(
     lowest: float | None,
     progress: Callable[[float], None] | None,
     should_stop: Callable[[], bool] | None,
+    on_step: Callable[[int, np.ndarray], None] | None = None,
 ) -> np.ndarray:
     from scipy.optimize import Bounds, minimize
 
     taken = 0
 
-    def told(_: np.ndarray) -> None:
+    def told(x: np.ndarray) -> None:
         nonlocal taken
         taken += 1
+        if on_step is not None:
+            on_step(taken, x)
         if progress is not None:
             progress(min(1.0, taken / steps))
         if should_stop is not None and should_stop():

@@ -107,20 +107,12 @@ def reconstruct(
     Cancelled
         When `should_stop` said so.
     """
-    task = _Task(views, cameras, prior, world_from_prior, meters_per_unit)
+    task = ViewTask(views, cameras, prior, world_from_prior, meters_per_unit)
     settings = settings_of(prior, len(views)) if settings is None else settings
-    flips = (False, True) if prior.facts.get(MIRRORED_PRIOR) else (False,)
-    share = (0.5 if settings.residual is not None else 1.0) / len(flips)
-    best: tuple[float, bool, Fit] | None = None
-    for index, flip in enumerate(flips):
-        model = Model(mirrored(prior) if flip else prior, meters_per_unit, settings.alignment)
-        told = _part(progress, share * index, share)
-        fit = fit_prior(model, task.rays, task.values, settings.fit_noise, task.pixels_per_voxel, told, should_stop)
-        cost = task.rays.rays * (fit.error / settings.fit_noise) ** 2 + float(fit.coefficients @ fit.coefficients)
-        if best is None or cost < best[0]:
-            best = cost, flip, fit
-    assert best is not None
-    _, flip, fit = best
+    share = 0.5 if settings.residual is not None else 1.0
+    fit, flip = fit_sides(
+        prior, task, settings.fit_noise, settings.alignment, meters_per_unit, _part(progress, 0.0, share), should_stop
+    )
     mu = fit.mu
     if settings.residual is not None:
         told = _part(progress, 0.5, 0.5)
@@ -128,6 +120,31 @@ def reconstruct(
             mu, fit.deviation, task.rays, task.values, settings.residual, meters_per_unit, told, should_stop
         )
     return Reconstruction(task.grid, mu, fit.deviation, fit.coefficients, flip, task.error(mu))
+
+
+def fit_sides(
+    prior: Prior,
+    task: "ViewTask",
+    noise: float,
+    alignment: float,
+    meters_per_unit: float = 1.0,
+    progress: Callable[[float], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> tuple[Fit, bool]:
+    """The most probable volume of a prior (`prior_fit.fit_prior`), and whether it is the mirrored prior's.
+
+    A population of left and right ones is laid alike; which side it is then shows in how well either fits.
+    """
+    flips = (False, True) if prior.facts.get(MIRRORED_PRIOR) else (False,)
+    found: list[tuple[float, Fit, bool]] = []
+    for flip in flips:
+        model = Model(mirrored(prior) if flip else prior, meters_per_unit, alignment)
+        told = _part(progress, len(found) / len(flips), 1 / len(flips))
+        fit = fit_prior(model, task.rays, task.values, noise, task.pixels_per_voxel, told, should_stop)
+        cost = task.rays.rays * (fit.error / noise) ** 2 + float(fit.coefficients @ fit.coefficients)
+        found.append((cost, fit, flip))
+    _, fit, flip = min(found, key=lambda each: each[0])
+    return fit, flip
 
 
 def mean_plus_optimisation(
@@ -145,11 +162,20 @@ def mean_plus_optimisation(
     Parameters and errors as those of :func:`reconstruct`; `settings` by default are those that were best on held-out
     volumes.
     """
-    task = _Task(views, cameras, prior, world_from_prior, meters_per_unit)
+    task = ViewTask(views, cameras, prior, world_from_prior, meters_per_unit)
     settings = mean_settings_of(prior, len(views)) if settings is None else settings
-    start = prior.mean * np.float32(meters_per_unit)
+    start, flip = sided_mean(prior, task, meters_per_unit)
     mu = optimise_voxels(start, task.rays, task.values, settings, meters_per_unit, progress, should_stop)
-    return Reconstruction(task.grid, mu, None, None, False, task.error(mu))
+    return Reconstruction(task.grid, mu, None, None, flip, task.error(mu))
+
+
+def sided_mean(prior: Prior, task: "ViewTask", meters_per_unit: float = 1.0) -> tuple[np.ndarray, bool]:
+    """(X, Y, Z) float32: the population's mean, 1 / world unit, mirrored where that fits the views better."""
+    mean = prior.mean * np.float32(meters_per_unit)
+    other = np.ascontiguousarray(mean[::-1])
+    if prior.facts.get(MIRRORED_PRIOR) and task.error(other) < task.error(mean):
+        return other, True
+    return mean, False
 
 
 def settings_of(prior: Prior, views: int) -> ReconstructSettings:
@@ -171,12 +197,13 @@ def settings_of(prior: Prior, views: int) -> ReconstructSettings:
 
 def mean_settings_of(prior: Prior, views: int) -> ResidualSettings:
     """What the peer was tuned to for a number of views; the defaults where it was not."""
-    known = ResidualSettings(tv=0.1)
+    known = ResidualSettings(tv=0.0, steps=15)
     tuned = _tuned(prior, views)
     return replace(
         known,
         noise=tuned.get("mean_noise", known.noise),
         tv=tuned.get("mean_tv", known.tv),
+        about_start=bool(tuned.get("mean_about_start", known.about_start)),
         steps=int(tuned.get("mean_steps", known.steps)),
     )
 
@@ -219,16 +246,26 @@ def _part(progress: Callable[[float], None] | None, start: float, share: float) 
     return lambda done: progress(start + share * done)
 
 
-class _Task:
-    """Views on a prior's grid, with as many rays as its voxels can tell apart."""
+class ViewTask:
+    """Views on a prior's grid, with as many rays as its voxels can tell apart; parameters as `reconstruct` takes them.
+
+    Attributes
+    ----------
+    grid : Grid
+    rays : RayMatrix
+    values : (rays,) float32
+        The views' line integrals, a mean for each ray of the matrix.
+    pixels_per_voxel : float
+        Rays that a voxel's width covers.
+    """
 
     def __init__(
         self,
         views: Sequence[np.ndarray],
         cameras: Sequence[Camera],
         prior: Prior,
-        world_from_prior: np.ndarray | None,
-        meters_per_unit: float,
+        world_from_prior: np.ndarray | None = None,
+        meters_per_unit: float = 1.0,
     ) -> None:
         if not views or len(views) != len(cameras):
             raise DataError(f"{len(views)} radiographs and {len(cameras)} cameras were given; give one camera a view.")
@@ -257,6 +294,7 @@ class _Task:
         self.values = self.rays.shrunk(views, shrink)
 
     def error(self, mu: np.ndarray) -> float:
+        """Root mean square of what a volume's projections lack."""
         return float(np.sqrt(np.mean(np.square(self.rays.project(mu) - self.values))))
 
 
