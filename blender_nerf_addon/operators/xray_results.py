@@ -128,12 +128,12 @@ class NERF_OT_xray_fit_window(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs a NeRF object."""
-        return chosen.chosen_nerf(context.scene) is not None and trained.chosen_is_attenuation(context.scene)
+        return trained.shown_object(context.scene) is not None and trained.chosen_is_attenuation(context.scene)
 
     @common.tells_errors
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Read it and set it."""
-        item = chosen.chosen_nerf(context.scene)
+        item = trained.shown_object(context.scene)
         low, high = trained.facts_of(find.run_of(item)).window
         shown = item.nerf_xray
         shown.level, shown.width, shown.use_window = (low + high) / 2.0, high - low, True

@@ -6,7 +6,6 @@ import bpy
 
 from ..capture.bounds import MESHABLE
 from ..jobs.runs import stored_path
-from ..objects import chosen
 from ..operators import capture
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.xray import NOT_FOR_DIAGNOSIS, ConeBeam
@@ -177,7 +176,7 @@ class NERF_PT_xray_results(_Part, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         """Draw window and level, and what can be made of it."""
         layout = self.layout
-        item = chosen.chosen_nerf(context.scene)
+        item = trained.shown_object(context.scene)
         if item is not None:
             layout.label(text=f"Of {item.name}", icon="EMPTY_AXIS")
             column = layout.column()

@@ -17,7 +17,7 @@ ARC = (0.62, 0.66, 0.72)
 HELD_OUT = (0.45, 0.95, 0.55)
 CUT_OFF = (1.0, 0.3, 0.24)
 ARC_PARTS = 96  # of a full turn
-MOST_MARKS = 4_000
+MOST_MARKS = 3_000
 WIDTH = 1.6  # pixels
 
 
@@ -60,7 +60,7 @@ def build(rig: Rig, shown_view: int, cut: np.ndarray) -> RigShapes:
         _discs(places[split], (*HELD_OUT, 1.0), 8.0),
         _discs(camera.position[None], (*SOURCE, 1.0), 14.0),
         _discs(np.asarray(rig.center)[None], (*ARC, 1.0), 6.0),
-        _discs(np.asarray(marks), (*CUT_OFF, 0.9), 5.0),
+        _discs(np.asarray(marks), (*CUT_OFF, 0.9), 4.0),
     ]
     joined = Discs(
         Vertices.joined([disc.vertices for disc in discs]),

@@ -8,7 +8,7 @@ from typing import Any
 import bpy
 
 from ..jobs import runs, training
-from ..objects import chosen, find
+from ..objects import attach, chosen, find
 from ..vendor.nerf_core.contract.errors import DataError, NerfError
 from ..vendor.nerf_core.contract.run_folder import RunFolder
 from ..vendor.nerf_core.contract.transforms import TOOLKIT_KEY
@@ -35,6 +35,17 @@ def chosen_is_attenuation(scene: bpy.types.Scene) -> bool:
             return False
     folder = find.known_run(item)
     return folder is not None and is_attenuation(folder)
+
+
+def shown_object(scene: bpy.types.Scene) -> bpy.types.Object | None:
+    """The NeRF object whose window counts: the chosen one, else one that shows the scene's run."""
+    item = chosen.chosen_nerf(scene)
+    if item is not None:
+        return item
+    try:
+        return attach.shown_nerf(scene, runs.run_folder(scene))
+    except NerfError:
+        return None
 
 
 def facts_of(folder: RunFolder) -> XrayFacts:

@@ -36,12 +36,18 @@ def xray_render(stage):
     yield from stage.wait(lambda: training.current() is not None and not training.under_way(), "the training", 300)
     bpy.data.collections[BODY].hide_viewport = bpy.data.collections[BODY].hide_render = True
     scene.view_settings.view_transform = "Standard"
+    scene.render.film_transparent = False
+    for node in scene.world.node_tree.nodes:
+        if node.type == "BACKGROUND":
+            node.inputs["Color"].default_value = (0.0, 0.0, 0.0, 1.0)
     scene.render.engine = "NERF_TOOLKIT"
     scene.render.resolution_x, scene.render.resolution_y, scene.render.resolution_percentage = 512, 512, 100
     camera = scene.camera
     camera.location, camera.rotation_euler = (0.9, -1.35, 0.25), (1.42, 0.0, 0.588)
-    camera.data.lens, camera.data.sensor_width = 80.0, 36.0
-    stage.select()
+    camera.data.lens, camera.data.sensor_width = 95.0, 36.0
+    nerf = next(item for item in scene.objects if item.nerf.is_nerf)
+    nerf.nerf_xray.use_window, nerf.nerf_xray.level, nerf.nerf_xray.width = True, 3.0, 5.0
+    stage.select(nerf)
     yield from stage.panels("NERF_PT_xray", "NERF_PT_xray_results")
     bpy.ops.render.render()
     editor = stage.image_editor(large=True)
