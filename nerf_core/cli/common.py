@@ -76,6 +76,15 @@ def bar_options() -> dict[str, Any]:
 
 
 @contextmanager
+def status_line(text: str) -> Iterator[None]:
+    """A line on stderr for as long as work takes that tells no progress; gone afterwards."""
+    from tqdm import tqdm
+
+    with tqdm(desc=text, bar_format="{desc} ...", **bar_options()):
+        yield
+
+
+@contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[float], None]]:
     """A bar on stderr for work that tells its fraction from 0 to 1."""
     from tqdm import tqdm

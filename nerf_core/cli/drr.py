@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..contract.errors import NerfError
 from ..contract.xray import DEFAULT_VIEWS, NOT_FOR_DIAGNOSIS, PRESETS, SCALINGS, ConeBeam, preset
-from .common import add_device, add_json, progress_bar, say
+from .common import add_device, add_json, progress_bar, say, status_line
 
 if TYPE_CHECKING:
     from ..xray.drr import RadiographJob
@@ -113,7 +113,8 @@ def _make(arguments: argparse.Namespace, text: str, out: Path, label: str) -> di
     began = time.perf_counter()
     window = tuple(arguments.window) if arguments.window else None
     noise = Noise.parse(arguments.noise, arguments.seed)
-    source, meters, rig = _open(arguments, text)
+    with status_line(f"reading {Path(text).name}"):
+        source, meters, rig = _open(arguments, text)
     placed = with_meters(rig, meters)
     if arguments.cameras:
         from ..export.camera_paths import read_cameras
@@ -135,6 +136,8 @@ def _make(arguments: argparse.Namespace, text: str, out: Path, label: str) -> di
         meters,
         with_truth=not arguments.no_volume,
     )
+    with status_line("preparing the kernels (the first time compiles them)"):
+        source.line_integrals(views[0].camera.resized(1, 1))
     with progress_bar(label) as progress:
         job = make_radiographs(plan, out, on_progress=lambda done, total: progress(done / total))
     seconds = time.perf_counter() - began

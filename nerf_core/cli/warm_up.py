@@ -28,6 +28,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
     method = create(arguments.method, Normalisation(np.array([[-1.0] * 3, [1.0] * 3])), arguments.device)
     method.warm_up(everything=True)
+    if arguments.method == "xray":
+        from ..xray.warm_up import compile_projectors
+
+        compile_projectors()
     seconds = time.perf_counter() - started
     say(arguments, f"The {arguments.method} method is ready ({method.backend} kernels, {seconds:.1f} s).")
     return {"method": arguments.method, "backend": method.backend, "seconds": seconds}

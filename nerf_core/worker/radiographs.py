@@ -94,6 +94,10 @@ class DrrJob:
 
         self.session.tell("drr", "", 0, len(self._cameras), "Reading what is X-rayed", tag=self.tag)
         self._job = RadiographJob(self._plan(), self.out)
+        if not self._job.is_whole:
+            text = "Preparing (the first time compiles, which can take some seconds)"
+            self.session.tell("drr", "", self._job.done, self._job.total, text, tag=self.tag)
+            self._job.plan.source.line_integrals(self._job.plan.views[0].camera.resized(1, 1))
         self._arrays = {}
         self._began = time.perf_counter()
 
