@@ -17,6 +17,7 @@ from ..xray import ct
 from . import common
 
 PHANTOM = "phantom:"
+IMPORT, SLICES = "Import CT", "CT Slices"  # titles of their tasks
 SKIN_HU = -300.0
 SKIN_FACES = 60_000
 WINDOW_ITEMS = tuple(
@@ -89,7 +90,7 @@ class _Shown:
 
     def _begin(self, context: bpy.types.Context, source: str, series: str) -> set[str]:
         step = self._step(context.scene, source, series)
-        outcome = common.begin_task(self, "Import CT", [lambda: step], undo=True, on_end=_ended)
+        outcome = common.begin_task(self, IMPORT, [lambda: step], undo=True, on_end=_ended)
         task = tasks.current()
         if outcome == {"FINISHED"} and not task.running and task.results:
             made = task.results[-1]
@@ -141,7 +142,7 @@ class NERF_OT_xray_import_ct(_Shown, bpy.types.Operator):
     filepath: StringProperty(
         name="CT", description="A NIfTI file, a DICOM folder or one of its files", subtype="FILE_PATH"
     )
-    filter_folder: BoolProperty(default=True, options={"HIDDEN"})
+    filter_glob: StringProperty(default="*", options={"HIDDEN"})  # DICOM files may end in anything, or nothing
     series: StringProperty(
         name="Series", description="Where a DICOM folder holds several series: the one's UID, or the end of it"
     )
@@ -248,7 +249,7 @@ class NERF_OT_xray_ct_slices(bpy.types.Operator):
             return ct.show_slices(scene_uid, uid, result["slices"], prepared)
 
         step = tasks.Step("ct", params, handle, "Reading the CT", ct.prepare)
-        return common.begin_task(self, "Slices", [lambda: step], undo=True, on_end=lambda _task: _texture_views())
+        return common.begin_task(self, SLICES, [lambda: step], undo=True, on_end=lambda _task: _texture_views())
 
 
 def source_of(item: bpy.types.Object) -> str:

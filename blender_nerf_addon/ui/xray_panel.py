@@ -5,11 +5,12 @@ from typing import ClassVar
 import bpy
 
 from ..capture.bounds import MESHABLE
+from ..jobs import tasks
 from ..jobs.runs import stored_path
-from ..operators import capture
+from ..operators import capture, xray_ct
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.xray import NOT_FOR_DIAGNOSIS, ConeBeam
-from ..xray import materials, overlay, radiographs, reconstruct, subject, trained
+from ..xray import ct, materials, overlay, radiographs, reconstruct, subject, trained
 from ..xray.gather import is_ct
 from ..xray.radiographs import Radiographs
 from . import core_box
@@ -80,10 +81,7 @@ class NERF_PT_xray_subject(_Part, bpy.types.Panel):
             row.label(text=_told(item))
         if len(found) > LISTED:
             column.label(text=f"and {len(found) - LISTED} more", icon="BLANK1")
-        row = layout.row(align=True)
-        row.operator("nerf.xray_import_ct", icon="IMPORT")
-        row.operator("nerf.xray_add_phantom", icon="ARMATURE_DATA")
-        row.operator("nerf.xray_ct_slices", icon="MESH_PLANE")
+        draw_ct(layout, context)
         row = layout.row(align=True)
         row.operator_menu_enum("nerf.xray_set_material", "material", text="Selected Are Of", icon="MATERIAL")
         row.operator("nerf.xray_select", text="", icon="RESTRICT_SELECT_OFF")
@@ -273,6 +271,23 @@ class NERF_PT_xray_material(bpy.types.Panel):
         layout.use_property_decorate = False
         settings = context.material.nerf_xray
         draw_attenuation(layout, settings, settings.material != "OBJECT")
+
+
+def draw_ct(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """What brings a CT in, how far it is, and what may be done with the active one."""
+    task = tasks.current()
+    ours = task is not None and task.title in (xray_ct.IMPORT, xray_ct.SLICES)
+    if ours and task.running:
+        layout.progress(factor=task.fraction, text=task.text)
+        layout.operator("nerf.task_cancel", icon="CANCEL")
+        return
+    row = layout.row(align=True)
+    row.operator("nerf.xray_import_ct", icon="IMPORT")
+    row.operator("nerf.xray_add_phantom", text="Phantom", icon="OUTLINER_OB_ARMATURE")
+    if ct.of(context.object) is not None:
+        row.operator("nerf.xray_ct_slices", text="", icon="MESH_PLANE")
+    if ours and task.phase == "failed":
+        core_box.labels(layout, task.text, "ERROR", characters(context))
 
 
 def draw_attenuation(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, own: bool) -> None:

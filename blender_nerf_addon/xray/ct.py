@@ -5,6 +5,7 @@ other, between which Blender lives on: what is held over are numbers that find o
 makes references invalid.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,7 +149,7 @@ def _box(scene: bpy.types.Scene, result: Mapping[str, Any], centered: bool) -> b
     name = str(result["name"])
     if name.startswith("phantom:"):
         name = name.replace(":", " ").capitalize()
-    name = name.split(".")[0].strip()[:40] or "CT"
+    name = re.sub(r"\.(nii|nii\.gz|hdr|img)$", "", name, flags=re.IGNORECASE).strip()[:40] or "CT"
     mesh = bpy.data.meshes.new(f"{name} Box")
     corners = np.array(result["corners"], dtype=np.float64)
     mesh.from_pydata([tuple(corner) for corner in corners], EDGES, [])

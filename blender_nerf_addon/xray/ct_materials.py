@@ -5,7 +5,7 @@ import bpy
 from .. import compat
 from ..importers.point_display import KIND_KEY
 
-SOLID_DENSITY = 25.0  # of a volume's smoke in solid mode: a metre is much for a body
+SOLID_DENSITY = 8.0  # of a volume's smoke in solid mode: a metre is much for a body
 # What stops and sends light in the volume, per metre, over attenuation against water's (1: water).
 SOFT_FROM, SOFT_TO, SOFT_STRENGTH = 0.75, 1.05, 4.0
 BONE_FROM, BONE_TO, BONE_STRENGTH = 1.2, 1.7, 260.0

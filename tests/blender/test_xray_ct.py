@@ -196,6 +196,21 @@ def test_a_phantom_stands_in_for_a_patient(scene, addon_module):
     assert bpy.data.objects["Phantom knee 3"].nerf_xray.source == "phantom:knee:3"
 
 
+def test_it_is_cancelled_and_leaves_nothing(scene, scan, addon_module):
+    tasks, operators = addon_module("jobs.tasks"), addon_module("operators.xray_ct")
+    asked = {"source": str(scan[0]), "resolution": 512, "surfaces": [{"name": "bone", "level": 250.0}]}
+    build = addon_module("xray.ct").build
+    uid = scene.session_uid
+    step = tasks.Step("ct", asked, lambda result, made: build(uid, result, made), "", addon_module("xray.ct").prepare)
+    task = tasks.start(operators.IMPORT, [lambda: step], 1)
+    tasks.cancel()
+    assert addon_module("jobs.pump").pump_until(lambda: not task.running, 30)
+    assert task.phase == "cancelled" and not scene.objects
+    # And the next one is answered as ever.
+    box, parts = imported(scan, use_volume=False)
+    assert set(parts) == {"bone"}
+
+
 def test_what_cannot_be_is_told(scene, scan, tmp_path):
     (tmp_path / "bad.nii").write_text("hello")
     for options, said in (
