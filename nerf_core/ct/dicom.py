@@ -155,8 +155,8 @@ def _one_series(path: Path, headers: list[tuple[Path, Any]], asked: str | None) 
         usual = {uid: some for uid, some in by_series.items() if _is_ct(some[0][1]) and not _is_localiser(some[0][1])}
         if len(usual) > 1:
             raise DataError(
-                f"'{path}' holds {len(usual)} CT series: {_listed(usual)}. Name a file of one of them, or choose one by "
-                "its UID or the end of that (series; on the command line --series)."
+                f"'{path}' holds {len(usual)} CT series: {_listed(usual)}. Name a file of one of them, or choose one "
+                "by its UID or the end of that (series; on the command line --series)."
             )
         by_series = usual or by_series
     some = next(iter(by_series.values()))
