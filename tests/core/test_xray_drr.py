@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nerf_core.cli import main
 from nerf_core.contract.errors import Cancelled, NerfError
 from nerf_core.contract.xray import PRESETS, ConeBeam, hu_to_mu, preset
 from nerf_core.ct import read_ct, write_nifti
@@ -266,6 +267,17 @@ def test_a_ct_is_resampled_projected_and_kept(phantom, tmp_path):
     np.testing.assert_allclose(truth.bounds / 1000.0, data.bounds, atol=1e-6)
 
 
+@pytest.fixture
+def nerf(capsys):
+    """The command, in this process; what it printed."""
+
+    def run(*arguments, code=0):
+        assert main([str(argument) for argument in arguments]) == code
+        return capsys.readouterr()
+
+    return run
+
+
 def test_a_trained_field_gives_new_radiographs(nerf, tmp_path):
     """As its line integrals are, from its own rig by default; and from the cameras of a file."""
     asked = ("--views", 12, "--val", 2, "--pixels", 20)
@@ -275,7 +287,7 @@ def test_a_trained_field_gives_new_radiographs(nerf, tmp_path):
     done = nerf(
         "drr", tmp_path / "run", "--out", tmp_path / "new", "--views", 5, "--val", 0, "--pixels", 24, 16, "--json"
     )
-    assert json.loads(done.stdout.splitlines()[-1])["views"] == 5
+    assert json.loads(done.out.splitlines()[-1])["views"] == 5
     data, known = load_dataset(tmp_path / "new"), load_dataset(tmp_path / "set")
     assert data.xray.source_axis == pytest.approx(known.xray.source_axis) and data.xray.volume is None
     method = load_run(tmp_path / "run", "cpu").method
@@ -293,26 +305,26 @@ def test_a_trained_field_gives_new_radiographs(nerf, tmp_path):
         ("phantom:knee:1", "--cameras", tmp_path / "set" / "transforms.json"),
         (tmp_path / "run", "--grid", 16),
     ):
-        assert "--" in nerf("drr", *wrong, "--out", tmp_path / "x", code=2).stderr
+        assert "--" in nerf("drr", *wrong, "--out", tmp_path / "x", code=2).err
 
 
 def test_the_command_makes_one_set_or_many(nerf, tmp_path):
     asked = ("--views", 4, "--val", 1, "--pixels", 16, 12, "--grid", 16, "--json")
     done = nerf("drr", "phantom:knee:3", "--out", tmp_path / "one", *asked)
-    told = json.loads(done.stdout.splitlines()[-1])
+    told = json.loads(done.out.splitlines()[-1])
     assert told["views"] == 5 and told["splits"] == {"train": 4, "val": 1, "test": 0} and told["resumed"] == 0
-    assert "ot for diagnosis" in done.stderr
+    assert "ot for diagnosis" in done.err
     view = load_dataset(tmp_path / "one").splits["train"].views[0]
     assert (view.camera.width, view.camera.height) == (16, 12)
     assert np.linalg.norm(view.camera.position) == pytest.approx(0.541)  # the knee's rig, without being told
     done = nerf("drr", "phantom:ellipsoids:1-2", "--out", tmp_path / "many", "--train-views", 2, *asked)
-    assert len(json.loads(done.stdout.splitlines()[-1])["sets"]) == 2
+    assert len(json.loads(done.out.splitlines()[-1])["sets"]) == 2
     for seed in (1, 2):
         data = load_dataset(tmp_path / "many" / f"phantom-ellipsoids-{seed}")
         assert {split: len(views) for split, views in data.splits.items()} == {"train": 2, "val": 1, "test": 2}
     assert preset("volume", 200.0).source_axis / 1000 == pytest.approx(data.xray.source_axis)
     picture = Image.open(tmp_path / "one" / "train" / "0000.png")
     assert picture.mode == "RGB" and picture.size == (16, 12)
-    told = nerf("drr", tmp_path / "none.nii", "--out", tmp_path / "x", code=2).stderr
+    told = nerf("drr", tmp_path / "none.nii", "--out", tmp_path / "x", code=2).err
     assert "none.nii" in told and not (tmp_path / "x").exists()
-    assert "made otherwise" in nerf("drr", "phantom:knee:3", "--out", tmp_path / "one", "--pixels", 8, code=2).stderr
+    assert "made otherwise" in nerf("drr", "phantom:knee:3", "--out", tmp_path / "one", "--pixels", 8, code=2).err
