@@ -115,7 +115,8 @@ def _make_events(interrupted: Any) -> Any:
             bar.update(done - bar.n)
 
         def progress(self, progress: GanProgress) -> None:
-            bar = self._show("training", total=1.0, bar_format="{l_bar}{bar}| {elapsed} {postfix}")
+            # Without `miniters` one long step, from 0 to where a continued run stands, would be waited for again.
+            bar = self._show("training", total=1.0, miniters=0, bar_format="{l_bar}{bar}| {elapsed} {postfix}")
             numbers = [f"step {progress.step}"]
             numbers += [f"{progress.seconds_left:.0f} s left"] if progress.seconds_left is not None else []
             numbers += [f"{name} {value:.3f}" for name, value in progress.losses.items()]
