@@ -21,7 +21,7 @@ from ..methods.base import Method
 from ..training.load import LoadedRun
 from ..xray.grid import Grid
 from ..xray.metrics import peak_of, radiograph_psnr, radiograph_ssim, volume_psnr, volume_ssim
-from ..xray.solver_cache import Solved, best_settings, solve
+from ..xray.solver_cache import Solved, best_settings, judge_of, solve
 from ..xray.true_volume import Truth, find_truth
 
 DEFAULT_SOLVERS = ("fdk", "sart")
@@ -316,9 +316,11 @@ def evaluate_xray(
     own = replace(own, seconds=run.spent.seconds, settings={"steps": run.spent.steps})
     rows = [measure(own, truth, views, dataset.xray, should_stop, stages.next())]
     remark = ""
+    judge = judge_of(None if truth is None else truth.mu, views, grid)
     for name in names:
         try:
-            solved = solve(name, given, grid, None, run.folder.root / "solvers", stages.next(), should_stop)
+            kept = run.folder.root / "solvers"
+            solved = solve(name, given, grid, None, kept, judge, stages.next(), should_stop)
         except NerfError as error:
             if solvers is not None:
                 raise

@@ -108,10 +108,12 @@ def _row(row: dict[str, Any], columns: list[Column], good: list[dict[str, Any]])
     if "error" in row:
         return {"cell": row["cell"], "labels": row.get("labels") or {}, "error": row["error"], "numbers": []}
     numbers = []
+    # Of radiographs only who was given as many of the same patient is a peer.
+    peers = [other for other in good if all(other.get(key) == row.get(key) for key in ("given", "patient"))]
     for column in columns:
         value = column.value(row)
-        all_values = [number for other in good if (number := column.value(other)) is not None]
-        best = column.better and len(good) > 1 and value is not None
+        all_values = [number for other in peers if (number := column.value(other)) is not None]
+        best = column.better and len(all_values) > 1 and value is not None
         numbers.append(
             {
                 "text": column.text(row),

@@ -23,7 +23,11 @@ def xray_content(plan: XrayPlan, folder: ExperimentFolder, good: list[dict[str, 
         "split": "test",
         "patients": [_patient(name) for name in dict.fromkeys(row["patient"] for row in good)],
         "pictures": [picture for row in good for picture in _pictures(folder, row)],
-        "features": sorted({row["features"] for row in good if row.get("features")}),
+        "features": [
+            f"{what}: {label}."
+            for what, key in (("LPIPS-like", "features"), ("FID and KID", "fid_features"))
+            for label in sorted({row[key] for row in good if row.get(key)})
+        ],
         "commands": [
             {"cell": cell.name, "train": _command(plan, cell, folder, data), "evaluate": ""}
             for cell in plan.cells

@@ -17,7 +17,7 @@ from ..data.dataset import Dataset
 from ..evaluation.xray import Reconstruction, of_field, of_solved, of_volume
 from ..training.events import Progress, TrainEvents
 from ..xray.grid import Grid
-from ..xray.solver_cache import best_settings, solve
+from ..xray.solver_cache import TruthJudge, best_settings, solve
 from ..xray.true_volume import Truth
 from .folder import ExperimentFolder
 from .plan import Training
@@ -183,7 +183,9 @@ def _solver(job: Job) -> Found:
     words = f"{cell.system.upper()} of itk-rtk"
     kept = job.folder.root / "solvers"
     job.tell(0.0, None, words)
-    solved = solve(cell.system, job.given, job.grid, settings, kept, job.part(words), job.should_stop)
+    # Told how many passes to make, it makes them; else it is let stop where it is best.
+    judge = None if "iterations" in cell.settings else TruthJudge(job.truth.mu)
+    solved = solve(cell.system, job.given, job.grid, settings, kept, judge, job.part(words), job.should_stop)
     return Found(of_solved(solved, job.grid), {"train_seconds": solved.seconds}, {"solver": dict(solved.settings)})
 
 

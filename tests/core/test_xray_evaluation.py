@@ -1,16 +1,25 @@
 """Reconstructions measured alike: volumes, radiographs, what solvers found and where it is kept."""
 
+import json
+import shutil
+import sys
+
 import numpy as np
 import pytest
 
 from nerf_core.contract.errors import Cancelled, DataError, NerfError
-from nerf_core.contract.xray import XrayFacts
+from nerf_core.contract.xray import NOT_FOR_DIAGNOSIS, XrayFacts
+from nerf_core.data.dataset import load_dataset
+from nerf_core.data.placement import Placement
 from nerf_core.data.views import View
+from nerf_core.evaluation.evaluate import evaluate_run
 from nerf_core.evaluation.xray import field_volume, fitted, measure, of_field, of_solved, of_volume
+from nerf_core.training.load import load_run
 from nerf_core.xray.grid import Grid
 from nerf_core.xray.metrics import volume_psnr
-from nerf_core.xray.solver_cache import best_settings, solve
-from nerf_core.xray.true_volume import Truth
+from nerf_core.xray.solver_cache import RadiographJudge, TruthJudge, best_settings, judge_of, solve
+from nerf_core.xray.solvers import sart
+from nerf_core.xray.true_volume import Truth, find_truth
 
 from ..seeds import fresh_seed
 from .xray_subject import BOUNDS, CENTER, radiographs, truth
@@ -113,6 +122,26 @@ def test_volumes_are_kept_by_data_and_settings(views, tmp_path):
         solve("best", given, GRID)
 
 
+@pytest.mark.parametrize("with_truth", [True, False])
+def test_a_judge_keeps_the_best_pass(with_truth, known, views, tmp_path):
+    given, others = views
+    judge = judge_of(known.mu if with_truth else None, others, GRID)
+    assert isinstance(judge, TruthJudge if with_truth else RadiographJudge)
+    settings = {"iterations": 12, "relaxation": 1.0, "subset": 1}
+    errors = []
+    sart(given, GRID, **settings, on_iteration=lambda _done, volume: errors.append(judge.error(volume)))
+    found = solve("sart", given, GRID, settings, tmp_path, judge)
+    passes = found.settings["iterations"]
+    assert judge.error(found.mu) == pytest.approx(errors[passes - 1], rel=1e-3)
+    assert errors[passes - 1] == min(errors[: passes + 3])  # none of the three after it was better
+    again = solve("sart", given, GRID, settings, tmp_path, judge)
+    assert again.kept and again.settings == found.settings
+    other = judge_of(0.5 * known.mu if with_truth else None, others[:3], GRID)
+    assert not solve("sart", given, GRID, {**settings, "iterations": 1}, tmp_path, other).kept
+    with pytest.raises(Cancelled):
+        solve("sart", given, GRID, settings, None, judge, should_stop=lambda: True)
+
+
 def test_gain_and_offset_of_each_view_do_not_count_where_they_are_not_known(known, views):
     _, others = views
     rng = np.random.default_rng(fresh_seed())
@@ -149,3 +178,81 @@ def test_a_grid_gives_back_what_it_holds():
     np.testing.assert_allclose(Grid.of_bounds(BOUNDS, 44).bounds, BOUNDS, atol=1e-9)
     with pytest.raises(DataError, match="orthogonal"):
         Grid((2, 2, 2), np.array([[1, 0.5, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]))
+
+
+# Runs
+
+
+@pytest.fixture(scope="module")
+def run(nerf, tmp_path_factory):
+    """A chest's field, trained a little on six radiographs."""
+    folder = tmp_path_factory.mktemp("x-ray run ü")
+    data, out = folder / "data", folder / "run"
+    nerf("drr", "phantom:chest:7", "--out", data, "--views", 6, "--val", 3, "--pixels", 24, "--grid", 24)
+    nerf("train", data, "--run", out, "--method", "xray", "--steps", 30)
+    return out
+
+
+def test_a_run_stands_beside_the_solvers_on_the_same_radiographs(run):
+    told = []
+    found = evaluate_run(run, progress=told.append)
+    assert told == sorted(told) and told[-1] == pytest.approx(1.0)
+    rows = {row.name: row for row in found.xray.rows}
+    assert list(rows) == ["field", "fdk", "sart"]
+    assert (found.xray.given, found.xray.held_out, found.xray.truth) == (6, 3, "volume.nii.gz")
+    assert 24 in found.xray.shape and found.xray.remark == ""
+    for row in rows.values():
+        assert 5 < row.volume_psnr < 60 and 5 < row.radiograph_psnr < 60 and 0 < row.volume_ssim < 1
+    # The very numbers, from the parts.
+    loaded = load_run(run)
+    known = find_truth(loaded.data)
+    expected = volume_psnr(field_volume(loaded.method, known.grid), known.mu)
+    assert rows["field"].volume_psnr == pytest.approx(expected, abs=1e-6)
+    given = load_dataset(loaded.data).splits["train"].views
+    kept = solve("sart", given, known.grid, folder=run / "solvers", judge=TruthJudge(known.mu))
+    assert kept.kept and rows["sart"].volume_psnr == pytest.approx(volume_psnr(kept.mu, known.mu), abs=1e-6)
+    # As JSON and as words.
+    values = json.loads(json.dumps(found.to_dict()))["xray"]
+    assert [row["name"] for row in values["systems"]] == list(rows) and values["not_for_diagnosis"] == NOT_FOR_DIAGNOSIS
+    lines = found.xray.lines()
+    assert lines[-1] == NOT_FOR_DIAGNOSIS and f"{rows['sart'].volume_psnr:.2f}" in lines[3]
+    assert [row.name for row in evaluate_run(run, solvers=["sirt"]).xray.rows] == ["field", "sirt"]
+    with pytest.raises(NerfError, match="'best' is not known"):
+        evaluate_run(run, solvers=["best"])
+
+
+def test_the_command_line_without_solvers(run, nerf):
+    done = nerf("evaluate", run, "--solvers", "none", "--json")
+    values = json.loads(done.stdout.splitlines()[-1])
+    assert [row["name"] for row in values["xray"]["systems"]] == ["field"] and len(values["views"]) == 3
+    said = nerf("evaluate", run, "--solvers", "none").stdout
+    assert "volume dB" in said and NOT_FOR_DIAGNOSIS in said and "against 'volume.nii.gz' on" in said
+
+
+def test_without_the_package_the_field_is_measured_alone_unless_solvers_are_asked_for(run, monkeypatch):
+    shutil.rmtree(run / "solvers", ignore_errors=True)
+    monkeypatch.setitem(sys.modules, "itk", None)
+    found = evaluate_run(run)
+    assert [row.name for row in found.xray.rows] == ["field"]
+    assert "without fdk and sart" in found.xray.remark and "pip install" in found.xray.remark
+    with pytest.raises(NerfError, match="itk-rtk"):
+        evaluate_run(run, solvers=["fdk"])
+
+
+def test_a_truth_goes_where_the_run_placed_its_data_set(run):
+    loaded = load_run(run)
+    plain, placed = find_truth(loaded.data), find_truth(loaded.data, Placement("none", "normalise"))
+    dataset = load_dataset(loaded.data, placement=Placement("none", "normalise"))
+    np.testing.assert_allclose(placed.grid.bounds, dataset.bounds, atol=1e-6)
+    assert not np.allclose(plain.grid.bounds, placed.grid.bounds)
+    # Its line integrals stay what they are.
+    view = dataset.splits["val"].views[0]
+    seen = of_volume("truth", placed.mu, placed.grid).project(view.camera)
+    assert np.abs(seen - view.line_integral).mean() < 0.06 * view.line_integral.max()
+    assert max(find_truth(loaded.data, None, 12).grid.shape) == 12
+
+
+def test_other_methods_have_no_solvers_beside_them(trained_run):
+    assert evaluate_run(trained_run, count=1).xray is None
+    with pytest.raises(NerfError, match="is no attenuation field"):
+        evaluate_run(trained_run, count=1, solvers=["fdk"])
