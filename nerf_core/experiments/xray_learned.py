@@ -28,7 +28,7 @@ POPULATION_VIEWS = 72  # one every 5 degrees, the MedNeRF protocol's
 FAKES = 200
 # Of a cell's settings those that are not the system's own.
 ASIDE = ("inversion", "fakes")
-MODES = {"shapes": 8, "appearances": 8}  # of a prior
+PRIOR_SETTINGS = {"longest": (8, 256), "modes": (0, 1000), "held_out": (0, 1000)}
 MOST_PRIOR_VOXELS = 64
 
 
@@ -51,11 +51,7 @@ def check_learned(cell: XrayCell, device: str) -> None:
         except TypeError as error:
             raise NerfError(f"'inversion' of '{cell.system}' is not usable: {error}.") from error
         return
-    for name, value in cell.settings.items():
-        if cell.system != "prior" or name not in MODES:
-            raise NerfError(f"'{cell.system}' has no setting '{shown(name)}'.")
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 256:
-            raise NerfError(f"'{shown(name)}' of a prior is {shown(repr(value))}; it must be from 0 to 256.")
+    prior_settings(cell)
 
 
 def find_learned(job: Job) -> Found:
@@ -221,28 +217,42 @@ def _prior(job: Job) -> Found:
 
 def _kept_prior(job: Job) -> Any:
     """The prior of a cell's population, built once for all cells that agree in it."""
-    from ..xray.population import list_members, load_population
-    from ..xray.population_modes import low_rank_prior, mean_prior
     from ..xray.prior import DOCUMENT, load_prior, save_prior
+    from ..xray.prior_build import build_prior
 
     cell = job.cell
-    longest = min(cell.scan.voxels, MOST_PRIOR_VOXELS)
-    kind = "mean" if cell.system == "mean-patient" else "low_rank"
-    modes = [int(cell.settings.get(name, value)) for name, value in MODES.items()]
-    told = json.dumps([kind, list(cell.population), longest, modes if kind == "low_rank" else []])
-    folder = job.folder.root / "priors" / f"{kind}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+    settings = prior_settings(cell)
+    told = json.dumps([list(cell.population), vars(settings)], sort_keys=True)
+    folder = job.folder.root / "priors" / f"{settings.kind}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
     if (folder / DOCUMENT).is_file():
         return load_prior(folder)
-    words = "reading other patients"
-    population = load_population(
-        list_members(cell.population), longest, progress=job.part(words), should_stop=job.should_stop
+    prior = build_prior(
+        cell.population, settings, lambda done, words: job.tell(done, None, f"prior: {words}"), job.should_stop
     )
-    matrix = population.grid.world_from_index
-    if kind == "mean":
-        prior = mean_prior(population.volumes, matrix)
-    else:
-        part = job.part("registering other patients")
-        prior = low_rank_prior(population.volumes, matrix, modes[0], modes[1], part, job.should_stop)
     make_folder(folder.parent)
     save_prior(folder, prior)
     return prior
+
+
+def prior_settings(cell: XrayCell) -> Any:
+    """What a cell's prior is built with.
+
+    Raises
+    ------
+    NerfError
+        When a setting is unknown, or no number that it can be.
+    """
+    from ..xray.prior import Kind
+    from ..xray.prior_build import BuildSettings
+
+    for name, value in cell.settings.items():
+        if name not in PRIOR_SETTINGS:
+            raise NerfError(f"'{cell.system}' has no setting '{shown(name)}'; it takes {', '.join(PRIOR_SETTINGS)}.")
+        low, high = PRIOR_SETTINGS[name]
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise NerfError(
+                f"'{name}' of '{cell.system}' is {shown(repr(value))}; it must be a whole number from {low} to {high}."
+            )
+    values = {"longest": min(cell.scan.voxels, MOST_PRIOR_VOXELS), **cell.settings}
+    kind: Kind = "mean" if cell.system == "mean-patient" else "low_rank"
+    return BuildSettings(kind, rig=cell.scan.preset, **values)
