@@ -1,0 +1,72 @@
+"""Reconstruct from Radiograph: the real command as a child process, its volume in the scene, cancel, what is missing."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+
+from .small_run import ROOT, core_python, needs_core, process_gone
+
+pytestmark = needs_core
+
+
+def nerf(*arguments: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([core_python(), "-m", "nerf_core", *arguments], check=True, capture_output=True, env=environment)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A prior of two coarse phantoms, and another patient's radiographs."""
+    folder = tmp_path_factory.mktemp("prior é")
+    build = ["prior", "build", "phantom:knee:0-1", "--out", str(folder / "prior"), "--grid", "12"]
+    nerf(*build, "--held-out", "0", "--kind", "mean")
+    data = ["drr", "phantom:knee:7", "--out", str(folder / "data"), "--preset", "knee", "--views", "3", "--val", "0"]
+    nerf(*data, "--pixels", "16", "--grid", "16")
+    return folder
+
+
+@pytest.fixture
+def scene(made, tmp_path, addon_module):
+    scene = bpy.context.scene
+    scene.nerf.run_folder, scene.nerf.training.data = str(tmp_path / "run"), str(made / "data")
+    scene.nerf_xray.prior = str(made / "prior")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NERF_CORE_PYTHON", core_python())
+        yield scene
+        addon_module("jobs.core").leave(20)
+
+
+def test_the_volume_is_imported_as_a_ct(scene, tmp_path):
+    assert bpy.ops.nerf.xray_reconstruct() == {"FINISHED"}
+    out = tmp_path / "run-reconstruction"
+    assert (out / "volume.nii.gz").is_file() and (out / "prior_report.json").is_file()
+    item = next(item for item in scene.objects if item.nerf_xray.kind == "CT")
+    assert Path(bpy.path.abspath(item.nerf_xray.source)) == out / "volume.nii.gz"
+    size = np.array(item.dimensions)
+    assert (0.1 < size).all() and (size < 0.3).all()  # a knee, in metres
+    assert any("slices" in image.name for image in bpy.data.images)
+
+
+def test_it_is_cancelled_and_leaves_no_process(scene, made, tmp_path, addon_module):
+    reconstruct, pump = addon_module("xray.reconstruct"), addon_module("jobs.pump")
+    running = reconstruct.start(made / "data", made / "prior", tmp_path / "out", 2)
+    assert reconstruct.running() and not bpy.ops.nerf.xray_reconstruct.poll()
+    pump.pump_until(lambda: False, 0.6)
+    assert bpy.ops.nerf.xray_reconstruct_cancel() == {"FINISHED"}
+    assert running.phase == "cancelled" and process_gone(running.process.pid)
+
+
+def test_what_is_missing_is_said(scene, tmp_path):
+    scene.nerf_xray.prior = str(tmp_path)
+    with pytest.raises(RuntimeError, match="prior"):
+        bpy.ops.nerf.xray_reconstruct()
+    scene.nerf_xray.prior = ""
+    with pytest.raises(RuntimeError, match="Choose the folder of a prior"):
+        bpy.ops.nerf.xray_reconstruct()
+    scene.nerf.training.data = ""
+    with pytest.raises(RuntimeError, match="There are no radiographs"):
+        bpy.ops.nerf.xray_reconstruct()
