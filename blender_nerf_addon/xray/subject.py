@@ -12,8 +12,8 @@ from . import properties
 from .gather import attenuating, is_ct, seen_meshes
 
 MOST_POINTS = 20_000  # of all objects, to mark what is cut off
-MOST_READ = 1_000_000  # vertices of one mesh; of larger ones the box must do
-DIRECTIONS = 64  # in which the farthest points are kept
+MOST_READ = 500_000  # vertices of one mesh; of larger ones the box must do
+DIRECTIONS = 32  # in which the farthest points are kept
 WEAR = 20.0  # looking again takes no more than a twentieth of the time
 NOTHING = "Nothing attenuates X-rays: select closed meshes and give them a material in the X-Ray panel, or import a CT."
 
@@ -152,17 +152,24 @@ def _moved(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 def _thinned(clouds: Sequence[np.ndarray]) -> np.ndarray:
     """Some of the points, with those that reach farthest in many directions."""
-    turn = np.linspace(0.0, 2.0 * np.pi, DIRECTIONS, endpoint=False)
-    ways = np.stack([np.cos(turn), np.sin(turn), np.zeros(DIRECTIONS)], axis=-1).astype(np.float32)
-    ways = np.concatenate([ways, np.float32([[0, 0, 1], [0, 0, -1]])])
     share = max(1, MOST_POINTS // len(clouds))
     kept = []
     for cloud in clouds:
         step = -(-len(cloud) // share)
         kept.append(cloud[::step])
         if step > 1:
-            kept.append(cloud[np.unique((cloud @ ways.T).argmax(axis=0))])
+            kept.append(cloud[_farthest(cloud)])
     return np.concatenate(kept)
+
+
+def _farthest(cloud: np.ndarray) -> list[int]:
+    """Numbers of the points that reach farthest sideways, in many directions, up and down."""
+    x, y, z = (np.ascontiguousarray(cloud[:, axis]) for axis in range(3))
+    found = {int(z.argmax()), int(z.argmin())}
+    for turn in np.linspace(0.0, np.pi, DIRECTIONS // 2, endpoint=False):
+        across = np.float32(np.cos(turn)) * x + np.float32(np.sin(turn)) * y
+        found |= {int(across.argmax()), int(across.argmin())}
+    return sorted(found)
 
 
 @bpy.app.handlers.persistent

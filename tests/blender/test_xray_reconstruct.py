@@ -1,4 +1,4 @@
-"""Reconstruct from Radiograph: the real command as a child process, its volume in the scene, cancel, what is missing."""
+"""Reconstruct from Radiograph: the real command as a child process, its volume in the scene, cancel, refusals."""
 
 import os
 import subprocess
