@@ -25,14 +25,15 @@ PER_VIEW_MEMORY = 0.9
 class Noise(NamedTuple):
     """What is known of line integrals' errors.
 
-    A detector counts ``N = Poisson(photons exp(-p)) + Normal(0, counts)``; p = -log(N / photons) then has the variance
-    ``e^p / photons + (counts e^p / photons)^2``, to first order. `floor` is added in quadrature. No photons: the floor
-    alone.
+    A detector counts ``N = Poisson(photons exp(-p / scale)) + Normal(0, readout)``; ``p = -scale log(N / photons)`` then
+    has the variance ``scale^2 (e + (readout e)^2)``, ``e = exp(p / scale) / photons``, to first order. `floor` is added
+    in quadrature. No photons: the floor alone.
     """
 
     photons: float
-    counts: float
+    readout: float
     floor: float
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,9 @@ def _noise(facts: XrayFacts, floor: float) -> Noise:
         usable = isinstance(value, int | float) and not isinstance(value, bool) and 0.0 <= value < 1e12
         return float(value) if usable else 0.0
 
-    return Noise(number("photons"), number("sigma"), floor)
+    # R2-Gaussian's protocol adds the noise to line integrals in shares of the set's largest, which is white.
+    scale = facts.window[1] if told.get("kind") == "r2-gaussian" else 1.0
+    return Noise(number("photons"), number("readout"), floor, max(scale, 1e-6))
 
 
 def first_values(

@@ -94,6 +94,7 @@ class CpuAttenuation(AttenuationBackend):
             np.float32(len(data.chosen) / count),
             rays.origins,
             rays.directions,
+            rays.spans,
             rays.view,
             rays.out,
             rays.slopes,
@@ -101,7 +102,15 @@ class CpuAttenuation(AttenuationBackend):
         )
         slab = max(THINNEST, -(-self.shape[2] // (4 * self.workers.threads)))
         self.workers.run(
-            spread_worker, None, gradient, self._shape, rays.origins, rays.directions, rays.slopes, np.int64(slab)
+            spread_worker,
+            None,
+            gradient,
+            self._shape,
+            rays.origins,
+            rays.directions,
+            rays.spans,
+            rays.slopes,
+            np.int64(slab),
         )
         loss, error, samples = stats.sum(axis=0)
         return BatchStats(loss / count, error / count / data.window**2, count, int(samples)), rays
@@ -204,6 +213,7 @@ class _Rays:
     def __init__(self, count: int) -> None:
         self.origins, self.directions = np.zeros((2, count, 3), np.float32)
         self.out = np.zeros((count, 3), np.float32)
+        self.spans = np.zeros((count, 4), np.float32)
         self.slopes = np.zeros(count, np.float32)
         self.view = np.zeros(count, np.int64)
 

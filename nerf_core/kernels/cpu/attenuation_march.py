@@ -71,9 +71,16 @@ def _share(t, half, near, far):
 
 @compiled_inside
 def _cell(position, count):
-    """The lower node of a position's cell along one axis, and how far in the cell it lies."""
-    index = min(max(np.int64(math.floor(position)), np.int64(0)), count - 2)
+    """The lower node of a position's cell along one axis, and how far in the cell it lies; `count` of 32 bits."""
+    # Towards zero: what lies before the first node is put there all the same.
+    index = min(max(np.int32(position), np.int32(0)), np.int32(count - np.int32(2)))
     return index, min(max(position - np.float32(index), ZERO), ONE)
+
+
+@compiled_inside
+def _unsigned(index):
+    """A number of a node that is not negative: numba then asks no more whether it is."""
+    return np.uint64(np.uint32(index))
 
 
 @compiled
@@ -105,18 +112,36 @@ def integrate_ray(values, shape, origins, directions, ray, near, far, out):
     first, last = _planes(o, directions[ray, main], near, far, np.int64(shape[main]))
     total = ZERO
     moment = ZERO
+    next_u, next_v = _unsigned(step_u), _unsigned(step_v)
+    # In a row, so that they are computed side by side; the first and the last stand for less.
     for plane in range(first, last + 1):
         t = (np.float32(plane) - o) * inverse
-        length = _share(t, half, near, far) if plane <= first + 1 or plane >= last - 1 else half + half
         iu, fu = _cell(o_u + t * d_u, count_u)
         iv, fv = _cell(o_v + t * d_v, count_v)
-        at = plane * step + iu * step_u + iv * step_v
-        low = values[at] + fv * (values[at + step_v] - values[at])
-        at += step_u
-        high = values[at] + fv * (values[at + step_v] - values[at])
-        part = length * (low + fu * (high - low))
+        at = _unsigned(plane * step + iu * step_u + iv * step_v)
+        a, b = values[at], values[at + next_v]
+        c, d = values[at + next_u], values[at + next_u + next_v]
+        low, high = a + fv * (b - a), c + fv * (d - c)
+        part = low + fu * (high - low)
         total += part
         moment += part * t
+    whole = half + half
+    total *= whole
+    moment *= whole
+    for end in range(min(last + 1 - first, 4)):
+        # The two first and the two last ones.
+        plane = first + end if end < 2 else last + 2 - end
+        t = (np.float32(plane) - o) * inverse
+        missing = whole - _share(t, half, near, far)
+        if missing > ZERO:
+            iu, fu = _cell(o_u + t * d_u, count_u)
+            iv, fv = _cell(o_v + t * d_v, count_v)
+            at = plane * step + iu * step_u + iv * step_v
+            low = values[at] + fv * (values[at + step_v] - values[at])
+            high = values[at + step_u] + fv * (values[at + step_u + step_v] - values[at + step_u])
+            part = missing * (low + fu * (high - low))
+            total -= part
+            moment -= part * t
     out[ray, 0] = total
     out[ray, 1] = moment
     out[ray, 2] = np.float32(last + 1 - first)
@@ -124,38 +149,32 @@ def integrate_ray(values, shape, origins, directions, ray, near, far, out):
 
 
 @compiled
-def spread_ray(gradients, shape, origins, directions, ray, slope, first_slab, last_slab):
+def spread_ray(gradients, shape, origins, directions, spans, ray, slope, first_slab, last_slab):
     """Add `slope` times d(line integral) / d(nodes) to those nodes whose last index lies in ``first_slab..last_slab``.
 
     Half open. Several threads can so share a batch's rays, each with nodes of its own, and every sum is made by one
     thread in one order, whatever their number.
     """
-    near, far = _box_range(origins, directions, ray, shape, ZERO, FAR)
-    if far <= near:
-        return
+    near, far = spans[ray, 0], spans[ray, 1]
     main = _steepest(directions, ray)
-    # Where the ray can touch the slab's nodes: one cell about them.
+    stride_y, stride_x = np.int64(shape[2]), np.int64(shape[1] * shape[2])
+    inverse = ONE / directions[ray, main]
+    o = origins[ray, main]
+    half = HALF * abs(inverse)
+    whole_first, whole_last = _planes(o, directions[ray, main], near, far, np.int64(shape[main]))
+    # Where the ray can touch the slab's nodes: one cell about them. Its outer samples stand a little outside the box.
     o_z, d_z = origins[ray, 2], directions[ray, 2]
     low, high = np.float32(first_slab) - ONE, np.float32(last_slab)
-    if first_slab == 0:
-        low = -ONE
-    if last_slab == shape[2]:
-        high = np.float32(shape[2])
-    near_slab, far_slab = near, far
+    near_slab, far_slab = near - half, far + half
     if abs(d_z) < TINY:
         if o_z < low or o_z > high:
             return
     else:
         inverse_z = ONE / d_z
         a, b = (low - o_z) * inverse_z, (high - o_z) * inverse_z
-        near_slab, far_slab = max(near, min(a, b)), min(far, max(a, b))
+        near_slab, far_slab = max(near_slab, min(a, b)), min(far_slab, max(a, b))
         if far_slab <= near_slab:
             return
-    stride_y, stride_x = np.int64(shape[2]), np.int64(shape[1] * shape[2])
-    inverse = ONE / directions[ray, main]
-    o = origins[ray, main]
-    half = HALF * abs(inverse)
-    whole_first, whole_last = _planes(o, directions[ray, main], near, far, np.int64(shape[main]))
     first, last = _planes(o, directions[ray, main], near_slab, far_slab, np.int64(shape[main]))
     first, last = max(first - 1, whole_first), min(last + 1, whole_last)
     o_x, o_y = origins[ray, 0], origins[ray, 1]
@@ -221,20 +240,21 @@ def _error_weight(target, noise):
     """One over the variance that a line integral's noise is expected to have."""
     variance = noise[2] * noise[2]
     if noise[0] > ZERO:
-        thinned = np.float32(math.exp(min(target, MOST_INTEGRAL))) / noise[0]
-        variance += thinned + noise[1] * noise[1] * thinned * thinned
+        thinned = np.float32(math.exp(min(target / noise[3], MOST_INTEGRAL))) / noise[0]
+        variance += noise[3] * noise[3] * (thinned + noise[1] * noise[1] * thinned * thinned)
     return ONE / variance
 
 
 @compiled
 def residual_worker(
-    counter, values, shape, views, chosen, targets, frame, affine, noise, scale, origins, directions, view_of, out,
-    slopes, stats,
+    counter, values, shape, views, chosen, targets, frame, affine, noise, scale, origins, directions, spans, view_of,
+    out, slopes, stats,
 ):  # fmt: skip
     """Rays of pixels, their line integrals, and d loss / d line integral: `slopes`, times `scale`.
 
     The loss is half the sum of squared errors over their expected variances. ``frame`` (3, 3): scale and offset from
-    the unit cube to nodes, and the cell's length; ``affine`` (V, 2): gain and offset of views, or (0, 2);
+    the unit cube to nodes, and the cell's length; ``affine`` (V, 2): gain and offset of views, or (0, 2); ``spans``
+    (N, 4) are filled with where rays enter and leave the box, and between which of the last index they then are;
     ``stats`` (tasks, 3): loss, squared error, samples.
     """
     rays = chosen.shape[0]
@@ -257,6 +277,10 @@ def residual_worker(
             for axis in range(3):
                 origins[ray, axis] = origins[ray, axis] * frame[0, axis] + frame[1, axis]
                 directions[ray, axis] *= frame[0, axis] * frame[2, axis]
+            near, far = _box_range(origins, directions, ray, shape, ZERO, FAR)
+            a = origins[ray, 2] + near * directions[ray, 2]
+            b = origins[ray, 2] + far * directions[ray, 2]
+            spans[ray, 0], spans[ray, 1], spans[ray, 2], spans[ray, 3] = near, far, min(a, b), max(a, b)
             made += integrate_ray(values, shape, origins, directions, ray, ZERO, FAR, out)
             target = targets[number]
             gain, shift = ONE, ZERO
@@ -264,7 +288,7 @@ def residual_worker(
                 gain, shift = affine[view, 0], affine[view, 1]
             difference = gain * out[ray, 0] + shift - target
             weight = _error_weight(target, noise)
-            slopes[ray] = scale * weight * difference * gain
+            slopes[ray] = scale * weight * difference * gain if far > near else ZERO
             loss += 0.5 * weight * difference * difference
             error += difference * difference
         stats[task, 0] = loss
@@ -297,14 +321,15 @@ def query_worker(counter, values, shape, positions, out):
 
 
 @compiled
-def spread_worker(counter, gradients, shape, origins, directions, slopes, slab):
-    """Gradients of a batch's rays, `slab` layers of nodes a task."""
+def spread_worker(counter, gradients, shape, origins, directions, spans, slopes, slab):
+    """Gradients of a batch's rays, `slab` layers of nodes a task; `spans` as `residual_worker` leaves them."""
     rays = origins.shape[0]
     while True:
         first = fetch_add(address(counter), 1) * slab
         if first >= shape[2]:
             break
         last = min(first + slab, np.int64(shape[2]))
+        low, high = np.float32(first) - ONE - HALF, np.float32(last) + HALF
         for ray in range(rays):
-            if slopes[ray] != ZERO:
-                spread_ray(gradients, shape, origins, directions, ray, slopes[ray], first, last)
+            if slopes[ray] != ZERO and spans[ray, 2] <= high and spans[ray, 3] >= low:
+                spread_ray(gradients, shape, origins, directions, spans, ray, slopes[ray], first, last)

@@ -87,8 +87,8 @@ def error_weight(target: Tensor, noise: Noise) -> Tensor:
     """One over the variance that line integrals' noise is expected to have."""
     if noise.photons <= 0:
         return torch.full_like(target, 1.0 / noise.floor**2)
-    thinned = target.clamp_max(MOST_INTEGRAL).exp() / noise.photons
-    return 1.0 / (noise.floor**2 + thinned + (noise.counts * thinned).square())
+    thinned = (target / noise.scale).clamp_max(MOST_INTEGRAL).exp() / noise.photons
+    return 1.0 / (noise.floor**2 + noise.scale**2 * (thinned + (noise.readout * thinned).square()))
 
 
 class TorchAttenuation(AttenuationBackend):
