@@ -52,8 +52,8 @@ class AttenuationSettings:
     resolution: int = 0
     init: str = "fdk"
     tv: float = 2.0
-    noise_floor: float = 0.01
-    rays_per_step: int = 1 << 15
+    noise_floor: float = 0.02
+    rays_per_step: int = 1 << 16
     learning_rate: float = 0.1
     final_learning_rate: float = 0.002
     shape: tuple[int, ...] = ()
