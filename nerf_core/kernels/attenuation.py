@@ -25,9 +25,9 @@ PER_VIEW_MEMORY = 0.9
 class Noise(NamedTuple):
     """What is known of line integrals' errors.
 
-    A detector counts ``N = Poisson(photons exp(-p / scale)) + Normal(0, readout)``; ``p = -scale log(N / photons)`` then
-    has the variance ``scale^2 (e + (readout e)^2)``, ``e = exp(p / scale) / photons``, to first order. `floor` is added
-    in quadrature. No photons: the floor alone.
+    Detectors count ``N = Poisson(photons exp(-p / scale)) + Normal(0, readout)``, and ``p = -scale log(N / photons)``
+    then has, to first order, the variance ``scale^2 (e + (readout e)^2)`` with ``e = exp(p / scale) / photons``.
+    `floor` is added in quadrature. No photons: the floor alone.
     """
 
     photons: float
@@ -222,6 +222,8 @@ class AttenuationBackend(ABC):
 
 def check_arrays(arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> None:
     """Hold a checkpoint's arrays against a field's shape; CheckpointError names the first misfit."""
+    if len(shape) != 3:
+        raise CheckpointError("the checkpoint does not say how many nodes its field has")
     wanted: dict[str, tuple[int, ...]] = {"params/attenuation": shape}
     if any(name in arrays for name in ("adam/first", "adam/second")):
         wanted |= {"adam/first": shape, "adam/second": shape}

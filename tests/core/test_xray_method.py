@@ -211,6 +211,29 @@ def test_views_that_were_scaled_one_by_one(tmp_path):
     np.testing.assert_allclose(method.field.affine[:, 0], wanted, rtol=0.05)
 
 
+def test_rays_that_few_photons_came_through_weigh_little(data):
+    """The noise that a data set tells of, by the names that `nerf drr` writes, weighs its rays."""
+    folder, _ = data
+    told = {"kind": "poisson", "photons": 1e4, "readout": 10.0, "seed": 0}
+    dataset = load_dataset(folder, splits=("train",))
+    slopes = {}
+    for name, noise in (("clean", None), ("noisy", told), ("shares", {**told, "kind": "r2-gaussian"})):
+        method = create("xray", Normalisation(dataset.bounds), "cpu", 0, {**SETTINGS, "tv": 0.0})
+        method.load_facts(replace(dataset, xray=replace(dataset.xray, noise=noise)))
+        method.load_views(dataset.splits["train"])
+        assert method.field.radiographs is not None
+        kept = method.field.radiographs.noise
+        assert (kept.photons > 0) == (noise is not None)
+        method.field.set_values(np.zeros((32, 32, 32), np.float32))
+        slopes[name] = np.abs(method.field.gradients(method.field.radiographs.chosen)[0])
+    seen = slopes["clean"] > 0
+    noisy, shares = (slopes[name][seen] / slopes["clean"][seen] for name in ("noisy", "shares"))
+    # What is behind several mean free paths everywhere counts less than what some rays reach easily; in shares of the
+    # largest line integral, all of it is behind one at most.
+    assert noisy.min() < 0.3 * np.quantile(noisy, 0.99)
+    assert noisy.min() / np.quantile(noisy, 0.99) < shares.min() / np.quantile(shares, 0.99)
+
+
 def test_other_data_sets_and_methods(data, tmp_path):
     pictures = tmp_path / "pictures"
     tiny_scene.write_dataset(pictures)
@@ -267,6 +290,8 @@ def test_broken_checkpoints_are_refused(trained):
         load(xray={"window": [2.0, 1.0]})
     with pytest.raises(CheckpointError, match="steps"):
         load(step=-1)
+    with pytest.raises(CheckpointError, match="how many nodes"):
+        load({"params/attenuation": np.zeros((), np.float32)}, settings={**state.settings["settings"], "shape": []})
 
 
 def test_the_lung_is_dark_in_the_middle(tmp_path: Path):

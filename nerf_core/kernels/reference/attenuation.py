@@ -3,6 +3,9 @@
 The model is `kernels.cpu.attenuation_march`'s: Joseph's method on a grid of nodes. The gradients are autograd's.
 """
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -91,6 +94,16 @@ def error_weight(target: Tensor, noise: Noise) -> Tensor:
     return 1.0 / (noise.floor**2 + noise.scale**2 * (thinned + (noise.readout * thinned).square()))
 
 
+class _Part(NamedTuple):
+    """Some rays of a batch: half the squared error over its variance, the squared error, samples; views, integrals."""
+
+    loss: float
+    square: float
+    samples: int
+    view: np.ndarray
+    found: np.ndarray
+
+
 class TorchAttenuation(AttenuationBackend):
     """Torch on any device; see `AttenuationBackend`."""
 
@@ -139,49 +152,62 @@ class TorchAttenuation(AttenuationBackend):
         """See `AttenuationBackend`."""
         self._moments = torch.stack([self._tensor(first), self._tensor(second)])
 
-    def loss(self, values: Tensor, chosen: np.ndarray) -> tuple[Tensor, BatchStats]:
-        """The whole loss of nodes' values, scaled up from these pixels to all, and the batch's numbers."""
+    def losses(self, values: Tensor, chosen: np.ndarray) -> Iterator[tuple[Tensor, _Part | None]]:
+        """The whole loss of nodes' values as terms to be added: parts of the rays, scaled up to all, then the prior."""
         data = self.radiographs
         if data is None or self._pixels is None:
             raise RuntimeError("load comes before the first training step")
         numbers = torch.from_numpy(chosen).to(self.device)
-        view = torch.searchsorted(torch.from_numpy(data.views.starts).to(self.device), numbers, right=True) - 1
-        total, square, half_square, samples = torch.zeros((), device=self.device), 0.0, 0.0, 0
-        found_all = np.zeros(len(chosen))
+        starts = torch.from_numpy(data.views.starts).to(self.device)
+        scale, offset = self._tensor(data.scale), self._tensor(data.offset)
         at_once = RAYS_AT_ONCE.get(self.device.type, 1 << 13)
-        for first in range(0, len(chosen), at_once):
-            part = slice(first, first + at_once)
-            origins, directions = self._pixels.rays(numbers[part])
-            scale, offset = self._tensor(data.scale), self._tensor(data.offset)
-            found, _, made = line_integrals(values, origins * scale + offset, directions * scale * data.cell)
-            target = self._targets[numbers[part]]
-            weight = error_weight(target, data.noise)
+        for part in torch.split(numbers, at_once):
+            origins, directions = self._pixels.rays(part)
+            found, _, samples = line_integrals(values, origins * scale + offset, directions * scale * data.cell)
+            target = self._targets[part]
+            view = torch.searchsorted(starts, part, right=True) - 1
             expected = found
             if len(self.affine):
-                affine = self._tensor(self.affine)[view[part]]
+                affine = self._tensor(self.affine)[view]
                 expected = affine[:, 0] * found + affine[:, 1]
             difference = expected - target
-            data_loss = 0.5 * (weight * difference.square()).sum()
-            total = total + data_loss * (len(data.chosen) / len(chosen))
-            half_square += float(data_loss.detach())
-            square += float(difference.detach().square().sum())
-            samples += int(made.sum())
-            found_all[part] = found.detach().cpu().numpy()
-        self._last = view.cpu().numpy(), found_all
-        weight_tv, soft = self.smoothing
-        if weight_tv > 0:
-            total = total + weight_tv * total_variation(values, self._weights, soft)
-        count = len(chosen)
-        return total, BatchStats(half_square / count, square / count / data.window**2, count, samples)
+            half = 0.5 * (error_weight(target, data.noise) * difference.square()).sum()
+            yield (
+                half * (len(data.chosen) / len(chosen)),
+                _Part(
+                    float(half.detach()),
+                    float(difference.detach().square().sum()),
+                    int(samples.sum()),
+                    view.cpu().numpy(),
+                    found.detach().cpu().numpy(),
+                ),
+            )
+        weight, soft = self.smoothing
+        if weight > 0:
+            yield weight * total_variation(values, self._weights, soft), None
+
+    def _backward(self, chosen: np.ndarray) -> tuple[Tensor, BatchStats, list[_Part]]:
+        """The gradient, term by term so that the memory of one is enough, and the batch's numbers."""
+        values = self._values.detach().requires_grad_()
+        parts = []
+        for loss, part in self.losses(values, chosen):
+            loss.backward()  # type: ignore[no-untyped-call]
+            if part is not None:
+                parts.append(part)
+        assert values.grad is not None and self.radiographs is not None
+        count, window = len(chosen), self.radiographs.window
+        stats = BatchStats(
+            sum(part.loss for part in parts) / count,
+            sum(part.square for part in parts) / count / window**2,
+            count,
+            sum(part.samples for part in parts),
+        )
+        return values.grad, stats, parts
 
     def train_step(self, progress: float) -> BatchStats:
         """See `AttenuationBackend`."""
         chosen = self.draw()
-        values = self._values.detach().requires_grad_()
-        loss, stats = self.loss(values, chosen)
-        loss.backward()
-        gradient = values.grad
-        assert gradient is not None and self.radiographs is not None
+        gradient, stats, parts = self._backward(chosen)
         first, second = self._moments
         first.mul_(BETAS[0]).add_(gradient, alpha=1.0 - BETAS[0])
         second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1.0 - BETAS[1])
@@ -190,18 +216,17 @@ class TorchAttenuation(AttenuationBackend):
         change = self.learning_rate(progress) / (1.0 - BETAS[0] ** step) * first / root
         self._values = (self._values - change).clamp_min(0.0)
         if len(self.affine):
-            view, found = self._last
+            assert self.radiographs is not None
+            view = np.concatenate([part.view for part in parts])
+            found = np.concatenate([part.found for part in parts])
             self.fit_views(view, found, self.radiographs.targets[chosen])
         self.step = step
         return stats
 
     def gradients(self, chosen: np.ndarray) -> tuple[np.ndarray, BatchStats]:
         """See `AttenuationBackend`."""
-        values = self._values.detach().requires_grad_()
-        loss, stats = self.loss(values, chosen)
-        loss.backward()
-        assert values.grad is not None
-        return values.grad.cpu().numpy(), stats
+        gradient, stats, _ = self._backward(chosen)
+        return gradient.cpu().numpy(), stats
 
     @torch.no_grad()
     def integrate(self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None = None) -> np.ndarray:
