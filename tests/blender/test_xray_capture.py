@@ -247,3 +247,27 @@ def _f12(scene, tmp_path, addon_module) -> dict:
     grey = next(values for name, values in found.items() if name.endswith("Combined.R"))
     integral = next(values for name, values in found.items() if "Line Integral" in name)
     return {"grey": grey, "Line Integral": integral}
+
+
+def test_a_ct_counts_where_it_stands_and_in_its_true_size(core, tmp_path, addon_module):
+    """Moved, turned about the axis and in other units, with the rig turned as much: the very same line integrals."""
+    read = addon_module("importers.decode").read_exr
+    found = []
+    for name, unit, place, turn in (("metres", 1.0, (0, 0, 0), 0.0), ("centimetres", 0.01, (30, -20, 10), 40.0)):
+        scene = only(*(item.name for item in bpy.context.scene.objects if item.type == "CAMERA"))
+        scene.unit_settings.system, scene.unit_settings.scale_length = "METRIC", unit
+        bpy.ops.mesh.primitive_cube_add(size=0.2)  # what the phantom fills, in its metres
+        item = bpy.context.object
+        item.nerf_xray.kind, item.nerf_xray.source = "CT", "phantom:ellipsoids:3"
+        item.matrix_world = (
+            Matrix.Translation(place) @ Matrix.Rotation(np.radians(turn), 4, "Z") @ Matrix.Scale(1 / unit, 4)
+        )
+        settings = scene.nerf_xray
+        settings.views, settings.val_views, settings.pixels, settings.start = 2, 0, (16, 16), np.radians(turn)
+        scene.nerf.capture.folder, scene.nerf.capture.name = str(tmp_path), name
+        bpy.context.view_layer.update()
+        assert bpy.ops.nerf.xray_capture() == {"FINISHED"}
+        files = sorted((tmp_path / name / "dataset" / "line_integral" / "train").glob("*.exr"))
+        found.append(np.stack([read(path)["V"] for path in files]))
+    assert found[0].shape == (2, 16, 16) and found[0].max() > 1.0
+    np.testing.assert_allclose(found[1], found[0], atol=2e-3 * found[0].max())
