@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..contract.errors import NerfError
-from ..contract.xray import DEFAULT_VIEWS, NOT_FOR_DIAGNOSIS, PRESETS, SCALINGS, ConeBeam, preset
+from ..contract.xray_words import DEFAULT_VIEWS, NOT_FOR_DIAGNOSIS, RIGS, SCALINGS
 from .common import add_device, add_json, progress_bar, say, status_line
 
 if TYPE_CHECKING:
+    from ..contract.xray import ConeBeam
     from ..xray.drr import RadiographJob
     from ..xray.sources import RadiographSource
     from ..xray.turntable import RadiographView
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rig = parser.add_argument_group("the rig (millimetres)")
     rig.add_argument(
         "--preset",
-        choices=tuple(PRESETS),
+        choices=RIGS,
         help="chest and knee: 541 mm to the axis, 949 mm to a detector of 500 or 350 mm; volume: R2-Gaussian's, in "
         "which nothing is cut off (default: as the phantom is called, else volume)",
     )
@@ -175,6 +176,7 @@ def _open(arguments: argparse.Namespace, text: str) -> "tuple[RadiographSource, 
     from ..xray.sources import FieldSource, open_radiograph_source
 
     if _is_run(text):
+        from ..contract.xray import ConeBeam
         from ..data.documents import read_documents
         from ..training.load import load_run
 
@@ -202,10 +204,12 @@ def _rig(
     kind: str | None,
     source: "RadiographSource",
     meters: float,
-    known: ConeBeam | None,
-) -> ConeBeam:
+    known: "ConeBeam | None",
+) -> "ConeBeam":
     """The preset's rig, with what was asked for in its place; millimetres."""
-    name = arguments.preset or (kind if kind in PRESETS else "volume")
+    from ..contract.xray import ConeBeam, preset
+
+    name = arguments.preset or (kind if kind in RIGS else "volume")
     longest = float((source.bounds[1] - source.bounds[0]).max()) * 1e3 * meters
     base = known if known is not None and arguments.preset is None else preset(name, longest)
     detector = _pair(arguments.detector, "--detector") or base.detector
@@ -218,7 +222,7 @@ def _rig(
     )
 
 
-def _turntable(arguments: argparse.Namespace, rig: ConeBeam, source: "RadiographSource") -> "list[RadiographView]":
+def _turntable(arguments: argparse.Namespace, rig: "ConeBeam", source: "RadiographSource") -> "list[RadiographView]":
     from ..xray.turntable import DEFAULT_VAL, turntable
 
     val = min(DEFAULT_VAL, arguments.views) if arguments.val is None else arguments.val

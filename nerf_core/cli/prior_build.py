@@ -7,7 +7,7 @@ choose the settings on. Not for diagnosis.
 import argparse
 from typing import Any
 
-from ..contract.xray import NOT_FOR_DIAGNOSIS, PRESETS
+from ..contract.xray_words import NOT_FOR_DIAGNOSIS, RIGS
 from .common import add_json, progress_bar, say
 
 HELP = "build a prior from phantoms and CTs"
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="volumes to choose settings on, at most a quarter (default 4; 0: none)",
     )
     parser.add_argument(
-        "--preset", choices=tuple(PRESETS), help="the rig that settings are chosen for (default: as the phantom's kind)"
+        "--preset", choices=RIGS, help="the rig that settings are chosen for (default: as the phantom's kind)"
     )
     add_json(parser)
 

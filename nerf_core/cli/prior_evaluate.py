@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..contract.xray import NOT_FOR_DIAGNOSIS, PRESETS
+from ..contract.xray_words import NOT_FOR_DIAGNOSIS, RIGS
 from .common import add_json, progress_bar, say
 
 HELP = "a prior on volumes it was not made of: PSNR and SSIM beside simpler ways"
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--turntable", type=int, default=72, metavar="N", help="radiographs all around (default 72)")
     parser.add_argument("--pixels", type=int, default=128, metavar="N", help="of a radiograph's side (default 128)")
-    parser.add_argument("--preset", choices=tuple(PRESETS), help="the rig (default: as the phantom's kind, else chest)")
+    parser.add_argument("--preset", choices=RIGS, help="the rig (default: as the phantom's kind, else chest)")
     parser.add_argument("--pictures", metavar="FOLDER", help="slices of the truth and of every way, a PNG a volume")
     add_json(parser)
 

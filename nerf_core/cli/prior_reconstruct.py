@@ -7,7 +7,7 @@ and prior_report.json. Not for diagnosis.
 import argparse
 from typing import Any
 
-from ..contract.xray import NOT_FOR_DIAGNOSIS
+from ..contract.xray_words import NOT_FOR_DIAGNOSIS
 from .common import add_json, progress_bar, say
 
 HELP = "a volume and new radiographs from one radiograph or a few"

@@ -8,15 +8,32 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from .camera import MAX_SIDE, Camera, look_at
 from .errors import DataError, NerfError
 from .json_data import shown
+from .xray_words import DEFAULT_VIEWS, NOT_FOR_DIAGNOSIS, RIGS, SCALINGS, Scaling
 
-NOT_FOR_DIAGNOSIS = "Not for diagnosis: what is shown is computed, not measured, and may be wrong."
+__all__ = [
+    "DEFAULT_VIEWS",
+    "MATERIALS",
+    "MU_AIR",
+    "MU_WATER",
+    "NOT_FOR_DIAGNOSIS",
+    "PRESETS",
+    "QUANTITIES",
+    "RIGS",
+    "SCALINGS",
+    "ConeBeam",
+    "Scaling",
+    "XrayFacts",
+    "hu_to_mu",
+    "mu_to_hu",
+    "preset",
+]
 
 MU_WATER = 0.206
 """Of water at 60 keV, 1 / cm."""
@@ -50,11 +67,7 @@ WINDOWS: dict[str, tuple[float, float]] = {
 }
 """Hounsfield units that slices show as black and white; radiology's usual windows."""
 
-Scaling = Literal["physical", "per_view"]
-SCALINGS: tuple[Scaling, ...] = ("physical", "per_view")
 QUANTITIES = ("line_integral",)
-DEFAULT_VIEWS = 72
-"""Of a turntable: one every 5 degrees."""
 
 
 def hu_to_mu(hu: np.ndarray | float) -> np.ndarray:

@@ -11,6 +11,7 @@ from nerf_core.contract.xray import (
     MU_AIR,
     MU_WATER,
     PRESETS,
+    RIGS,
     ConeBeam,
     XrayFacts,
     hu_to_mu,
@@ -161,3 +162,7 @@ def test_facts_that_cannot_be_are_refused_by_name(key, value):
         XrayFacts.from_dict({**XrayFacts(window=(0.0, 1.0)).to_dict(), key: value})
     with pytest.raises(DataError, match="xray"):
         XrayFacts.from_dict([])
+
+
+def test_the_command_line_offers_the_rigs_that_there_are():
+    assert tuple(PRESETS) == RIGS
