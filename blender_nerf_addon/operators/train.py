@@ -165,6 +165,8 @@ def start_anew(scene: bpy.types.Scene) -> Training:
 def train_captured(scene: bpy.types.Scene, folder: Path, then_train: bool) -> None:
     """After a finished capture: the scene works with its run, and trains it when that was asked for."""
     runs.set_run_folder(scene, folder)
+    if scene.nerf.training.method == "XRAY":  # left by radiographs; these are pictures of light
+        scene.nerf.training.method = "FAST"
     if not then_train:
         return
     started = start_training(scene, data=None, placement=None)

@@ -126,3 +126,10 @@ def test_nothing_that_attenuates_is_said(subject, addon_module):
     np.testing.assert_allclose(now.size, (2, 2, 2), atol=1e-6)
     scene.nerf_xray.rig = "CHEST"
     assert "source" in overlay.state(scene, bpy.context.view_layer).trouble
+
+
+def test_a_capture_of_light_after_radiographs_is_not_trained_as_radiographs(addon_module, tmp_path):
+    scene = bpy.context.scene
+    scene.nerf.training.method = "XRAY"
+    addon_module("operators.train").train_captured(scene, tmp_path, False)
+    assert scene.nerf.training.method == "FAST"
