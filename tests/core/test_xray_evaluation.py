@@ -8,18 +8,23 @@ import numpy as np
 import pytest
 
 from nerf_core.contract.errors import Cancelled, DataError, NerfError
-from nerf_core.contract.xray import NOT_FOR_DIAGNOSIS, XrayFacts
+from nerf_core.contract.xray import NOT_FOR_DIAGNOSIS, XrayFacts, preset
 from nerf_core.data.dataset import load_dataset
 from nerf_core.data.placement import Placement
 from nerf_core.data.views import View
 from nerf_core.evaluation.evaluate import evaluate_run
 from nerf_core.evaluation.xray import field_volume, fitted, measure, of_field, of_solved, of_volume
 from nerf_core.training.load import load_run
+from nerf_core.training.setup import TrainRequest
+from nerf_core.training.trainer import Trainer
+from nerf_core.xray.drr import RadiographPlan, make_radiographs
 from nerf_core.xray.grid import Grid
 from nerf_core.xray.metrics import volume_psnr
 from nerf_core.xray.solver_cache import RadiographJudge, TruthJudge, best_settings, judge_of, solve
 from nerf_core.xray.solvers import sart
+from nerf_core.xray.sources import open_radiograph_source
 from nerf_core.xray.true_volume import Truth, find_truth
+from nerf_core.xray.turntable import turntable
 
 from ..seeds import fresh_seed
 from .xray_subject import BOUNDS, CENTER, radiographs, truth
@@ -184,13 +189,15 @@ def test_a_grid_gives_back_what_it_holds():
 
 
 @pytest.fixture(scope="module")
-def run(nerf, tmp_path_factory):
+def run(tmp_path_factory):
     """A chest's field, trained a little on six radiographs."""
     folder = tmp_path_factory.mktemp("x-ray run ü")
-    data, out = folder / "data", folder / "run"
-    nerf("drr", "phantom:chest:7", "--out", data, "--views", 6, "--val", 3, "--pixels", 24, "--grid", 24)
-    nerf("train", data, "--run", out, "--method", "xray", "--steps", 30)
-    return out
+    source = open_radiograph_source("phantom:chest:7", 24)
+    longest = 1000.0 * float((source.bounds[1] - source.bounds[0]).max())
+    rig = preset("volume", longest).with_pixels(24, 24).scaled(0.001)
+    make_radiographs(RadiographPlan(source, turntable(rig, source.bounds.mean(axis=0), 6, 3), rig), folder / "data")
+    Trainer(TrainRequest(folder / "run", folder / "data", method="xray", steps=30)).run()
+    return folder / "run"
 
 
 def test_a_run_stands_beside_the_solvers_on_the_same_radiographs(run):
@@ -222,9 +229,7 @@ def test_a_run_stands_beside_the_solvers_on_the_same_radiographs(run):
 
 
 def test_the_command_line_without_solvers(run, nerf):
-    done = nerf("evaluate", run, "--solvers", "none", "--json")
-    values = json.loads(done.stdout.splitlines()[-1])
-    assert [row["name"] for row in values["xray"]["systems"]] == ["field"] and len(values["views"]) == 3
+    assert [row.name for row in evaluate_run(run, solvers=[]).xray.rows] == ["field"]
     said = nerf("evaluate", run, "--solvers", "none").stdout
     assert "volume dB" in said and NOT_FOR_DIAGNOSIS in said and "against 'volume.nii.gz' on" in said
 
