@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from nerf_core.contract.errors import ProtocolError
 from nerf_core.contract.messages import (
     DTYPES,
+    MAX_ARRAYS,
+    check_arrays,
     encode,
     failure,
     notification,
@@ -110,7 +112,7 @@ BROKEN = {
     "many dimensions": described(shape=[1] * 70),
     "cut array": described(shape=[2]),
     "no truth": described(dtype="|b1", shape=[4]).removesuffix(b"\0" * 4) + b"\0\1\2\3",
-    "array count": line(arrays=[{"name": "x", "dtype": "<f4", "shape": [0]}] * 65),
+    "array count": line(arrays=[{"name": "x", "dtype": "<f4", "shape": [0]}] * (MAX_ARRAYS + 1)),
 }
 
 
@@ -148,3 +150,12 @@ def test_anything_is_read_or_refused(data):
         read(data)
     except ProtocolError as error:
         assert str(error)
+
+
+def test_arrays_are_checked_before_they_are_copied(monkeypatch):
+    check_arrays({"a": np.zeros(4, np.float32)})
+    with pytest.raises(ProtocolError, match="arrays, and"):
+        check_arrays(dict.fromkeys(map(str, range(MAX_ARRAYS + 1)), np.zeros(0, np.float32)))
+    monkeypatch.setattr("nerf_core.contract.messages.MAX_ARRAY_BYTES", 10)
+    with pytest.raises(ProtocolError, match="too much to be sent"):
+        check_arrays({"a": np.zeros(4, np.float32)})
