@@ -27,6 +27,7 @@ SMALL = {
     "feature_maps": 8,
     "frequencies": 2,
     "r1_interval": 2,
+    "coarse_steps": 60,
 }
 
 
@@ -163,6 +164,28 @@ def test_paper_preset_is_what_was_published() -> None:
     losses = made.train_step(real, torch.zeros(4))
     assert all(np.isfinite(list(losses.values()))) and "r1" in losses
     assert "r1" not in made.train_step(real, torch.zeros(4))  # lazily, every r1_interval steps
+
+
+def test_coarse_steps_show_both_players_half_the_pixels() -> None:
+    """What the discriminator is given, real and made, has no more detail than pictures of half the side."""
+    system = registry.create("hypernerfgan", {**SMALL, "coarse_steps": 1, "told_angle": False}, seed=1)
+    seen: list[torch.Tensor] = []
+    system.discriminator.register_forward_pre_hook(lambda _network, inputs: seen.append(inputs[0].detach().clone()))
+    real = torch.rand(4, 1, 8, 8, generator=seeded())
+    for _ in range(2):
+        system.train_step(real, torch.zeros(4))
+    coarse = torch.nn.functional.avg_pool2d(real, 2)
+    enlarged = torch.nn.functional.interpolate(coarse, size=(8, 8), mode="bilinear", align_corners=False)
+    assert torch.allclose(seen[0], 2 * enlarged - 1, atol=1e-6)
+    assert torch.equal(seen[1], seen[2])  # the two players of a step share what was made
+    assert torch.equal(seen[3], 2 * real - 1) and seen[4].shape == (4, 1, 8, 8)
+
+    def detail(pictures: torch.Tensor) -> float:
+        smooth = torch.nn.functional.avg_pool2d(pictures, 2)
+        again = torch.nn.functional.interpolate(smooth, size=(8, 8), mode="bilinear", align_corners=False)
+        return float((pictures - again).square().mean() / pictures.var())
+
+    assert detail(seen[1]) < detail(seen[4])
 
 
 @pytest.mark.parametrize(
