@@ -103,9 +103,14 @@ def test_patients_differ_and_keep_their_anatomy():
         x = np.flatnonzero(body[:, :, 24].any(axis=1))
         assert 290 < (np.ptp(x) + 1) * chest.spacing[0] < 380
         lung = (chest.values > -900) & (chest.values < -500)
-        right, left = lung[24:].sum(), lung[:24].sum()
         assert 2.0 < lung.sum() * np.prod(chest.spacing) / 1e6 < 7.0  # litres
-        assert left < right  # the heart is on the left, at -x
+        # Before the spine, on the height of the heart, there is more soft tissue on the left, which is -x.
+        middle = np.argwhere(chest.values[:, :18] > 250)[:, 0].mean()
+        y, z = ((np.array([0.0, 60.0]) + 150.0) / chest.spacing[1]).astype(int), int((-50.0 + 160.0) / chest.spacing[2])
+        soft = (chest.values[:, y[0] : y[1], z] > 0) & (chest.values[:, y[0] : y[1], z] < 200)
+        x = np.argwhere(soft)[:, 0] - middle
+        x = x[np.abs(x) < 100.0 / chest.spacing[0]]
+        assert (x < 0).sum() > 1.1 * (x > 0).sum()
         assert (chest.values[20:28, : chest.shape[1] // 2] > 200).sum() > (chest.values[20:28, 25:] > 200).sum()
 
 
