@@ -17,6 +17,7 @@ from .ray_matrix import RayMatrix
 from .warp import upsampled, warp_channels
 
 BLURS = ((2.0, 5), (1.0, 5), (0.0, 8))  # voxels, and steps
+ELSEWHERE = ((4.0, 6), *BLURS)  # of what may lie elsewhere; under the first the global alignment moves alone
 SHIFT, SCALE, TURN = 0.01, 0.03, 0.03  # standard deviations of the global alignment: metres, shares, radian
 SETTLED = 1e-4  # of the objective: a smaller share gained ends a blur
 
@@ -123,6 +124,8 @@ def fit_prior(
         Standard deviation of a line integral: measured noise, and what the model cannot explain.
     pixels_per_voxel : float
         Pixels of a radiograph that a voxel's width covers there: how much wider the radiographs are blurred.
+    blurs : sequence of (float, int)
+        Standard deviations in voxels, and steps; of more than `BLURS` the first moves the global alignment alone.
 
     Raises
     ------
@@ -135,7 +138,10 @@ def fit_prior(
     theta = np.zeros(model.size)
     done, total = 0, sum(steps for _, steps in blurs)
     damping = 1e-2
-    for blur, steps in blurs:
+    for index, (blur, steps) in enumerate(blurs):
+        moving = active.copy()
+        if index == 0 and len(blurs) > len(BLURS):
+            moving[:-9] = 0
         wanted = _blurred(line_integrals, rays.sizes, blur * pixels_per_voxel)
         mu, gradient, modes = model.volume(theta, blur)
         lack = wanted - rays.project(mu)
@@ -145,12 +151,12 @@ def fit_prior(
                 raise Cancelled
             if progress is not None:
                 progress((done + step) / total)
-            jacobian = (rays.matrix @ model.derivative(gradient, modes)).astype(np.float64) * (active / noise)
+            jacobian = (rays.matrix @ model.derivative(gradient, modes)).astype(np.float64) * (moving / noise)
             normal = jacobian.T @ jacobian
             downhill = jacobian.T @ (lack.astype(np.float64) / noise) - theta
             before = value
             for _ in range(6):
-                move = np.linalg.solve(normal + np.diag(1.0 + damping * np.diag(normal)), downhill) * active
+                move = np.linalg.solve(normal + np.diag(1.0 + damping * np.diag(normal)), downhill) * moving
                 tried = model.volume(theta + move, blur)
                 tried_lack = wanted - rays.project(tried[0])
                 tried_value = _objective(tried_lack, theta + move, noise)

@@ -92,6 +92,10 @@ def tune(
             _fit_all(prior, chosen, tuned[f"fit_noise.{views}"], tuned[f"alignment.{views}"], should_stop)
     for views, chosen in by_views.items():
         tell(0.6)
+        if low_rank:
+            tuned[f"expected_error.{views}"] = float(
+                np.mean([each.fit.error for each in chosen if each.fit is not None])
+            )
         found = _tuned_residual(chosen, should_stop)
         tuned[f"residual_noise.{views}"] = found.noise
         tuned[f"confidence.{views}"] = found.confidence

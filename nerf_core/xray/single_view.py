@@ -9,10 +9,12 @@ from ..contract.camera import Camera
 from ..contract.errors import DataError
 from .grid import Grid
 from .prior import Prior
-from .prior_fit import Fit, Model, fit_prior
+from .prior_fit import BLURS, ELSEWHERE, Fit, Model, fit_prior
 from .ray_matrix import RayMatrix
 from .residual import ResidualSettings, add_residual, optimise_voxels
 
+SURPRISING, MOST_SURPRISE = 1.5, 4.0  # times the expected error
+ELSEWHERE_ALIGNMENT = 3.0
 MIRRORED_PRIOR = "mirrored"  # of a prior's facts: whether its population held left and right ones
 
 
@@ -29,11 +31,16 @@ class ReconstructSettings:
         How freely the whole may shift, scale and turn beside the modes (`prior_fit.Model`).
     residual : ResidualSettings or None
         None leaves the volume of the modes as it is.
+    expected_error : float or None
+        Root mean square that the modes' projections lack of a volume of their kind. Where it is exceeded by far, the
+        body may lie elsewhere, which is tried, and the residual may move further, as much further as the error is
+        larger.
     """
 
     fit_noise: float = 0.5
     alignment: float = 0.3
     residual: ResidualSettings | None = ResidualSettings()
+    expected_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -113,12 +120,21 @@ def reconstruct(
     fit, flip = fit_sides(
         prior, task, settings.fit_noise, settings.alignment, meters_per_unit, _part(progress, 0.0, share), should_stop
     )
+    surprise = 1.0 if settings.expected_error is None else fit.error / max(settings.expected_error, 1e-9)
+    if settings.expected_error is not None and surprise > SURPRISING:
+        freer, other = fit_sides(
+            *(prior, task, settings.fit_noise, ELSEWHERE_ALIGNMENT, meters_per_unit),
+            *(_part(progress, 0.0, share), should_stop),
+            blurs=ELSEWHERE,
+        )
+        if freer.error < fit.error:
+            fit, flip, surprise = freer, other, freer.error / max(settings.expected_error, 1e-9)
     mu = fit.mu
     if settings.residual is not None:
         told = _part(progress, 0.5, 0.5)
-        mu = add_residual(
-            mu, fit.deviation, task.rays, task.values, settings.residual, meters_per_unit, told, should_stop
-        )
+        # What the modes explain worse than their own kind, they are less to be trusted in.
+        unsure = fit.deviation * np.float32(np.clip(surprise, 1.0, MOST_SURPRISE))
+        mu = add_residual(mu, unsure, task.rays, task.values, settings.residual, meters_per_unit, told, should_stop)
     return Reconstruction(task.grid, mu, fit.deviation, fit.coefficients, flip, task.error(mu))
 
 
@@ -130,6 +146,7 @@ def fit_sides(
     meters_per_unit: float = 1.0,
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    blurs: Sequence[tuple[float, int]] = BLURS,
 ) -> tuple[Fit, bool]:
     """The most probable volume of a prior (`prior_fit.fit_prior`), and whether it is the mirrored prior's.
 
@@ -140,7 +157,7 @@ def fit_sides(
     for flip in flips:
         model = Model(mirrored(prior) if flip else prior, meters_per_unit, alignment)
         told = _part(progress, len(found) / len(flips), 1 / len(flips))
-        fit = fit_prior(model, task.rays, task.values, noise, task.pixels_per_voxel, told, should_stop)
+        fit = fit_prior(model, task.rays, task.values, noise, task.pixels_per_voxel, told, should_stop, blurs)
         cost = task.rays.rays * (fit.error / noise) ** 2 + float(fit.coefficients @ fit.coefficients)
         found.append((cost, fit, flip))
     _, fit, flip = min(found, key=lambda each: each[0])
@@ -192,6 +209,7 @@ def settings_of(prior: Prior, views: int) -> ReconstructSettings:
             tv=tuned.get("residual_tv", residual.tv),
             confidence=tuned.get("confidence", residual.confidence),
         ),
+        expected_error=tuned.get("expected_error"),
     )
 
 
