@@ -152,18 +152,17 @@ def _facts(settings: BuildSettings, kept: Sequence[Member], held: Sequence[Membe
 
 
 def contact_sheet(prior: Prior, modes: int = 4) -> np.ndarray:
-    """(H, W, 3) uint8: slices of the mean, the template and, a row each, the leading modes at -2 and +2 deviations."""
+    """(H, W, 3) uint8: slices of the mean, the template and the leading modes of shape at -2 and +2 deviations."""
     from .prior_fit import Model
-    from .prior_pictures import slices
+    from .prior_pictures import labelled, slices
 
     top = float(prior.template.max())
-    rows = [slices(prior.mean, top), slices(prior.template, top)]
+    rows = [("mean", slices(prior.mean, top)), ("template", slices(prior.template, top))]
     model = Model(prior)
     for mode in range(min(modes, len(prior.displacement))):
-        pair = []
         for value in (-2.0, 2.0):
             theta = np.zeros(model.size)
             theta[mode] = value
-            pair.append(slices(model.volume(theta)[0], top))
-        rows += pair
-    return np.concatenate(rows)
+            label = f"mode of shape {mode + 1}: {value:+.0f} standard deviations"
+            rows.append((label, slices(model.volume(theta)[0], top)))
+    return labelled(rows)

@@ -82,7 +82,7 @@ def find_volume(
         task = ViewTask(*common)
         mu, flip = sided_mean(prior, task, meters_per_unit)
         if way == NOTHING:
-            peer = replace(mean_settings_of(prior, len(views)), about_start=False)
+            peer = mean_settings_of(prior, len(views), "nothing")
             mu = optimise_voxels(
                 np.zeros_like(mu), task.rays, task.values, peer, meters_per_unit, progress, should_stop
             )

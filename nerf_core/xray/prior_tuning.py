@@ -20,8 +20,9 @@ from .single_view import ReconstructSettings, ViewTask, fit_sides, sided_mean
 VIEWS = (1, 2)
 SHAPES, APPEARANCES = (12, 24, 48), (0, 4, 12)
 FIT_NOISES, ALIGNMENTS = (0.7, 1.4), (0.0, 0.3)
-RESIDUAL_NOISES, CONFIDENCES, RESIDUAL_TVS = (0.2, 0.5, 1.0), (0.35, 0.7, 1.4), (0.0, 0.01, 0.05)
+RESIDUAL_NOISES, CONFIDENCES, RESIDUAL_TVS = (0.2, 0.5, 1.0), (0.35, 0.7, 1.4), (0.0, 0.002, 0.02)
 # The peer's: whether total variation is that of the difference from the mean; its weight; steps; noise.
+PEERS = ("mean", "nothing")
 PEER_TVS = (0.001, 0.01, 0.1)
 PEER_STEPS = (2, 4, 8, 15, 30)
 
@@ -101,12 +102,13 @@ def tune(
         tuned[f"confidence.{views}"] = found.confidence
         tuned[f"residual_tv.{views}"] = found.tv
     for views, chosen in by_views.items():
-        tell(0.8)
-        peer = _tuned_peer(prior, chosen, should_stop)
-        tuned[f"mean_noise.{views}"] = peer.noise
-        tuned[f"mean_tv.{views}"] = peer.tv
-        tuned[f"mean_about_start.{views}"] = float(peer.about_start)
-        tuned[f"mean_steps.{views}"] = float(peer.steps)
+        for index, name in enumerate(PEERS):
+            tell(0.8 + 0.1 * index)
+            peer = _tuned_peer(prior, chosen, name == "nothing", should_stop)
+            tuned[f"{name}_noise.{views}"] = peer.noise
+            tuned[f"{name}_tv.{views}"] = peer.tv
+            tuned[f"{name}_about_start.{views}"] = float(peer.about_start)
+            tuned[f"{name}_steps.{views}"] = float(peer.steps)
     tell(1.0)
     return replace(prior, tuned=tuned)
 
@@ -128,15 +130,19 @@ def _tuned_residual(tasks: Sequence[_Task], should_stop: Callable[[], bool] | No
     return search([replace(best, tv=tv) for tv in RESIDUAL_TVS])
 
 
-def _tuned_peer(prior: Prior, tasks: Sequence[_Task], should_stop: Callable[[], bool] | None) -> ResidualSettings:
+def _tuned_peer(
+    prior: Prior, tasks: Sequence[_Task], from_nothing: bool, should_stop: Callable[[], bool] | None
+) -> ResidualSettings:
     """One run of the most steps for each weight; it passes through those of fewer steps."""
     best, highest = ResidualSettings(), -np.inf
-    weights = [(False, tv) for tv in (0.0, *PEER_TVS)] + [(True, tv) for tv in PEER_TVS]
+    weights = [(False, tv) for tv in (0.0, *PEER_TVS)]
+    weights += [] if from_nothing else [(True, tv) for tv in PEER_TVS]
     for about, tv in weights:
         settings = ResidualSettings(noise=0.2, tv=tv, about_start=about, steps=max(PEER_STEPS))
         values = np.zeros(len(PEER_STEPS))
         for each in tasks:
             start, _ = sided_mean(prior, each.task)
+            start = np.zeros_like(start) if from_nothing else start
             reached = np.full(len(PEER_STEPS), volume_psnr(start, each.case.truth))
 
             def on_step(step: int, mu: np.ndarray, each: _Task = each, reached: np.ndarray = reached) -> None:

@@ -39,7 +39,7 @@ class ResidualSettings:
         Of L-BFGS, at most.
     """
 
-    noise: float = 0.2
+    noise: float = 0.5
     tv: float = 0.0
     about_start: bool = False
     confidence: float = 1.0

@@ -13,8 +13,8 @@ from .prior_fit import BLURS, ELSEWHERE, Fit, Model, fit_prior
 from .ray_matrix import RayMatrix
 from .residual import ResidualSettings, add_residual, optimise_voxels
 
-SURPRISING, MOST_SURPRISE = 1.5, 4.0  # times the expected error
-ELSEWHERE_ALIGNMENT = 3.0
+SURPRISING = 1.5  # times the expected error
+STRANGE_NOISE = 2.0  # times the surprise: how much wider the noise of the coefficients is taken then
 MIRRORED_PRIOR = "mirrored"  # of a prior's facts: whether its population held left and right ones
 
 
@@ -33,11 +33,11 @@ class ReconstructSettings:
         None leaves the volume of the modes as it is.
     expected_error : float or None
         Root mean square that the modes' projections lack of a volume of their kind. Where it is exceeded by far, the
-        body may lie elsewhere, which is tried, and the residual may move further, as much further as the error is
-        larger.
+        body is of another kind or lies elsewhere: coefficients are held nearer to the mean, the global alignment is
+        free, and the voxels are then as free as those of the peer.
     """
 
-    fit_noise: float = 0.5
+    fit_noise: float = 0.7
     alignment: float = 0.3
     residual: ResidualSettings | None = ResidualSettings()
     expected_error: float | None = None
@@ -121,20 +121,24 @@ def reconstruct(
         prior, task, settings.fit_noise, settings.alignment, meters_per_unit, _part(progress, 0.0, share), should_stop
     )
     surprise = 1.0 if settings.expected_error is None else fit.error / max(settings.expected_error, 1e-9)
-    if settings.expected_error is not None and surprise > SURPRISING:
-        freer, other = fit_sides(
-            *(prior, task, settings.fit_noise, ELSEWHERE_ALIGNMENT, meters_per_unit),
+    strange = surprise > SURPRISING
+    if strange:
+        # Of another kind than the population, or elsewhere: its modes are asked for less, its place for more.
+        fit, flip = fit_sides(
+            *(prior, task, STRANGE_NOISE * surprise * settings.fit_noise, 1.0, meters_per_unit),
             *(_part(progress, 0.0, share), should_stop),
             blurs=ELSEWHERE,
         )
-        if freer.error < fit.error:
-            fit, flip, surprise = freer, other, freer.error / max(settings.expected_error, 1e-9)
     mu = fit.mu
-    if settings.residual is not None:
-        told = _part(progress, 0.5, 0.5)
-        # What the modes explain worse than their own kind, they are less to be trusted in.
-        unsure = fit.deviation * np.float32(np.clip(surprise, 1.0, MOST_SURPRISE))
-        mu = add_residual(mu, unsure, task.rays, task.values, settings.residual, meters_per_unit, told, should_stop)
+    told = _part(progress, 0.5, 0.5)
+    if settings.residual is not None and strange:
+        # How unsure each voxel is was learned from the population, too: voxels are as free as the peer's.
+        peer = mean_settings_of(prior, len(views))
+        mu = optimise_voxels(mu, task.rays, task.values, peer, meters_per_unit, told, should_stop)
+    elif settings.residual is not None:
+        mu = add_residual(
+            mu, fit.deviation, task.rays, task.values, settings.residual, meters_per_unit, told, should_stop
+        )
     return Reconstruction(task.grid, mu, fit.deviation, fit.coefficients, flip, task.error(mu))
 
 
@@ -213,16 +217,19 @@ def settings_of(prior: Prior, views: int) -> ReconstructSettings:
     )
 
 
-def mean_settings_of(prior: Prior, views: int) -> ResidualSettings:
-    """What the peer was tuned to for a number of views; the defaults where it was not."""
-    known = ResidualSettings(tv=0.0, steps=15)
+def mean_settings_of(prior: Prior, views: int, start: str = "mean") -> ResidualSettings:
+    """What the peer was tuned to for a number of views; the defaults where it was not.
+
+    `start` 'nothing' is the optimisation from nothing.
+    """
+    known = ResidualSettings(tv=0.01, about_start=start == "mean", steps=8)
     tuned = _tuned(prior, views)
     return replace(
         known,
-        noise=tuned.get("mean_noise", known.noise),
-        tv=tuned.get("mean_tv", known.tv),
-        about_start=bool(tuned.get("mean_about_start", known.about_start)),
-        steps=int(tuned.get("mean_steps", known.steps)),
+        noise=tuned.get(f"{start}_noise", known.noise),
+        tv=tuned.get(f"{start}_tv", known.tv),
+        about_start=bool(tuned.get(f"{start}_about_start", known.about_start)),
+        steps=int(tuned.get(f"{start}_steps", known.steps)),
     )
 
 
