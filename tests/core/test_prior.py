@@ -392,7 +392,7 @@ def test_settings_are_chosen_on_held_out_volumes():
     assert {"fit_noise.1", "residual_tv.2", "mean_tv.1", "mean_steps.2"} <= set(prior.tuned)
 
 
-def test_a_mean_prior_reconstructs_and_is_tuned():
+def test_a_mean_prior_reconstructs():
     members = [Member(f"phantom:knee:{seed}", "synthetic") for seed in range(3)]
     population = load_population(members, 8)
     prior = mean_prior(population.volumes, population.grid.world_from_index)
@@ -400,5 +400,7 @@ def test_a_mean_prior_reconstructs_and_is_tuned():
     camera = BEAM.camera(np.zeros(3), 0.0)
     views = [project_camera(population.volumes[0], population.grid.world_from_index, camera)]
     found = reconstruct(views, [camera], prior, np.eye(4))
-    assert found.error < np.sqrt(np.mean((project_camera(prior.mean, prior.world_from_index, camera) - views[0]) ** 2))
+    before = project_camera(prior.mean, prior.world_from_index, camera) - views[0]
+    after = found.radiographs([camera])[0] - views[0]
+    assert np.square(after).mean() < 0.7 * np.square(before).mean()
     assert isinstance(found.grid, Grid)
