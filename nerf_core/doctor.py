@@ -23,11 +23,14 @@ PACKAGES = (
     ("scipy", "scipy", "meshes"),
     ("fast-simplification", "fast_simplification", "decimated meshes"),
     ("pycolmap", "pycolmap", "COLMAP models"),
+    ("nibabel", "nibabel", "CT volumes as NIfTI"),
+    ("pydicom", "pydicom", "CT volumes as DICOM"),
+    ("itk-rtk", "itk", "the solvers FDK and SART"),
     ("tqdm", "tqdm", "progress bars"),
     ("matplotlib", "matplotlib", "plots"),
     ("Jinja2", "jinja2", "reports"),
 )
-OPTIONAL = ("pycolmap", "matplotlib", "Jinja2")
+OPTIONAL = ("pycolmap", "matplotlib", "Jinja2", "nibabel", "pydicom", "itk-rtk")
 """What everything else works without: its absence is told, and the rest is ready."""
 
 BACKENDS = {
