@@ -103,7 +103,7 @@ class Evaluation:
         Means over the instances.
     given : ViewScores or None
     seen : bool
-        Whether the instances are those that the run was trained on.
+        Whether some of the instances are among those that the run was trained on.
     perceptual : str
         Whose features the perceptual distance is in.
     """
@@ -203,13 +203,13 @@ def evaluate(
         results.append(result)
         if on_instance is not None:
             on_instance(result, truth, views)
-    names = list(results[0].others) if results else []
+    names = [name for name in (results[0].others if results else ()) if all(name in each.others for each in results)]
     return Evaluation(
         distributions,
         results,
         {name: mean_scores([result.others[name] for result in results]) for name in names},
         mean_scores([result.given for result in results]) if results else None,
-        data.path == training.path,
+        any(len(_without(training, data.of(instance)[0])) < len(training.names) for instance in range(count)),
         distance.label,
     )
 
@@ -257,19 +257,26 @@ def _instance(
         raise NerfError(f"The instance '{data.names[instance]}' has one view; others are needed to measure on.")
     given = nearest(azimuths, settings.azimuth)
     azimuth = float(azimuths[given])
+    unlike = _without(training, truth)
     found = invert(system, truth[given], azimuth, distance, settings.inversion, settings.seed, progress, should_stop)
     views = {
         INVERTED: novel_views(system, found, azimuths),
         CODE_ONLY: novel_views(system, found, azimuths, code_only=True),
         COPY: baselines.copy_view(truth[given], len(truth)),
         MEAN: baselines.mean_view(training, len(truth)),
-        MEAN_AT_ANGLES: baselines.mean_at_angles(training, azimuths),
+        **({MEAN_AT_ANGLES: baselines.mean_at_angles(training.only(unlike), azimuths)} if unlike else {}),
         **{name: baseline(data, instance, given, azimuths) for name, baseline in more.items()},
     }
     others = np.arange(len(truth)) != given
     scores = {name: score_views(made[others], truth[others], distance) for name, made in views.items()}
     on_given = score_views(views[INVERTED][~others], truth[~others], distance)
     return InstanceResult(data.names[instance], azimuth, found.turn, scores, on_given), truth, views
+
+
+def _without(training: Radiographs, truth: np.ndarray) -> list[int]:
+    """The training's instances that are not the one with these views: its own views would be the answer."""
+    same = {int(training.instance[index]) for index in np.flatnonzero((training.images == truth[0]).all(axis=(1, 2)))}
+    return [instance for instance in range(len(training.names)) if instance not in same]
 
 
 def nearest(azimuths: Sequence[float] | np.ndarray, azimuth: float) -> int:

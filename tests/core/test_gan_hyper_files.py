@@ -91,7 +91,7 @@ def test_evaluation_prints_the_baselines_beside(tmp_path, trained, data, capsys)
     output = capsys.readouterr()
     told = json.loads(output.out.splitlines()[-1])
     assert told["distributions"]["fake"] == 6 and told["distributions"]["real"] == 12
-    assert not told["trained_on_these_instances"]
+    assert told["trained_on_these_instances"]  # by what it looks like, not by where it lies
     (instance,) = told["instances"]
     assert instance["azimuth"] == 60.0
     others = told["views_not_given"]
@@ -108,11 +108,8 @@ def test_evaluation_prints_the_baselines_beside(tmp_path, trained, data, capsys)
     given = radiograph(0, 60.0, 16) / 255.0
     by_hand = np.mean([-10 * np.log10(np.square(given - view).mean()) for view in truth])
     assert others["copy of the given view"]["psnr"] == pytest.approx(by_hand, abs=1e-3)
-    # The held-out instance is the first of the training's: their means at its angles are half of it.
-    by_angle = [
-        0.5 * (view + radiograph(1, angle, 16) / 255.0)
-        for view, angle in zip(truth, (0, 120, 180, 240, 300), strict=True)
-    ]
+    # The instance is the first of the training's: the mean at its angles is that of the others, here of one.
+    by_angle = [radiograph(1, angle, 16) / 255.0 for angle in (0, 120, 180, 240, 300)]
     by_hand = np.mean(
         [-10 * np.log10(np.square(made - view).mean()) for made, view in zip(by_angle, truth, strict=True)]
     )
@@ -120,6 +117,18 @@ def test_evaluation_prints_the_baselines_beside(tmp_path, trained, data, capsys)
     with Image.open(pictures / "patient_0.png") as sheet:
         assert sheet.size == (8 * 96 + 7 * 2, 5 * 96 + 4 * 2)  # the truth and four ways, at 8 angles
     assert "Not for diagnosis" in output.err and "copy of the given view" in output.err
+
+
+def test_an_instance_is_no_baseline_of_its_own(tmp_path, trained, capsys) -> None:
+    """The mean by angle of a training with one instance alone would be the answer itself."""
+    alone = write_posed(tmp_path / "alone", instance=2, views=6)
+    command = ["gan", "evaluate", str(trained), "--fakes=0", *FAST, "--device=cpu", "--json"]
+    assert main([*command, "--data", str(alone)]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert not told["trained_on_these_instances"] and "mean of training views by angle" in told["views_not_given"]
+    assert main([*command, "--data", str(alone), "--training", str(alone)]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told["trained_on_these_instances"] and "mean of training views by angle" not in told["views_not_given"]
 
 
 @pytest.mark.parametrize(
