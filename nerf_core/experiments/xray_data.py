@@ -24,6 +24,18 @@ def short_name(source: str) -> str:
     return source if source.startswith(PHANTOM) else Path(source).name
 
 
+def same_patient(one: str, other: str) -> bool:
+    """Whether two usable sources are the same phantom, or the same file."""
+    return _identity(one) == _identity(other)
+
+
+def _identity(source: str) -> str:
+    if not source.startswith(PHANTOM):
+        return str(Path(source).resolve())
+    kind, _, seed = source.removeprefix(PHANTOM).partition(":")
+    return f"{PHANTOM}{kind}:{int(seed or 0)}"
+
+
 def check_source(source: str) -> None:
     """Refuse what is neither a phantom nor a file.
 

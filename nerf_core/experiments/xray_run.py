@@ -23,7 +23,7 @@ from .folder import ExperimentFolder
 from .measure import machine
 from .turntables import is_whole
 from .work import Outcome, Work, current_rows
-from .xray_data import check_source, make_scan, short_name, source_of
+from .xray_data import check_source, make_scan, same_patient, short_name, source_of
 from .xray_pictures import (
     picture_path,
     radiograph_picture,
@@ -44,14 +44,20 @@ def check_xray(plan: XrayPlan, data: str) -> None:
     Raises
     ------
     NerfError
-        When a patient is missing, a setting is unknown, or there is no such device.
+        When a patient is missing or would be learnt from, a setting is unknown, or there is no such device.
     """
     device = resolve_device(plan.device)
     for cell in plan.cells:
         try:
-            check_source(source_of(cell.scan, data))
+            patient = source_of(cell.scan, data)
+            check_source(patient)
             for other in cell.population:
                 check_source(other)
+                if same_patient(other, patient):
+                    raise NerfError(
+                        f"'{shown(short_name(patient))}' is among the patients that it learns from; leave it out of "
+                        "'population', or measure another one."
+                    )
             check_cell(cell, device)
         except NerfError as error:
             raise NerfError(f"'{plan.file}': the cell '{shown(cell.name)}' cannot be run: {error}") from error

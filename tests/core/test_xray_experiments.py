@@ -154,6 +154,10 @@ def test_what_cannot_work_is_told_before_anything_is_made(tmp_path):
     assert "'sart' has no setting 'speed'; it takes iterations, relaxation, subset" in said
     said = refused("system = 'mednerf'\nviews = 2\nsteps = 1\npopulation = 'phantom:chest:1-2'\n")
     assert "'mednerf' is given one view, not 2; set 'views' to 1" in said
+    said = refused("system = 'prior'\npopulation = 'phantom:chest:5-9'\n")
+    assert "'phantom:chest:7' is among the patients that it learns from" in said
+    said = refused("system = 'prior'\npopulation = ['phantom:chest:1', 'phantom:chest']\n", "phantom:chest:0")
+    assert "'phantom:chest:0' is among the patients" in said
     assert "cannot be run" in refused("system = 'field'\nsteps = 1\nsettings = { speed = 1 }\n")
 
 
