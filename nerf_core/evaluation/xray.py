@@ -94,10 +94,10 @@ class XrayEvaluation:
     shape : (X, Y, Z) or None
         Voxels that volumes are compared on.
     noise : dict or None
-        Of the data set's line integrals, those that are measured on among them.
+        Of the data set's training radiographs; what `nerf drr` holds out has none.
     fitted : bool
-        Whether each radiograph was compared after the best gain and offset, because the data set's are scaled each by
-        itself.
+        Whether each radiograph was compared after the best gain and offset, and each volume after the best factor,
+        because the data set's radiographs are scaled each by itself.
     remark : str
         What could not be done.
     """
@@ -191,12 +191,15 @@ def measure(
             progress((index + 1) / len(views))
         if should_stop is not None and should_stop():
             raise Cancelled
-    known = truth is not None and found.volume is not None
+    volume = found.volume
+    if facts.scaling == "per_view" and volume is not None and truth is not None:
+        volume = rescaled(volume, truth.mu)
+    known = truth is not None and volume is not None
     similar = [each for each in ssims if each is not None]
     return Quality(
         found.name,
-        volume_psnr(found.volume, truth.mu) if known else None,  # type: ignore[arg-type, union-attr] # known says so
-        volume_ssim(found.volume, truth.mu) if known else None,  # type: ignore[arg-type, union-attr]
+        volume_psnr(volume, truth.mu) if known else None,  # type: ignore[arg-type, union-attr] # known says so
+        volume_ssim(volume, truth.mu) if known else None,  # type: ignore[arg-type, union-attr]
         float(np.mean(psnrs)),
         float(np.mean(similar)) if similar else None,
         found.seconds,
@@ -210,6 +213,13 @@ def fitted(image: np.ndarray, truth: np.ndarray) -> np.ndarray:
     spread = float((centred**2).sum())
     gain = float((centred * (truth - truth.mean())).sum()) / spread if spread > 0 else 0.0
     return gain * centred + truth.mean()
+
+
+def rescaled(volume: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The volume times the factor that brings it nearest to the truth (least squares)."""
+    spread = float(np.square(volume, dtype=np.float64).sum())
+    factor = float((volume * truth).sum(dtype=np.float64)) / spread if spread > 0 else 0.0
+    return volume * np.float32(factor)
 
 
 def of_field(

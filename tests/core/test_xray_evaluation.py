@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -160,6 +161,10 @@ def test_gain_and_offset_of_each_view_do_not_count_where_they_are_not_known(know
     per_view = XrayFacts(window=(0.0, 4.0), scaling="per_view")
     found = of_field(field, None, "field")
     assert measure(found, None, scaled, per_view).radiograph_psnr > 30.0
+    # Nor does the volume's scale.
+    wrong = of_volume("a third", known.mu / 3.0, GRID)
+    assert measure(wrong, known, scaled, per_view).volume_psnr == 100.0
+    assert measure(wrong, known, others, replace(per_view, scaling="physical")).volume_psnr < 30.0
     assert measure(found, None, scaled, FACTS).radiograph_psnr < 25.0
     image = rng.uniform(0.0, 1.0, (5, 6))
     np.testing.assert_allclose(fitted(image, 2.0 * image + 3.0), 2.0 * image + 3.0)
