@@ -14,7 +14,7 @@ import numpy as np
 from ..contract.errors import NerfError
 
 BACKENDS = ("auto", "cpu", "reference")
-INITS = ("fdk", "none")
+INITS = ("fdk", "sart", "none")
 FEWEST, MOST = 2, 1024
 """Nodes along an axis."""
 MOST_NODES = 1 << 28
@@ -34,9 +34,9 @@ class AttenuationSettings:
     resolution : int
         Nodes along the box's longest side; 0 takes the truth's voxels where the data set names one, else the
         radiographs' pixels at the axis.
-    init : {'fdk', 'none'}
-        What the field begins as: the reconstruction by filtered back-projection (Feldkamp, Davis & Kress 1984) where
-        `itk-rtk` is installed, else the same everywhere.
+    init : {'fdk', 'sart', 'none'}
+        What the field begins as: the reconstruction by filtered back-projection (Feldkamp, Davis & Kress 1984), or two
+        passes of algebraic reconstruction, where `itk-rtk` is installed, else the same everywhere.
     tv : float
         Weight of total variation, relative to what is known of the noise; 0 turns it off.
     noise_floor : float

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..contract.errors import DataError
 from ..contract.xray import XrayFacts
 from .grid import Grid
 
@@ -34,7 +35,8 @@ def truth_grid(data: Path, facts: XrayFacts, bounds: np.ndarray) -> Grid | None:
     Returns
     -------
     Grid or None
-        None where there is no such volume, or it does not fill that box: the scene was moved since.
+        None where there is no such volume, its axes are sheared, or it does not fill that box: the scene was moved
+        since.
     """
     import nibabel
 
@@ -50,7 +52,10 @@ def truth_grid(data: Path, facts: XrayFacts, bounds: np.ndarray) -> Grid | None:
     matrix[:3] /= 1000.0 * facts.meters_per_unit
     if len(shape) != 3 or not np.isfinite(matrix).all():
         return None
-    grid = Grid((shape[0], shape[1], shape[2]), matrix)
+    try:
+        grid = Grid((shape[0], shape[1], shape[2]), matrix)
+    except DataError:
+        return None
     reach = SAME_PLACE * float(np.max(bounds[1] - bounds[0]))
     return grid if np.abs(grid.bounds - bounds).max() <= reach else None
 

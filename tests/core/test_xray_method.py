@@ -20,6 +20,7 @@ from nerf_core.methods.xray import XrayMethod
 from nerf_core.training.load import load_run
 from nerf_core.training.snapshots import list_snapshots
 from nerf_core.xray.grid import Grid
+from nerf_core.xray.truth import truth_grid as grid_of_truth
 
 from . import tiny_scene
 from .radiograph_scene import write_radiographs
@@ -149,6 +150,21 @@ def test_nifti_lies_where_the_truth_lies(data, trained, tmp_path, capsys):
     np.testing.assert_allclose(np.diag(coarse.affine)[:3], 12.5)
 
 
+def test_a_truth_with_sheared_axes_is_no_grid_for_a_field(data, tmp_path):
+    """As a NIfTI may have it: the field then takes nodes of its own."""
+    folder, _ = data
+    facts = load_dataset(folder, splits=("val",)).xray
+    image = nibabel.load(folder / "volume.nii.gz")
+    for name, shear in (("straight", 0.0), ("sheared", 0.3)):
+        affine = image.affine.copy()
+        affine[0, 1] = shear * affine[1, 1]
+        (tmp_path / name).mkdir()
+        nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), affine), tmp_path / name / "volume.nii.gz")
+    bounds = truth_grid().bounds
+    assert grid_of_truth(tmp_path / "straight", facts, bounds).shape == (32, 32, 32)
+    assert grid_of_truth(tmp_path / "sheared", facts, bounds) is None
+
+
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(data, tmp_path):
     folder, _ = data
     asked = {"method": "xray", "settings": SETTINGS, "steps": 12}
@@ -209,6 +225,21 @@ def test_views_that_were_scaled_one_by_one(tmp_path):
     wanted = 0.7 + 0.6 * np.arange(12) / 11
     wanted /= np.exp(np.log(wanted).mean())
     np.testing.assert_allclose(method.field.affine[:, 0], wanted, rtol=0.05)
+
+
+def test_a_field_begins_as_two_passes_of_sart(data):
+    pytest.importorskip("itk", reason="needs the X-ray extra")
+    folder, truth = data
+    dataset = load_dataset(folder, splits=("train",))
+    found = {}
+    for init in ("sart", "none"):
+        method = create("xray", Normalisation(dataset.bounds), "cpu", 0, {**SETTINGS, "init": init})
+        method.load_facts(dataset)
+        method.load_views(dataset.splits["train"])
+        method.warm_up()
+        found[init] = volume_psnr(method.volume_on(truth_grid()), truth)
+        assert len(method.notes) == 2 and (init == "none" or "algebraic" in method.notes[1])
+    assert found["sart"] > found["none"] + 5.0
 
 
 def test_rays_that_few_photons_came_through_weigh_little(data):
