@@ -103,9 +103,15 @@ def _headers(path: Path, tell: Callable[[float], None], stop: Callable[[], bool]
         return data
 
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        if len(files) > MAX_FILES:
-            raise DataError(f"'{path}' holds {len(files)} files; name the folder of one series.")
+        files = []
+        for file in path.rglob("*"):
+            if stop():
+                raise Cancelled("reading was stopped")
+            if file.is_file():
+                files.append(file)
+            if len(files) > MAX_FILES:  # whatever else a disk holds is not walked through
+                raise DataError(f"'{path}' holds more than {MAX_FILES} files; name the folder of one series.")
+        files.sort()
         wanted = None
     else:
         files = sorted(file for file in path.parent.iterdir() if file.is_file())

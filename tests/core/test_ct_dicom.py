@@ -118,6 +118,16 @@ def test_losslessly_compressed_pixels(tmp_path):
     check(read_ct(tmp_path), affine)
 
 
+def test_a_folder_of_all_sorts_is_not_walked_through(tmp_path, monkeypatch):
+    monkeypatch.setattr("nerf_core.ct.dicom.MAX_FILES", 3)
+    for index in range(6):
+        (tmp_path / f"{index}.txt").write_text("no image")
+    with pytest.raises(DataError, match="more than 3 files; name the folder of one series"):
+        read_ct(tmp_path)
+    with pytest.raises(Cancelled):
+        read_ct(tmp_path, should_stop=lambda: True)
+
+
 def without(*names):
     def edit(data, k):
         for name in names:
