@@ -54,7 +54,7 @@ def _geometry(count: int, size: int, chance: float, rng: torch.Generator) -> tup
     steps = torch.round((even[:, 2:4] * 2.0 - 1.0) * 0.125 * size) * 2.0 / size
     step_x, step_y = pick(2, steps[:, 0], none), pick(2, steps[:, 1], none)
     scale = pick(3, torch.exp2(0.2 * normal[:, 0]), one)
-    # Turned before and after the stretching, each with a chance such that one of them happens with chance p.
+    # Turned once, before the stretching; StyleGAN2-ADA turns before and after it, with chance p for either.
     angle = pick(4, (even[:, 4] * 2.0 - 1.0) * math.pi, none)
     stretch = pick(5, torch.exp2(0.2 * normal[:, 1]), one)
     move_x, move_y = pick(6, 0.25 * normal[:, 2], none), pick(6, 0.25 * normal[:, 3], none)

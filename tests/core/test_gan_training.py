@@ -93,9 +93,7 @@ def test_more_steps_come_on_top(tmp_path, data):
     with pytest.raises(NerfError, match="has ended; say how many seconds or steps more"):
         train(tmp_path / "run")
     assert train(tmp_path / "run", steps=3).step == 5
-    settings = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))["settings"]
     assert train(tmp_path / "new", data, settings={**TINY, "steps": 3}).step == 3  # the setting is the budget
-    assert settings["steps"] == 4000 or settings["steps"] > 3
 
 
 def test_what_is_refused(tmp_path, trained, data):
