@@ -51,8 +51,8 @@ class AttenuationSettings:
     backend: str = "auto"
     resolution: int = 0
     init: str = "fdk"
-    tv: float = 2.0
-    noise_floor: float = 0.02
+    tv: float = 0.5
+    noise_floor: float = 0.04
     rays_per_step: int = 1 << 16
     learning_rate: float = 0.1
     final_learning_rate: float = 0.002

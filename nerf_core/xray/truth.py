@@ -8,6 +8,7 @@ import numpy as np
 from ..contract.errors import DataError
 from ..contract.xray import XrayFacts
 from .grid import Grid
+from .true_volume import world_from_mm
 
 SAME_PLACE = 1e-3  # of the box's longest side
 
@@ -49,7 +50,7 @@ def truth_grid(data: Path, facts: XrayFacts, bounds: np.ndarray) -> Grid | None:
         shape = tuple(int(count) for count in image.shape[:3])
     except Exception:  # nibabel tells each way in which a file can be broken by another exception
         return None
-    matrix[:3] /= 1000.0 * facts.meters_per_unit
+    matrix = world_from_mm(facts) @ matrix
     if len(shape) != 3 or not np.isfinite(matrix).all():
         return None
     try:
