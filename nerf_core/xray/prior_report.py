@@ -247,10 +247,16 @@ def _case(given: Given, prior: Prior, data: str | Path) -> Case | None:
 
 
 def _reduced(own: Grid, mu: np.ndarray, grid: Grid) -> np.ndarray:
-    """(X, Y, Z) float32: means over a voxel's eighths, as the truth may be finer."""
-    total = np.zeros(grid.shape)
+    """(X, Y, Z) float32: means over a voxel's eighths, as the truth may be finer; of those that lie in the truth's box.
+
+    A population's volumes are laid on the prior's grid like that: a voxel that is cut by the box holds what is inside.
+    """
+    total, inside = np.zeros(grid.shape), np.zeros(grid.shape)
     offsets = np.array(np.meshgrid(*((-0.25, 0.25),) * 3, indexing="ij")).reshape(3, 8).T
     index = np.stack(np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij"), axis=-1)
+    everywhere = np.ones(own.shape, dtype=np.float32)
     for offset in offsets:
-        total += own.sampled(mu, grid.to_world(index + offset))
-    return (total / 8).astype(np.float32)
+        points = grid.to_world(index + offset)
+        total += own.sampled(mu, points)
+        inside += own.sampled(everywhere, points)
+    return (total / np.maximum(inside, 1.0)).astype(np.float32)

@@ -16,6 +16,7 @@ from nerf_core.xray.population_modes import mean_prior
 from nerf_core.xray.prior import Prior, load_prior, save_prior
 from nerf_core.xray.prior_build import BuildSettings, build_prior, divided
 from nerf_core.xray.prior_fit import Model
+from nerf_core.xray.prior_report import _reduced
 from nerf_core.xray.projector import project_camera
 from nerf_core.xray.registration import one_sided
 from nerf_core.xray.residual import ResidualSettings
@@ -283,6 +284,12 @@ def test_sources_are_listed_divided_and_warped(tmp_path):
     assert population.volumes[0].max() == pytest.approx(100 * 0.206 * 1.6, rel=0.1)
     assert not np.allclose(population.volumes[1], population.volumes[0], atol=5)
     assert np.array_equal(load_population(members[1:2], 16, population.grid).volumes[0], population.volumes[1])
+
+
+def test_a_truth_that_ends_within_a_voxel_is_not_thinned():
+    own = Grid.of_bounds(np.array([[-1.0] * 3, [1.0] * 3]), 8)
+    found = _reduced(own, np.full(own.shape, 3.0, np.float32), Grid.of_bounds(np.array([[-1.1] * 3, [1.1] * 3]), 9))
+    assert np.allclose(found, 3.0, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
