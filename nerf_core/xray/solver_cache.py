@@ -20,7 +20,8 @@ from .rtk_geometry import Radiograph
 from .solvers import SOLVERS, cg, fdk, sart
 
 PACKAGE = "itk-rtk"
-MOST = 30  # passes of SART
+MOST = 40  # passes of SART
+GENTLE, EARLY = 0.3, 3  # the relaxation that is tried as well, where the best pass is so early a one
 PATIENCE = 3
 JUDGES = 6
 
@@ -67,7 +68,7 @@ def best_settings(name: str, views: int) -> dict[str, Any]:
         return {"iterations": 10}
     if name == "sirt":
         return {"iterations": 50, "relaxation": 1.0, "subset": max(1, views)}
-    return {"iterations": MOST, "relaxation": 0.3 if views >= 25 else 1.0, "subset": 1}
+    return {"iterations": MOST, "relaxation": 1.0, "subset": 1}
 
 
 def solve(
@@ -115,6 +116,11 @@ def solve(
     if judge is not None:
         passes = _Passes(judge, should_stop)
         mu = passes.best_of(views, grid, chosen, progress)
+        if passes.best <= EARLY and chosen["relaxation"] > GENTLE:
+            gentle = _Passes(judge, should_stop)
+            other = gentle.best_of(views, grid, {**chosen, "relaxation": GENTLE}, progress)
+            if gentle.error < passes.error:
+                mu, passes, chosen = other, gentle, {**chosen, "relaxation": GENTLE}
         chosen = {**chosen, "iterations": passes.best}
     else:
         mu = functions[name](views, grid, **chosen, progress=progress, should_stop=should_stop)
@@ -188,7 +194,7 @@ class _Passes:
 
     def __init__(self, judge: Judge, should_stop: Callable[[], bool] | None) -> None:
         self._judge, self._should_stop = judge, should_stop
-        self._error, self._done = float("inf"), 0
+        self.error, self._done = float("inf"), 0
         self._volume: np.ndarray | None = None
         self.best = 0
 
@@ -212,8 +218,8 @@ class _Passes:
 
     def _look(self, done: int, volume: np.ndarray) -> None:
         error, self._done = self._judge.error(volume), done
-        if self._volume is None or error < self._error:
-            self._error, self._volume, self.best = error, volume, done
+        if self._volume is None or error < self.error:
+            self.error, self._volume, self.best = error, volume, done
 
     def _is_stopped(self) -> bool:
         return self._should_stop is not None and self._should_stop()

@@ -133,7 +133,7 @@ def test_a_judge_keeps_the_best_pass(with_truth, known, views, tmp_path):
     given, others = views
     judge = judge_of(known.mu if with_truth else None, others, GRID)
     assert isinstance(judge, TruthJudge if with_truth else RadiographJudge)
-    settings = {"iterations": 12, "relaxation": 1.0, "subset": 1}
+    settings = {"iterations": 12, "relaxation": 0.3, "subset": 1}
     errors = []
     sart(given, GRID, **settings, on_iteration=lambda _done, volume: errors.append(judge.error(volume)))
     found = solve("sart", given, GRID, settings, tmp_path, judge)
@@ -146,6 +146,20 @@ def test_a_judge_keeps_the_best_pass(with_truth, known, views, tmp_path):
     assert not solve("sart", given, GRID, {**settings, "iterations": 1}, tmp_path, other).kept
     with pytest.raises(Cancelled):
         solve("sart", given, GRID, settings, None, judge, should_stop=lambda: True)
+
+
+def test_where_the_first_passes_are_best_a_gentler_one_is_tried(known, views):
+    given, _ = views
+    rng = np.random.default_rng(fresh_seed())
+    noisy = [
+        View(view.name, view.camera, view.rgba, None, view.line_integral + rng.normal(0.0, 0.4, (32, 32)))
+        for view in given
+    ]
+    judge = TruthJudge(known.mu)
+    found = solve("sart", noisy, GRID, judge=judge)
+    assert found.settings["relaxation"] == 0.3  # noise is fitted at once by whole corrections
+    rough = solve("sart", noisy, GRID, {"iterations": 1, "relaxation": 1.0, "subset": 1})
+    assert judge.error(found.mu) < judge.error(rough.mu)
 
 
 def test_gain_and_offset_of_each_view_do_not_count_where_they_are_not_known(known, views):
