@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from ..export.pictures import write_png
     from ..gan.dataset import load_radiographs
     from ..gan.evaluate import EvaluationSettings, comparison, evaluate, table
-    from ..gan.prior_baseline import prior_baselines
+    from ..gan.prior_baseline import check_unseen, prior_baselines
     from ..gan.run import load_gan_run
     from ..xray.prior import load_prior
 
@@ -58,7 +58,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     training = load_radiographs(arguments.training, size) if arguments.training else loaded.load_data()
     data = load_radiographs(arguments.data, size) if arguments.data else training
     network = read_network(arguments)
-    more = prior_baselines(load_prior(arguments.prior)) if arguments.prior else {}
+    more = {}
+    if arguments.prior:
+        prior = load_prior(arguments.prior)
+        check_unseen(prior, data, settings.instances)
+        more = prior_baselines(prior)
     folder = make_folder(arguments.pictures) if arguments.pictures else None
     written: list[str] = []
 

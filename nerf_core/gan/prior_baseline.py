@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..contract.errors import DataError
+from ..contract.errors import DataError, NerfError
 from ..data.dataset import load_dataset
 from ..data.views import View
+from ..xray.drr import source_name
 from ..xray.prior import Prior
 from ..xray.single_view import Reconstruction, mean_plus_optimisation, reconstruct
 from .baselines import shrunk
@@ -32,6 +33,28 @@ def prior_baselines(prior: Prior) -> dict[str, Baseline]:
         return views_by(data, instance, given, prior, reconstruct)
 
     return {MEAN_OPTIMISED: mean} | ({PRIOR_OPTIMISED: modes} if prior.modes else {})
+
+
+def check_unseen(prior: Prior, data: Radiographs, count: int = 0) -> None:
+    """Refuse a prior that was made of, or tuned on, one of the first `count` instances (0: all).
+
+    Raises
+    ------
+    NerfError
+    """
+    known = {*prior.facts.get("volumes", ()), *prior.facts.get("held_out", ())}
+    for name in data.names[: count or None]:
+        source = source_name(_folder(data, name))
+        if source in known:
+            raise NerfError(
+                f"The instance '{name}' ({source}) is of the prior's own population, which knows it: build a prior "
+                "without it, measure others with --data, or leave --prior out."
+            )
+
+
+def _folder(data: Radiographs, name: str) -> Path:
+    path = Path(data.path) / name
+    return path if path.is_dir() else Path(data.path)  # a single instance, given itself
 
 
 def views_by(
@@ -58,9 +81,7 @@ def views_by(
         When the instance is no radiograph data set: pictures alone do not say how large the subject is.
     """
     name = data.names[instance]
-    path = Path(data.path) / name
-    if not path.is_dir():  # a single instance, given itself
-        path = Path(data.path)
+    path = _folder(data, name)
     dataset = load_dataset(path, splits=("train",))
     facts = dataset.xray
     if facts is None:

@@ -313,6 +313,17 @@ def make_radiographs(
     return job
 
 
+def source_name(data: Path) -> str | None:
+    """What a data set's radiographs were taken of: a phantom's name or a CT file's; None where it does not say."""
+    try:
+        known = parse_json((data / STATE).read_bytes())
+        source = known["asked"]["source"]  # type: ignore[index, call-overload] # what is no object is told below
+        name = source.get("phantom") or source.get("volume")  # type: ignore[union-attr]
+    except (OSError, ValueError, DataError, LookupError, TypeError, AttributeError):
+        return None
+    return name if isinstance(name, str) else None
+
+
 def with_meters(rig: ConeBeam, meters_per_unit: float) -> ConeBeam:
     """A rig in millimetres, in world units."""
     return rig.scaled(0.001 / meters_per_unit)

@@ -193,6 +193,9 @@ def _from_document(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
     _want(matrix.shape == (4, 4) and bool(np.isfinite(matrix).all()), "'world_from_index' is not a 4x4 matrix")
     _want(abs(np.linalg.det(matrix[:3, :3])) > 1e-12, "'world_from_index' is flat")
     _want(isinstance(document["tuned"], dict) and isinstance(document["facts"], dict), "'tuned' is not an object")
+    for key in ("volumes", "held_out"):
+        names = document["facts"].get(key, [])
+        _want(isinstance(names, list) and all(isinstance(name, str) for name in names), f"'{key}' is no list of names")
     tuned = {str(key): float(value) for key, value in document["tuned"].items()}
     _want(all(np.isfinite(value) for value in tuned.values()), "'tuned' holds what is no number")
     shape = arrays["mean"].shape

@@ -252,6 +252,7 @@ def test_files_come_back_and_broken_ones_are_told(tmp_path):
     broken(with_document(kind="nonsense"), "kind is unknown")
     broken(with_document(world_from_index=[[1]]), "4x4")
     broken(with_document(tuned={"a": "b"}), "broken")
+    broken(with_document(facts={"volumes": 3}), "'volumes' is no list of names")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("keep")
     with pytest.raises(NerfError, match=r"mine\.txt"):
