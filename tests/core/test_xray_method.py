@@ -227,21 +227,6 @@ def test_views_that_were_scaled_one_by_one(tmp_path):
     np.testing.assert_allclose(method.field.affine[:, 0], wanted, rtol=0.05)
 
 
-def test_a_field_begins_as_two_passes_of_sart(data):
-    pytest.importorskip("itk", reason="needs the X-ray extra")
-    folder, truth = data
-    dataset = load_dataset(folder, splits=("train",))
-    found = {}
-    for init in ("sart", "none"):
-        method = create("xray", Normalisation(dataset.bounds), "cpu", 0, {**SETTINGS, "init": init})
-        method.load_facts(dataset)
-        method.load_views(dataset.splits["train"])
-        method.warm_up()
-        found[init] = volume_psnr(method.volume_on(truth_grid()), truth)
-        assert len(method.notes) == 2 and (init == "none" or "algebraic" in method.notes[1])
-    assert found["sart"] > found["none"] + 5.0
-
-
 def test_rays_that_few_photons_came_through_weigh_little(data):
     """The noise that a data set tells of, by the names that `nerf drr` writes, weighs its rays."""
     folder, _ = data

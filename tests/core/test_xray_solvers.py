@@ -9,6 +9,8 @@ import pytest
 
 from nerf_core.contract.camera import Camera
 from nerf_core.contract.errors import Cancelled, DataError, NerfError
+from nerf_core.fields.attenuation import AttenuationSettings, NodeGrid
+from nerf_core.methods.xray_data import first_values
 from nerf_core.xray.grid import Grid
 from nerf_core.xray.init import initial_volume
 from nerf_core.xray.solvers import cg, fdk, is_short_scan, is_truncated, sart
@@ -205,6 +207,15 @@ def test_what_a_field_begins_with(views, expected):
     assert quality(initial_volume(few, GRID, "sart"), expected) > quality(initial_volume(few, GRID), expected)
     with pytest.raises(NerfError, match="fdk, sart, none"):
         initial_volume(views, GRID, "magic")
+
+
+def test_a_field_may_begin_as_two_passes_of_sart(views, expected):
+    nodes = NodeGrid(GRID.bounds, GRID.shape)
+    few = SimpleNamespace(views=views[::12])
+    found = {how: first_values(few, nodes, AttenuationSettings(init=how).init, 0.1) for how in ("sart", "fdk")}
+    assert [how for _, how in found.values()] == ["sart", "fdk"]
+    qualities = [quality(values / nodes.cell, expected) for values, _ in found.values()]
+    assert qualities[0] > qualities[1] + 1.0
 
 
 @pytest.mark.parametrize("name", ["sart", "cg"])
