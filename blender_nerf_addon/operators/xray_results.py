@@ -101,13 +101,15 @@ class NERF_OT_xray_save_volume(_OfField, bpy.types.Operator):
         """Ask the core for the file."""
         folder = chosen.chosen_run(context.scene)
         path = bpy.path.abspath(self.filepath) if self.filepath else str(folder.root / f"{folder.root.name}.nii.gz")
+        overwrite = self.overwrite
         if not path.lower().endswith((".nii", ".nii.gz")):
             path += ".nii.gz"
+            overwrite = False  # the file browser asked about the name as it was typed
         params = {
             "run": str(folder.root),
             "out": path,
             "resolution": self.resolution or None,
-            "overwrite": self.overwrite,
+            "overwrite": overwrite,
         }
         step = tasks.Step("volume", params, lambda result, _arrays: str(result["out"]), "Writing the volume")
         outcome = common.begin_task(self, "Volume", [lambda: step], undo=False)

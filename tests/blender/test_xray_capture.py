@@ -1,6 +1,8 @@
 """Radiographs of a scene by the real core: line integrals through Blender's own cameras, warnings, cancel, training."""
 
+import gzip
 import json
+import struct
 from pathlib import Path
 
 import bmesh
@@ -228,6 +230,14 @@ def test_the_button_trains_and_what_comes_back_is_a_nerf(core, tmp_path, addon_m
     shown = _f12(scene, tmp_path, addon_module)
     np.testing.assert_allclose(shown["grey"], _linear(np.clip(found / (0.5 * high), 0, 1)), atol=2e-3)
     np.testing.assert_allclose(shown["Line Integral"], found, atol=1e-4)
+    # The volume as a file; a name whose ending is added is not the one that the file browser asked about.
+    assert bpy.ops.nerf.xray_save_volume(filepath=str(tmp_path / "found"), resolution=8) == {"FINISHED"}
+    header = gzip.decompress((tmp_path / "found.nii.gz").read_bytes())
+    assert max(struct.unpack_from("<3h", header, 42)) == 8 and header[344:347] == b"n+1"
+    (tmp_path / "scan.nii.gz").write_bytes(b"a patient's")
+    with pytest.raises(RuntimeError, match="exists"):
+        bpy.ops.nerf.xray_save_volume(filepath=str(tmp_path / "scan"), overwrite=True)
+    assert (tmp_path / "scan.nii.gz").read_bytes() == b"a patient's"
 
 
 def _linear(value):
