@@ -5,13 +5,23 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from ..contract.errors import Cancelled, DataError
 from ..contract.files import make_folder
 from ..contract.xray import preset
 from .grid import slug
 from .xray_plan import GIVEN, PHANTOM, Scan
 
-HELD_OUT_START = 2.0  # degrees: none of the given views of 1, 2, 5, 10, 25, 36, 50 or 72 stands there
+HELD_OUT_START = 2.0  # degrees
+SAME_ANGLE = 0.01
+
+
+def nearest_given(views: int, held_out: int) -> float:
+    """Degrees from a held-out view to a given one where they are nearest: 0 where one is given that is measured on."""
+    held = HELD_OUT_START + 360.0 * np.arange(held_out) / held_out
+    apart = held[:, None] - 360.0 * np.arange(views) / views
+    return float(np.abs((apart + 180.0) % 360.0 - 180.0).min())
 
 
 def source_of(scan: Scan, data: str) -> str:

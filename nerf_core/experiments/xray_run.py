@@ -23,7 +23,7 @@ from .folder import ExperimentFolder
 from .measure import machine
 from .turntables import is_whole
 from .work import Outcome, Work, current_rows
-from .xray_data import check_source, make_scan, same_patient, short_name, source_of
+from .xray_data import SAME_ANGLE, check_source, make_scan, nearest_given, same_patient, short_name, source_of
 from .xray_pictures import (
     picture_path,
     radiograph_picture,
@@ -44,13 +44,19 @@ def check_xray(plan: XrayPlan, data: str) -> None:
     Raises
     ------
     NerfError
-        When a patient is missing or would be learnt from, a setting is unknown, or there is no such device.
+        When a patient is missing or would be learnt from, a view would be both given and measured on, a setting is
+        unknown, or there is no such device.
     """
     device = resolve_device(plan.device)
     for cell in plan.cells:
         try:
             patient = source_of(cell.scan, data)
             check_source(patient)
+            if nearest_given(cell.scan.views, plan.held_out) < SAME_ANGLE:
+                raise NerfError(
+                    f"of {plan.held_out} held-out views some would be among its {cell.scan.views} given ones; choose "
+                    "another 'held_out', such as 24 or 60."
+                )
             for other in cell.population:
                 check_source(other)
                 if same_patient(other, patient):

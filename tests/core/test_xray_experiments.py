@@ -19,6 +19,7 @@ from nerf_core.experiments.plan import read_plan, shipped
 from nerf_core.experiments.report import write_report
 from nerf_core.experiments.run import run_experiment
 from nerf_core.experiments.work import current_rows
+from nerf_core.experiments.xray_data import nearest_given
 from nerf_core.experiments.xray_plan import XrayPlan
 from nerf_core.xray.true_volume import find_truth
 
@@ -67,6 +68,11 @@ def test_what_comes_along_can_be_read(name):
     assert plan.data == "phantom:chest:101"
     others = {other for cell in plan.cells for other in cell.population}
     assert "phantom:chest:101" not in others  # nobody learns from who is measured
+    # Nor is anybody given a view that is measured on, by the angles themselves.
+    held = {round(2.0 + 360.0 * index / plan.held_out, 6) for index in range(plan.held_out)}
+    for views in {cell.scan.views for cell in plan.cells}:
+        given = {round(360.0 * index / views, 6) for index in range(views)}
+        assert not given & held and nearest_given(views, plan.held_out) > 0.1
 
 
 def test_layers_patients_and_populations(tmp_path):
@@ -158,6 +164,9 @@ def test_what_cannot_work_is_told_before_anything_is_made(tmp_path):
     assert "'phantom:chest:7' is among the patients that it learns from" in said
     said = refused("system = 'prior'\npopulation = ['phantom:chest:1', 'phantom:chest']\n", "phantom:chest:0")
     assert "'phantom:chest:0' is among the patients" in said
+    plan = "[experiment]\nkind = 'xray'\nheld_out = 72\n[[cell]]\nname = 'a'\nsystem = 'fdk'\nviews = 5\n"
+    with pytest.raises(NerfError, match="of 72 held-out views some would be among its 5 given ones"):
+        run_experiment(read_plan(write(tmp_path, plan)), ExperimentFolder(tmp_path / "out"), "phantom:chest:7")
     assert "cannot be run" in refused("system = 'field'\nsteps = 1\nsettings = { speed = 1 }\n")
 
 
