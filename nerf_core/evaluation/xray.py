@@ -318,9 +318,9 @@ def evaluate_xray(
     for name in solvers or ():
         best_settings(name, 1)  # refuses what is not known before anything is computed
     truth = find_truth(data, placement, longest)
-    given = training_views(run, dataset.splits["train"].views)
     grid = Grid.of_bounds(run.bounds, longest) if truth is None else truth.grid
     names = DEFAULT_SOLVERS if solvers is None else tuple(solvers)
+    given = training_views(run, dataset.splits["train"].views) if names else []
     stages = _Stages([OWN_SHARE, *(SHARES.get(name, 0.3) for name in names)], progress)
     own = of_field(run.method, None if truth is None else grid, "field", should_stop)
     own = replace(own, seconds=run.spent.seconds, settings={"steps": run.spent.steps})
@@ -339,7 +339,7 @@ def evaluate_xray(
         rows.append(measure(of_solved(solved, grid), truth, views, dataset.xray, should_stop))
     return XrayEvaluation(
         rows,
-        len(given),
+        len(run.cameras),
         len(views),
         split,
         None if truth is None else truth.name,
@@ -351,10 +351,22 @@ def evaluate_xray(
 
 
 def training_views(run: LoadedRun, views: Sequence[View]) -> list[View]:
-    """Those of a data set's training views that a run was trained with."""
+    """Those of a data set's training views that a run was trained with.
+
+    Raises
+    ------
+    DataError
+        When it holds none of them: solvers would be given others than the field was.
+    """
     known = [camera.c2w for camera in run.cameras]
     reach = 1e-6 / run.method.normalisation.scale
-    return [view for view in views if any(np.abs(view.camera.c2w - c2w).max() < reach for c2w in known)] or list(views)
+    found = [view for view in views if any(np.abs(view.camera.c2w - c2w).max() < reach for c2w in known)]
+    if not found:
+        raise DataError(
+            "The data set holds none of the radiographs that the run was trained with, which solvers are to be given "
+            "too: name the run's own data set, or measure the field alone with --solvers none."
+        )
+    return found
 
 
 class _Stages:

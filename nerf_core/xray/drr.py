@@ -211,18 +211,19 @@ class RadiographJob:
     def _finish(self, should_stop: Callable[[], bool] | None) -> None:
         """The second pass: noise, pictures, the truth, and last the documents, which say that all is there."""
         plan = self.plan
+        # What is white is known from the training views: held-out ones tell nothing, where there are others.
+        seen = [view for view in plan.views if view.split == "train"] or plan.views
         tops, samples = [], []
-        for view in plan.views:
+        for view in seen:
             p = exr.read_depth(self._exact(view))
             tops.append(float(p.max()))
             samples.append(p.ravel()[:: max(1, p.size // SAMPLES)])
         window = plan.window or (0.0, whitest(max(tops), np.concatenate(samples)))
-        trained = [top for view, top in zip(plan.views, tops, strict=True) if view.split == "train"]
         records = []
         for index, view in enumerate(plan.views):
             if should_stop is not None and should_stop():
                 raise Cancelled("the radiographs were stopped")
-            records.append(self._picture(index, view, window, max(trained, default=max(tops))))
+            records.append(self._picture(index, view, window, max(tops)))
         truth = plan.source.truth() if plan.with_truth else None
         if truth is not None:
             from ..ct import write_nifti

@@ -14,7 +14,7 @@ import numpy as np
 from ..contract.camera import Camera
 from ..contract.errors import NerfError
 from .projector import _workers
-from .sources import RAYS_AT_ONCE, RadiographSource, Stop, _go_on
+from .sources import RAYS_AT_ONCE, RadiographSource, Stop, _go_on, digest
 
 MARGIN = 1e-9  # of the farthest coordinate: boxes are so much larger than what they hold
 MOST_SOLIDS = 100_000
@@ -139,8 +139,7 @@ class MeshSource(RadiographSource):
         """See `RadiographSource`."""
         return {
             "meshes": [
-                [solid.name, solid.mu, solid.priority, len(solid.faces), float(solid.vertices.sum())]
-                for solid in self._solids
+                [solid.name, solid.mu, solid.priority, digest(solid.vertices, solid.faces)] for solid in self._solids
             ]
         }
 
