@@ -54,7 +54,7 @@ def made_trace(rays, samples, seed):
         "direction": direction,
     }  # fmt: skip
     ints = {
-        "ray": ray, "stage": np.ones(len(ray)), "selected": np.ones(len(ray)), "end_reason": np.full(rays, 3),
+        "ray": ray, "stage": np.ones(len(ray)), "selected": np.ones(len(ray)), "end_reason": np.full(rays, 1),
         "full": np.full(rays, samples), "density_only": np.zeros(rays), "proposal": np.zeros(rays), "bin_ray": ray,
         "skip_ray": np.arange(rays),
     }  # fmt: skip
@@ -190,7 +190,7 @@ def test_the_legend_says_what_the_ray_cost_and_zooms_on_where_it_ends(addon_modu
     panel = side.panel_of(shown, "", {"uniform": "Uniform"})
     texts = [text.text for text in panel.texts]
     assert "Uniform" in texts and "40 full, 0 density only, 0 proposal" in texts
-    assert any(text.startswith("budget spent at") for text in texts)
+    assert any(text.startswith("left the box at") for text in texts)
     discs = panel.all_discs()
     heavy = discs.vertices.color[np.argsort(discs.size)[-2:], :3]
     expected = arrays["color"][60:62]

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nerf_core.contract.messages import PROTOCOL_VERSION
+
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = Path(__file__).with_name("process_server.py")
 posix = pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
@@ -194,7 +196,7 @@ def test_what_is_more_than_a_message_is_no_call(start, jobs, monkeypatch):
     [
         ("crash", r"did not start .*exit code 1.* No module named 'torch'"),
         ("babble", "does not answer as a NeRF core"),
-        ("future", "speaks protocol 99, this add-on speaks 2; set the core up again"),
+        ("future", f"speaks protocol 99, this add-on speaks {PROTOCOL_VERSION}; set the core up again"),
     ],
 )
 def test_what_is_no_core_is_refused_and_ended(start, manner, expected):

@@ -57,7 +57,7 @@ def fails(client: Client, method: str, /, **params) -> RemoteError:
 
 def test_hello_tells_versions_devices_and_methods(core):
     hello = core.hello
-    assert hello["protocol"] == PROTOCOL_VERSION and hello["methods"] == ["fast", "classic"]
+    assert hello["protocol"] == PROTOCOL_VERSION and hello["methods"] == ["fast", "classic", "xray"]
     assert hello["python"] == ".".join(map(str, sys.version_info[:3])) and hello["versions"]["torch"]
     assert {"kind": "cpu", "name": hello["devices"][-1]["name"]} == hello["devices"][-1]
     assert hello["device"] == hello["devices"][0]["kind"]
