@@ -51,7 +51,7 @@ def load_rtk() -> tuple[Any, Any]:
     except ImportError as error:
         raise NerfError(
             "The solvers FDK and SART need the package 'itk-rtk', which this Python does not have; install it with "
-            "'pip install nerf-toolkit[xray]', or 'pip install itk-rtk'."
+            "'pip install nerf-toolkit[solvers]', or 'pip install itk-rtk'."
         ) from error
     cores = processor_cores() or 1
     threads.SetGlobalMaximumNumberOfThreads(cores)
