@@ -1,6 +1,5 @@
 """From what a person asks for to a system that is ready to train: a new run, or one that is continued."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from ..contract.run_folder import GAN, RunFolder, claim_run_folder
 from ..contract.xray import NOT_FOR_DIAGNOSIS
 from ..methods.registry import resolve_device
 from ..training.budget import Budget, Spent, asked_budget, plan, stored_budget
-from ..training.checkpoint import MAX_SEED
+from ..training.run_facts import checked_seed, data_path, portable
 from ..training.run_log import RunLog
 from ..training.versions import versions
 from .base import System
@@ -116,8 +115,9 @@ def prepare(request: GanRequest, events: GanEvents, log: RunLog) -> Ready:
     if asked is None and stored is None:
         asked = Budget("steps", settings.steps)
     budget = plan(asked, stored, spent, request.more)
-    seed = checkpoint.seed if checkpoint else _seed(known.get("seed", 0) if request.seed is None else request.seed)
-    path = _data_path(request, known, folder)
+    asked_seed = known.get("seed", 0) if request.seed is None else request.seed
+    seed = checkpoint.seed if checkpoint else checked_seed(asked_seed)
+    path = data_path(request.data, known, folder)
     data = load_radiographs(path, settings.image_size, progress=events.loading, should_stop=events.should_stop)
     if known.get("instances") not in (None, data.names) and checkpoint is not None:
         raise DataError(
@@ -137,7 +137,7 @@ def prepare(request: GanRequest, events: GanEvents, log: RunLog) -> Ready:
         "id": folder.identity(),
         "system": name,
         "settings": system.settings.to_dict(),
-        "data": _portable(path, folder.root),
+        "data": portable(path, folder.root),
         "instances": data.names,
         "images": len(data),
         "seed": seed,
@@ -172,24 +172,3 @@ def _refuse_changes(request: GanRequest, checkpoint: GanCheckpoint, folder: RunF
             f"The run '{folder.root}' was trained with {changed[0]}={checkpoint.settings.get(changed[0])}; choose "
             "another run folder for other settings."
         )
-
-
-def _seed(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < MAX_SEED:
-        raise NerfError(f"The seed must be a whole number from 0 to {MAX_SEED - 1}, not {value!r}.")
-    return value
-
-
-def _data_path(request: GanRequest, known: Mapping[str, Any], folder: RunFolder) -> Path:
-    if request.data is not None:
-        return Path(request.data)
-    stored = known.get("data")
-    if not isinstance(stored, str):
-        raise NerfError(f"Say which data set to train on: the run '{folder.root}' does not know one yet.")
-    return folder.root / stored
-
-
-def _portable(data: Path, root: Path) -> str:
-    """Relative with forward slashes when the data set lies inside the run folder, so that both can move; else whole."""
-    whole, base = Path(os.path.abspath(data)), Path(os.path.abspath(root))
-    return whole.relative_to(base).as_posix() if whole.is_relative_to(base) else str(whole)

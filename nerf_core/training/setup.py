@@ -1,6 +1,5 @@
 """From what a person asks for to a method that is ready to train: a new run, or one that is continued."""
 
-import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,10 +19,11 @@ from ..data.views import Views
 from ..methods.base import Method, Normalisation
 from ..methods.registry import check_method, create, method_class, resolve_device
 from .budget import Budget, Spent, asked_budget, plan, stored_budget
-from .checkpoint import MAX_SEED, Checkpoint, Scene, load_checkpoint
+from .checkpoint import Checkpoint, Scene, load_checkpoint
 from .events import TrainEvents
 from .held_out import HeldOut
 from .load import restore_method
+from .run_facts import checked_seed, data_path, portable
 from .run_log import RunLog
 from .snapshots import DEFAULT, Snapshots, check_count
 from .versions import versions
@@ -119,7 +119,7 @@ def prepare(request: TrainRequest, events: TrainEvents, log: RunLog) -> Prepared
         _refuse_changes(request, checkpoint, folder)
     spent = checkpoint.spent if checkpoint else Spent()
     budget = plan(asked, stored_budget(known, folder.settings), spent, request.more)
-    data = _data_path(request, known, folder)
+    data = data_path(request.data, known, folder)
     if not data.exists():
         raise DataError(f"There is no data set '{data}'; give the folder or transforms.json of one.")
     folder = claim_run_folder(folder.root)
@@ -142,7 +142,7 @@ def prepare(request: TrainRequest, events: TrainEvents, log: RunLog) -> Prepared
         method = restore_method(checkpoint, folder.checkpoint, device)
         seed = checkpoint.seed
     else:
-        seed = _seed(known.get("seed", 0) if request.seed is None else request.seed)
+        seed = checked_seed(known.get("seed", 0) if request.seed is None else request.seed)
         goes_on = method_class(name).is_unbounded(settings, dataset.has_alpha)
         scene = _scene(dataset, dataset.subject if goes_on else dataset.bounds)
         method = create(name, Normalisation(scene.bounds), device, seed, settings)
@@ -151,7 +151,7 @@ def prepare(request: TrainRequest, events: TrainEvents, log: RunLog) -> Prepared
     facts = {
         **{key: value for key, value in known.items() if key not in ("format", "version")},
         "id": folder.identity(),
-        "data": _portable(data, folder.root),
+        "data": portable(data, folder.root),
         "downscale": downscale,
         "placement": placement.to_dict(),
         "snapshots": check_count(known.get("snapshots", DEFAULT) if request.snapshots is None else request.snapshots),
@@ -231,27 +231,6 @@ def _log_start(log: RunLog, facts: Mapping[str, Any], data: Path, views: Views) 
         f"{facts['bounds']}, budget {facts['budget']}, spent {facts['spent']}; "
         + ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     )
-
-
-def _seed(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < MAX_SEED:
-        raise NerfError(f"The seed must be a whole number from 0 to {MAX_SEED - 1}, not {value!r}.")
-    return value
-
-
-def _data_path(request: TrainRequest, known: Mapping[str, Any], folder: RunFolder) -> Path:
-    if request.data is not None:
-        return Path(request.data)
-    stored = known.get("data")
-    if not isinstance(stored, str):
-        raise NerfError(f"Say which data set to train on: the run '{folder.root}' does not know one yet.")
-    return folder.root / stored
-
-
-def _portable(data: Path, root: Path) -> str:
-    """Relative with forward slashes when the data set lies inside the run folder, so that both can move; else whole."""
-    whole, base = Path(os.path.abspath(data)), Path(os.path.abspath(root))
-    return whole.relative_to(base).as_posix() if whole.is_relative_to(base) else str(whole)
 
 
 def _scene(dataset: Dataset, bounds: np.ndarray) -> Scene:
