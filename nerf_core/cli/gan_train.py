@@ -11,7 +11,7 @@ from typing import Any
 
 from ..gan.registry import SYSTEMS
 from ..gan.settings import PRESETS
-from .common import add_device, add_json, bar_options, say
+from .common import add_device, add_json, say
 from .train import parse_settings
 
 HELP = "train a generative system on radiographs"
@@ -89,48 +89,21 @@ def _make_events(interrupted: Any) -> Any:
     from tqdm import tqdm
 
     from ..gan.events import GanEvents, GanProgress
+    from .training_bars import TrainingBars
 
-    class Events(GanEvents):
-        def __init__(self) -> None:
-            self.bar: tqdm | None = None
-            self.label = ""
-
-        def _show(self, label: str, **options: Any) -> tqdm:
-            if self.bar is None or label != self.label or options.get("total", self.bar.total) != self.bar.total:
-                self.close()
-                self.bar, self.label = tqdm(desc=label, **bar_options(), **options), label
-            return self.bar
-
-        def close(self) -> None:
-            if self.bar is not None:
-                self.bar.close()
-                self.bar = None
-
-        def loading(self, done: int, total: int) -> None:
-            bar = self._show("reading images", total=total)
-            bar.update(done - bar.n)
-
+    class Events(TrainingBars, GanEvents):
         def measuring(self, done: int, total: int) -> None:
-            bar = self._show("measuring FID", total=total)
+            bar = self.show("measuring FID", total=total)
             bar.update(done - bar.n)
 
         def progress(self, progress: GanProgress) -> None:
-            # Without `miniters` one long step, from 0 to where a continued run stands, would be waited for again.
-            bar = self._show("training", total=1.0, miniters=0, bar_format="{l_bar}{bar}| {elapsed} {postfix}")
             numbers = [f"step {progress.step}"]
             numbers += [f"{progress.seconds_left:.0f} s left"] if progress.seconds_left is not None else []
             numbers += [f"{name} {value:.3f}" for name, value in progress.losses.items()]
             numbers += [f"FID {progress.fid:.1f}"] if progress.fid is not None else []
-            bar.set_postfix_str(", ".join(numbers), refresh=False)
-            bar.update(max(0.0, progress.done - bar.n))
+            self.show_training(progress.done, numbers)
 
         def grid(self, step: int, path: Path) -> None:
             tqdm.write(f"Step {step}: {path}", file=sys.stderr)
 
-        def log(self, level: str, text: str) -> None:
-            tqdm.write(text if level == "info" else f"{level}: {text}", file=sys.stderr)
-
-        def should_stop(self) -> bool:
-            return interrupted()
-
-    return Events()
+    return Events(interrupted)

@@ -2,11 +2,10 @@
 
 import argparse
 import json
-import sys
 from typing import Any
 
 from ..contract.errors import NerfError
-from .common import add_device, add_json, add_placement, add_sampler, bar_options, read_sampler, say
+from .common import add_device, add_json, add_placement, add_sampler, read_sampler, say
 
 HELP = "train a radiance field on a data set"
 
@@ -121,47 +120,19 @@ def _default_seconds(arguments: argparse.Namespace) -> float | None:
 
 def _make_events(interrupted: Any) -> Any:
     """The trainer's events as bars on stderr (made here, since their base class is heavy to import)."""
-    from tqdm import tqdm
-
     from ..training.events import Progress, TrainEvents
+    from .training_bars import TrainingBars
 
-    class Events(TrainEvents):
-        def __init__(self) -> None:
-            self.bar: tqdm | None = None
-            self.label = ""
-
-        def _show(self, label: str, **options: Any) -> tqdm:
-            if self.bar is None or label != self.label:
-                self.close()
-                self.bar, self.label = tqdm(desc=label, **bar_options(), **options), label
-            return self.bar
-
-        def close(self) -> None:
-            if self.bar is not None:
-                self.bar.close()
-                self.bar = None
-
-        def loading(self, done: int, total: int) -> None:
-            bar = self._show("reading images", total=total)
-            bar.update(done - bar.n)
-
+    class Events(TrainingBars, TrainEvents):
         def warming_up(self) -> None:
             self.close()
-            self._show("preparing the kernels (the first time compiles them)", bar_format="{desc} ...")
+            self.show("preparing the kernels (the first time compiles them)", bar_format="{desc} ...")
 
         def progress(self, progress: Progress) -> None:
-            bar = self._show("training", total=1.0, bar_format="{l_bar}{bar}| {elapsed} {postfix}")
             numbers = [f"step {progress.step}"]
             numbers += [f"{progress.seconds_left:.0f} s left"] if progress.seconds_left is not None else []
             numbers += [f"loss {progress.loss:.5f}"] if progress.loss is not None else []
             numbers += [f"held-out {progress.val_psnr:.2f} dB"] if progress.val_psnr is not None else []
-            bar.set_postfix_str(", ".join(numbers), refresh=False)
-            bar.update(max(0.0, progress.done - bar.n))
+            self.show_training(progress.done, numbers)
 
-        def log(self, level: str, text: str) -> None:
-            tqdm.write(text if level == "info" else f"{level}: {text}", file=sys.stderr)
-
-        def should_stop(self) -> bool:
-            return interrupted()
-
-    return Events()
+    return Events(interrupted)
