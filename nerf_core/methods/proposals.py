@@ -30,21 +30,6 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 PARAMETERS, ADAM = "params/proposal/", "adam/proposal/"
 
 
-class Asked:
-    """The field as it is whenever it is asked: its occupied cells change while it trains."""
-
-    def __init__(self, backend: FastBackend) -> None:
-        self.backend = backend
-
-    def __call__(self, positions: torch.Tensor, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """See `samplers.base.Field`."""
-        return BackendField(self.backend)(positions, directions)
-
-    def query_density(self, positions: torch.Tensor) -> torch.Tensor:
-        """See `samplers.base.Field`."""
-        return BackendField(self.backend).query_density(positions)
-
-
 class Proposals:
     """Two rounds of networks and their optimiser.
 
@@ -55,22 +40,19 @@ class Proposals:
     """
 
     def __init__(self, backend: FastBackend) -> None:
-        self.backend = backend
+        self.backend, self._field = backend, BackendField(backend)
         if backend.unbounded:
             bounds, to_cells = torch.tensor([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]), contract
         else:
             bounds, to_cells = torch.from_numpy(backend.box), None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(backend.seed)
-            networks = [ProposalField(bounds, size, to_cells, self._knows) for size in RESOLUTIONS]
+            networks = [ProposalField(bounds, size, to_cells, self._field.knows) for size in RESOLUTIONS]
         self._generator = torch.Generator()
-        self.sampler = Proposal(networks, COUNTS, self._generator, spacing_of(backend), Asked(backend))
+        self.sampler = Proposal(networks, COUNTS, self._generator, spacing_of(backend), self._field)
         self._parameters = dict(self.sampler.parameters())
         self._optimiser = torch.optim.Adam(self._parameters.values(), lr=RATE, betas=(0.9, 0.99), eps=1e-15)
         self._pixels: Pixels | None = None
-
-    def _knows(self, positions: torch.Tensor) -> torch.Tensor:
-        return BackendField(self.backend).knows(positions)
 
     def load_views(self, views: ViewArrays) -> None:
         """Take the training pixels, for their rays."""
@@ -96,7 +78,7 @@ class Proposals:
             return None
         samples = self.sampler.sample(o[rows], d[rows], near[rows], far[rows], SAMPLES, training=True)
         with torch.no_grad():
-            found = evaluate(BackendField(self.backend), samples, o[rows], d[rows], with_color=False)
+            found = evaluate(self._field, samples, o[rows], d[rows], with_color=False)
         loss = torch.stack(self.sampler.losses(samples, found, lambda *_: torch.zeros(()))).sum()
         loss = loss + sum(self._off(stage, own, o[rows], d[rows]) for stage, own in samples.stages)
         for group in self._optimiser.param_groups:
@@ -112,11 +94,9 @@ class Proposals:
         The interlevel loss alone takes millions of rays to say where light is stopped; a training of a minute has some
         hundred thousand, and the field can be asked.
         """
-        field = BackendField(self.backend)
         with torch.no_grad():
-            positions = stage.positions(origins, directions)
-            truth = field.query_density(positions)
-            there = field.knows(positions).reshape(truth.shape)
+            truth = self._field.query_density(stage.positions(origins, directions))
+            there = own.density > 0  # it is 0 where nothing is known, and nowhere else
         off = torch.exp(-STRETCH * own.density) - torch.exp(-STRETCH * truth)
         return (off * off).sum() / there.sum().clamp_min(1)
 

@@ -51,7 +51,7 @@ class BackendField:
 
     def __init__(self, backend: FastBackend) -> None:
         self.backend = backend
-        self._cells = None if backend.settings.sampler in TORCH_SAMPLERS else backend.occupied.reshape(-1)
+        self._anywhere = backend.settings.sampler in TORCH_SAMPLERS
 
     def __call__(self, positions: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """See `samplers.base.Field`."""
@@ -77,12 +77,13 @@ class BackendField:
         """Unit positions (N, 3), and (N,) which of them the field knows."""
         flat = positions.detach().reshape(-1, 3)
         flat = flat if self.backend.unbounded else flat.clamp(0.0, 1.0)
-        if self._cells is None:
+        if self._anywhere:
             return flat.numpy(), np.ones(len(flat), bool)
+        cells = self.backend.occupied.reshape(-1)  # as they are now: they change while the field trains
         side = self.backend.settings.occupancy_resolution
         place = ((contract(flat) if self.backend.unbounded else flat) * side).to(torch.int64).clamp(0, side - 1)
         x, y, z = place.unbind(-1)
-        return flat.numpy(), self._cells[(x + side * (y + side * z)).numpy()]
+        return flat.numpy(), cells[(x + side * (y + side * z)).numpy()]
 
 
 class Marched(Occupancy):
