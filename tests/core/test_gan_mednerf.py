@@ -74,8 +74,10 @@ def test_discriminator_shapes(side):
 def test_discriminator_layers_have_spectral_norm_one():
     torch.manual_seed(fresh_seed())
     network = PatchDiscriminator(16, channels=1, width=4)
-    for _ in range(30):  # power iterations
-        network(torch.rand(1, 1, 16, 16))
+    for _ in range(200):  # power iterations, of every head too
+        top = network.body(torch.rand(1, 1, 16, 16)).top
+        for head in range(4):
+            network.judge(top, head)
     network.eval()
     judging = [*network.stem.modules(), *network.blocks.modules(), *network.links.modules(), *network.heads.modules()]
     layers = [layer for layer in judging if isinstance(layer, torch.nn.Conv2d)]
