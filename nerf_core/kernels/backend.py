@@ -17,6 +17,7 @@ from ..contract.errors import CheckpointError
 from ..fields import contraction
 from ..fields.hash_grid import FastLayout, FastSettings
 from ..samplers.lattice import Lattice
+from .rays import RayArrays
 from .views import ViewArrays
 
 OCCUPANCY_EVERY = 16
@@ -58,15 +59,13 @@ class SurfaceRays(NamedTuple):
     """N rays rendered by the shell (`fields.shell`).
 
     `rgba` (N, 4) premultiplied, `depth` (N,) mean distance, `evaluations` (N,) int32 colours asked of the field,
-    `captured` (N,) the share of the shell's weight that lies within half an occupancy cell of them, `looked` (N,) int32
-    cells of the shell that were looked up.
+    `looked` how many cells of the shell were looked up, all rays together.
     """
 
     rgba: np.ndarray
     depth: np.ndarray
     evaluations: np.ndarray
-    captured: np.ndarray
-    looked: np.ndarray
+    looked: int
 
 
 class SurfaceProfile(NamedTuple):
@@ -260,9 +259,12 @@ class FastBackend(ABC):
     """Whether :meth:`render_pixels` is there: not every backend makes rays of its own."""
 
     def render_pixels(
-        self, view: ViewArrays, first: int, count: int, evaluations: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray, int]:
-        """As `render`, for `count` pixels of `view`'s only camera from number `first` on."""
+        self, view: ViewArrays, first: int, count: int, into: RayArrays | None = None
+    ) -> tuple[RayArrays, int]:
+        """As `render`, for `count` pixels of `view`'s only camera from number `first` on; also the evaluations made.
+
+        With `into`, that is what is filled and given.
+        """
         raise NotImplementedError
 
     @property
@@ -281,7 +283,9 @@ class FastBackend(ABC):
         """Render rays with at most `samples` evaluations each, placed by a shell of the field; see `render`."""
         raise NotImplementedError
 
-    def render_surface_pixels(self, view: ViewArrays, first: int, count: int, samples: int | None) -> SurfaceRays:
+    def render_surface_pixels(
+        self, view: ViewArrays, first: int, count: int, samples: int | None, into: RayArrays | None = None
+    ) -> SurfaceRays:
         """As `render_surface`; see `render_pixels`."""
         raise NotImplementedError
 

@@ -17,6 +17,7 @@ import numpy as np
 from ..contract.camera import Camera
 from ..contract.samplers import SamplerChoice
 from ..data.views import Views
+from ..kernels.rays import RayArrays
 from .cost import RenderCost
 from .trace import Trace
 
@@ -101,8 +102,6 @@ class RayColors:
         Field evaluations made.
     evaluations : (N,) int32 array or None
         Full evaluations of each ray, where the sampler counts them.
-    captured : (N,) float32 array or None
-        Share of the weight that the sampler knows of which lies within its samples' reach, 0 to 1.
     cost : RenderCost or None
         Of all rays together.
     """
@@ -111,7 +110,6 @@ class RayColors:
     depth: np.ndarray
     samples: int
     evaluations: np.ndarray | None = None
-    captured: np.ndarray | None = None
     cost: RenderCost | None = None
 
 
@@ -225,8 +223,12 @@ class Method(ABC):
         count: int,
         sampler: SamplerChoice | None = None,
         true_depth: np.ndarray | None = None,
+        into: RayArrays | None = None,
     ) -> RayColors:
-        """Colour and depth of `count` of a camera's pixels from number `first` on, row by row; rays through centres."""
+        """Colour and depth of `count` of a camera's pixels from number `first` on, row by row; rays through centres.
+
+        `into`, zeros of a picture, may be filled instead of new arrays; then it is what the result holds.
+        """
         y, x = np.divmod(np.arange(first, first + count), camera.width)
         origins, directions = camera.rays(np.stack([x, y], axis=-1) + 0.5)
         return self.render_rays(origins.astype(np.float32), directions.astype(np.float32), None, sampler, true_depth)

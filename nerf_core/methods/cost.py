@@ -43,9 +43,9 @@ class RenderCost:
         hit = alpha >= HIT_ALPHA
         return cls(
             rays=len(evaluations),
-            hit_rays=int(hit.sum()),
+            hit_rays=int(np.count_nonzero(hit)),
             full=int(evaluations.sum(dtype=np.int64)),
-            full_hit=int(evaluations[hit].sum(dtype=np.int64)),
+            full_hit=int((evaluations * hit).sum(dtype=np.int64)),  # a tenth of the time of picking them out
             full_max=int(evaluations.max(initial=0)),
             density_only=int(density_only),
             proposal=int(proposal),

@@ -12,6 +12,7 @@ from ..contract.samplers import SamplerChoice
 from ..data.views import Views
 from ..fields.hash_grid import BATCH_SIZES, CUDA_BATCH_SIZES, TORCH_SAMPLERS, FastLayout, FastSettings
 from ..kernels.backend import FastBackend, check_arrays
+from ..kernels.rays import RayArrays
 from ..kernels.views import ViewArrays, camera_arrays, typical_side, view_arrays
 from .base import Method, MethodState, Normalisation, RayColors, StepStats
 from .fast_looking import SampledLooking, is_native, native_colors, trained_choice
@@ -178,21 +179,21 @@ class FastMethod(Method):
         count: int,
         sampler: SamplerChoice | None = None,
         true_depth: np.ndarray | None = None,
+        into: RayArrays | None = None,
     ) -> RayColors:
         """Colour and depth of a camera's pixels; see `Method`."""
         field = self.field
         choice = self._choice(sampler)
         by_shell = takes_shell(field, choice)
         if not field.renders_pixels or not (is_native(choice) or by_shell):
-            return super().render_pixels(camera, first, count, sampler, true_depth)
+            return super().render_pixels(camera, first, count, sampler, true_depth, into)
         if self._camera is None or self._camera[0] is not camera:  # a table of a lens's directions takes a while
             self._camera = camera, camera_arrays([camera], self.normalisation)
         if by_shell:
-            seen = field.render_surface_pixels(self._camera[1], first, count, choice.samples)
+            seen = field.render_surface_pixels(self._camera[1], first, count, choice.samples, into)
             return surface_colors(seen, self.normalisation)
-        evaluations = np.zeros(count, np.int32)
-        made = field.render_pixels(self._camera[1], first, count, evaluations)
-        return native_colors(made, evaluations, self.normalisation)
+        made, samples = field.render_pixels(self._camera[1], first, count, into)
+        return native_colors((made.rgba, made.depth, samples), made.evaluations, self.normalisation)
 
     def prepare(self, sampler: SamplerChoice | None = None, on_progress: Callable[[float], None] | None = None) -> None:
         """See `Method.prepare`."""

@@ -50,7 +50,8 @@ def native_colors(
     """What a backend's renderer gave, in world units, with what it cost."""
     rgba, depth, samples = rendered
     cost = RenderCost.of_rays(evaluations, rgba[:, 3], samples - int(evaluations.sum(dtype=np.int64)))
-    return RayColors(rgba, depth / np.float32(normalisation.scale), samples, evaluations, cost=cost)
+    depth = np.divide(depth, np.float32(normalisation.scale), out=depth)
+    return RayColors(rgba, depth, samples, evaluations, cost=cost)
 
 
 class SampledLooking:

@@ -34,9 +34,9 @@ def takes_shell(field: FastBackend, choice: SamplerChoice) -> bool:
 def surface_colors(seen: SurfaceRays, normalisation: Normalisation) -> RayColors:
     """What a backend's shell gave, in world units, with what it cost: look-ups in the shell are proposals."""
     made = int(seen.evaluations.sum(dtype=np.int64))
-    cost = RenderCost.of_rays(seen.evaluations, seen.rgba[:, 3], 0, int(seen.looked.sum(dtype=np.int64)))
-    depth = seen.depth / np.float32(normalisation.scale)
-    return RayColors(seen.rgba, depth, made, seen.evaluations, seen.captured, cost)
+    cost = RenderCost.of_rays(seen.evaluations, seen.rgba[:, 3], 0, seen.looked)
+    depth = np.divide(seen.depth, np.float32(normalisation.scale), out=seen.depth)
+    return RayColors(seen.rgba, depth, made, seen.evaluations, cost)
 
 
 def trace_surface(

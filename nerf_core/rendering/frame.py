@@ -12,6 +12,7 @@ from ..contract.errors import Cancelled
 from ..contract.samplers import SamplerChoice
 from ..contract.transforms import ColorSpace
 from ..data.color import decode_over_black, decode_premultiplied
+from ..kernels.rays import RayArrays
 from ..methods.base import Method
 from ..methods.cost import RenderCost, added
 
@@ -37,7 +38,7 @@ class Frame:
         Unit normals in the world, 0 where nothing was hit; where they were asked for.
     cost : RenderCost or None
         Of all rays, where the sampler counts them.
-    evaluations : (height, width) float32 array or None
+    evaluations : (height, width) float32 or int32 array or None
         Full field evaluations of each pixel's rays, mean over them; where the sampler counts them.
     """
 
@@ -157,27 +158,27 @@ def render_frame(
     on_progress = prepared(partial(method.prepare, sampler), should_stop, on_progress)
     started = time.perf_counter()
     total = camera.width * camera.height
-    rgba = np.empty((total, 4), dtype=np.float32)
-    depth = np.empty(total, dtype=np.float32)
+    made = RayArrays.empty(total)
     samples = 0
     cost: RenderCost | None = None
-    evaluations: np.ndarray | None = np.empty(total, dtype=np.float32)
+    counted = True
     for rows in Chunks(total, should_stop, chunk):
         known = None if true_depth is None else true_depth.reshape(-1)[rows]
-        colors = method.render_pixels(camera, rows.start, rows.stop - rows.start, sampler, known)
-        rgba[rows], depth[rows] = colors.rgba, colors.depth
+        part = made.part(rows)
+        colors = method.render_pixels(camera, rows.start, rows.stop - rows.start, sampler, known, part)
+        if colors.rgba is not part.rgba:  # else it was written where it belongs
+            part.rgba[:], part.depth[:] = colors.rgba, colors.depth
+            if colors.evaluations is not None:
+                part.evaluations[:] = colors.evaluations
         samples += colors.samples
         cost = added(cost, colors.cost)
-        if evaluations is not None and colors.evaluations is not None:
-            evaluations[rows] = colors.evaluations
-        else:
-            evaluations = None
+        counted = counted and colors.evaluations is not None
         if on_progress is not None:
             on_progress(rows.stop / total)
+    rgba = made.rgba
     if color_space == "linear":
         rgba = decode_over_black(rgba) if method.over_black else decode_premultiplied(rgba)
     shape = (camera.height, camera.width)
     seconds = time.perf_counter() - started
-    if evaluations is not None:
-        evaluations = evaluations.reshape(shape)
-    return Frame(rgba.reshape(*shape, 4), depth.reshape(shape), samples, seconds, None, cost, evaluations)
+    evaluations = made.evaluations.reshape(shape) if counted else None
+    return Frame(rgba.reshape(*shape, 4), made.depth.reshape(shape), samples, seconds, None, cost, evaluations)

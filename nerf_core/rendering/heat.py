@@ -100,7 +100,10 @@ def render_heat(
     if "sample_count" in wanted:
         if frame.evaluations is None:
             raise NerfError("This method does not count its evaluations of the field; leave out the sample count.")
-        heat.maps["sample_count"], heat.subject["sample_count"] = frame.evaluations, frame.rgba[..., 3]
+        heat.maps["sample_count"], heat.subject["sample_count"] = (
+            frame.evaluations.astype(np.float32),
+            frame.rgba[..., 3],
+        )
     if errors:
         tell = part(1)
 

@@ -38,7 +38,7 @@ class KnownSamples(Balls):
         depth = np.where(hit, (WEIGHTS * PLACES)[picked].sum() / WEIGHTS[picked].sum(), 0.0).astype(np.float32)
         count = np.where(hit, len(picked), 0).astype(np.int32)
         cost = RenderCost.of_rays(count, rgba[:, 3])
-        return RayColors(rgba, depth, int(count.sum()), count, None, cost)
+        return RayColors(rgba, depth, int(count.sum()), count, cost)
 
     def trace_rays(self, origins, directions, sampler=None, true_depth=None):
         picked, hit = self.picked(sampler), np.flatnonzero(directions[:, 2] >= 0)

@@ -196,14 +196,14 @@ def test_colours_are_the_fields_at_the_samples(generator):
         np.add.at(expected, ray, weight[:, None] * np.concatenate([color, np.ones((len(ray), 1))], 1))
         np.testing.assert_allclose(seen.rgba, expected, atol=2e-4)
         assert (seen.evaluations == found.groups).all() and seen.evaluations.max() == min(samples, found.groups.max())
-        assert (seen.looked == found.looked).all()
+        assert seen.looked == found.looked.sum()
         hit = found.counts > 0
         mass, middle = (
             found.cells[..., 2] * (np.arange(found.cells.shape[1]) < found.counts[:, None]),
             found.cells[..., 0],
         )
         np.testing.assert_allclose(seen.depth[hit], ((mass * middle).sum(1) / mass.sum(1).clip(1e-9))[hit], atol=1e-4)
-        assert (seen.depth[~hit] == 0).all() and (seen.captured <= 1.0001).all()
+        assert (seen.depth[~hit] == 0).all()
 
 
 @numba.njit

@@ -72,8 +72,6 @@ def test_what_it_was_trained_with_is_what_it_shows(ball):
     asked = ball.render_pixels(camera, 0, 1024, SamplerChoice("surface"))
     assert np.array_equal(by_itself.rgba, asked.rgba) and by_itself.evaluations.max() <= 4
     assert not np.array_equal(by_itself.rgba, ball.render_pixels(camera, 0, 1024, FULL).rgba)
-    hit = by_itself.rgba[:, 3] > 0.5
-    assert by_itself.captured[hit].mean() > 0.8 and by_itself.captured.max() < 1.001
 
 
 def test_depth_is_the_balls(ball):

@@ -8,6 +8,7 @@ from ...contract.errors import NerfError
 from ...fields.contraction import contract
 from ...fields.hash_grid import FastSettings
 from ..backend import DEPTH_REACH, BatchStats, FastBackend, OccupancyUpdate, SurfaceProfile, SurfaceRays
+from ..rays import RayArrays
 from ..views import ViewArrays
 from . import occupancy, render, train
 from .march import Grid, Spacing, march_all
@@ -247,29 +248,29 @@ class CpuBackend(FastBackend):
         evaluations: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray, int]:
         """Render rays; see `FastBackend`."""
-        within = _limits(limits)
-        return self._render(len(origins), _rows3(origins), _rows3(directions), within, NO_VIEWS, 0, evaluations)
+        into = RayArrays.empty(len(origins))
+        made = self._render(_rows3(origins), _rows3(directions), _limits(limits), NO_VIEWS, 0, into)
+        if evaluations is not None:
+            evaluations[:] = into.evaluations
+        return into.rgba, into.depth, made
 
     def render_pixels(
-        self, view: ViewArrays, first: int, count: int, evaluations: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray, int]:
+        self, view: ViewArrays, first: int, count: int, into: RayArrays | None = None
+    ) -> tuple[RayArrays, int]:
         """Render `count` pixels of a single view from number `first` on; its rays are made on the way."""
-        return self._render(count, NO_RAYS, NO_RAYS, NO_LIMITS, view, first, evaluations)
+        into = into or RayArrays.empty(count)
+        return into, self._render(NO_RAYS, NO_RAYS, NO_LIMITS, view, first, into)
 
     def _render(
         self,
-        rays: int,
         origins: np.ndarray,
         directions: np.ndarray,
         limits: np.ndarray,
         view: ViewArrays,
         first: int,
-        evaluations: np.ndarray | None,
-    ) -> tuple[np.ndarray, np.ndarray, int]:
-        rgba = np.zeros((rays, 4), np.float32)
-        depth = np.zeros(rays, np.float32)
+        into: RayArrays,
+    ) -> int:
         samples = np.zeros(1, np.int64)
-        counts = np.zeros(rays, np.int32)
         self.workers.run(
             render.render_worker,
             self._scratch,
@@ -280,17 +281,15 @@ class CpuBackend(FastBackend):
             limits,
             view,
             first,
-            rgba,
-            depth,
+            into.rgba,
+            into.depth,
             samples,
-            counts,
+            into.evaluations,
             self._spacing(),
             np.array([self.settings.weight_threshold, self.settings.transmittance_threshold]),
             place=2,
         )
-        if evaluations is not None:
-            evaluations[:] = counts
-        return rgba, depth, int(samples[0])
+        return int(samples[0])
 
     @property
     def renders_surface(self) -> bool:
@@ -306,12 +305,15 @@ class CpuBackend(FastBackend):
         self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None, samples: int | None
     ) -> SurfaceRays:
         """Render rays by the shell; see `FastBackend`."""
-        within = _limits(limits)
-        return self.surface.render(len(origins), _rows3(origins), _rows3(directions), within, NO_VIEWS, 0, samples)
+        into = RayArrays.empty(len(origins))
+        return self.surface.render(_rows3(origins), _rows3(directions), _limits(limits), NO_VIEWS, 0, samples, into)
 
-    def render_surface_pixels(self, view: ViewArrays, first: int, count: int, samples: int | None) -> SurfaceRays:
+    def render_surface_pixels(
+        self, view: ViewArrays, first: int, count: int, samples: int | None, into: RayArrays | None = None
+    ) -> SurfaceRays:
         """As `render_surface`, for pixels of a single view; see `render_pixels`."""
-        return self.surface.render(count, NO_RAYS, NO_RAYS, NO_LIMITS, view, first, samples)
+        into = into or RayArrays.empty(count)
+        return self.surface.render(NO_RAYS, NO_RAYS, NO_LIMITS, view, first, samples, into)
 
     def profile_surface(self, origins: np.ndarray, directions: np.ndarray, samples: int | None) -> SurfaceProfile:
         """What the shell holds along rays; see `FastBackend`."""

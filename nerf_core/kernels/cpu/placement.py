@@ -43,6 +43,12 @@ def _best_cut(walk, ray, first, last, least):
     return at, best
 
 
+@compiled_inside
+def lies_together(walk, ray, least):
+    """Whether no cut of a ray's cells can save more than `least`, so that one sample stands for all."""
+    return walk.spread[ray] <= least
+
+
 @compiled
 def place(walk, ray, samples, least):
     """Divide a ray's cells into at most `samples` groups of neighbours; gives how many, their bounds in `walk.low`.
@@ -57,8 +63,9 @@ def place(walk, ray, samples, least):
     walk.low[0] = 0
     walk.low[1] = cells
     groups = np.int64(1)
-    if samples > 1:
-        walk.cut[0], walk.gain[0] = _best_cut(walk, ray, np.int64(0), cells, least)
+    if samples == 1 or lies_together(walk, ray, least):
+        return groups
+    walk.cut[0], walk.gain[0] = _best_cut(walk, ray, np.int64(0), cells, least)
     while groups < samples:
         chosen = 0
         for g in range(1, groups):
@@ -94,3 +101,11 @@ def middle(walk, ray, first, last):
         at += 1
     part = min(left / weight[at], ONE)
     return total, t[at] + (part - HALF) * walk.length[ray, at]
+
+
+@compiled_inside
+def sample_of(walk, ray, group, groups):
+    """The weight of the sample that stands for one of the `groups` that `place` made, and its distance, the median."""
+    if groups == 1:
+        return walk.total[ray], walk.median[ray]
+    return middle(walk, ray, walk.low[group], walk.low[group + 1])

@@ -57,13 +57,19 @@ class Flat(NamedTuple):
 class Walk(NamedTuple):
     """What a group of rays met: per ray, per ray and cell, per group of a ray's cells, and per sample of the group.
 
-    `found` cells of each ray hold weight, `passing` is what gets through, `looked` how many cells were looked up. A
-    cell's `t` is the middle of the ray's way through it, `length` that way, `cell` its flat number in `codes`.
+    `found` cells of each ray hold weight, `passing` is what gets through, `looked` how many cells were looked up;
+    `total` is the weight of these cells, `mean` its mean distance, `median` the distance by which half of it lies
+    nearer, `spread` the weighted sum of squared distances to the mean. A cell's `t` is the middle of the ray's way
+    through it, `length` that way, `cell` its flat number in `codes`.
     """
 
     found: np.ndarray
     passing: np.ndarray
     looked: np.ndarray
+    total: np.ndarray
+    mean: np.ndarray
+    median: np.ndarray
+    spread: np.ndarray
     t: np.ndarray
     length: np.ndarray
     weight: np.ndarray
@@ -89,6 +95,10 @@ def make_walk() -> Walk:
         found=whole(GROUP),
         passing=floats(GROUP),
         looked=whole(GROUP),
+        total=floats(GROUP),
+        mean=floats(GROUP),
+        median=floats(GROUP),
+        spread=floats(GROUP),
         t=floats(GROUP, CROSSED),
         length=floats(GROUP, CROSSED),
         weight=floats(GROUP, CROSSED),
@@ -260,17 +270,41 @@ def _follow(rays, walk, grid, flat, ray, t, deepest):
             t = max(t, _out_of_cube(bx, by, bz, free, size, ox, oy, oz, rx, ry, rz)) + NUDGE
     passing = ONE
     found = np.int64(count)
+    # About the first cell, where float32 is fine enough for squares.
+    center = HALF * (starts[0] + ends[0])
+    total, moment, square, off = ZERO, ZERO, ZERO, ZERO
+    half = HALF if depth > deepest else HALF * (ONE - fast_exp(-depth))
+    before, at = ZERO, 0
     for i in range(found):
         through = fast_exp(-depths[i])
         start, end = starts[i], ends[i]
-        walk.t[ray, i] = HALF * (start + end)
+        middle = HALF * (start + end)
+        off = middle - center
+        weight = passing * (ONE - through)
+        walk.t[ray, i] = middle
         walk.length[ray, i] = end - start
-        walk.weight[ray, i] = passing * (ONE - through)
+        walk.weight[ray, i] = weight
+        # The last cell before which less than half has come. No branch to guess, as above.
+        before = total if total < half else before
+        at = i if total < half else at
+        total += weight
+        moment += weight * off
+        square += weight * off * off
         passing *= through
     if depth > deepest:
         # So little is left that the last cell may have it.
         walk.weight[ray, found - 1] += passing
+        total += passing
+        moment += passing * off
+        square += passing * off * off
         passing = ZERO
+    if found > 0:
+        mean = moment / total
+        walk.total[ray] = total
+        walk.mean[ray] = center + mean
+        part = min((half - before) / walk.weight[ray, at], ONE)
+        walk.median[ray] = walk.t[ray, at] + (part - HALF) * walk.length[ray, at]
+        walk.spread[ray] = max(square - mean * moment, ZERO)
     walk.passing[ray] = passing
     walk.found[ray] = found
     walk.looked[ray] = looked

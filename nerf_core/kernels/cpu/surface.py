@@ -8,7 +8,7 @@ from .encoding import encode
 from .forward import color_network, density_network, density_of
 from .harmonics import spherical_harmonics
 from .march import ONE, ZERO
-from .placement import middle, place
+from .placement import place, sample_of
 from .rays import pixel_ray
 from .shell import begin_walk, walk_group
 from .structures import GROUP, ROUND
@@ -91,22 +91,20 @@ def surface_worker(
     rgba,
     depth,
     evaluations,
-    captured,
     looked,
     options,
 ):
     """Take groups of rays off the shared counter, as `render.render_worker` does; `memory` is (scratch, walk).
 
-    `evaluations` (rays,) int32 is how many colours each ray asked for; `captured` (rays,) float32 what share of its
-    weight lies within half an occupancy cell of them; `looked` (rays,) int32 how many cells were looked up.
-    `options`: samples a ray, the transmittance below which a ray ends, and what parting samples must save.
+    `evaluations` (rays,) int32 is how many colours each ray asked for; `looked` (1,) int64, how many cells were looked
+    up, is added to atomically. `options`: samples a ray, the transmittance below which a ray ends, and what parting
+    samples must save.
     """
     scratch, walk = memory
     rays = rgba.shape[0]
     samples = np.int64(options[0])
     opaque_below, least = np.float32(options[1]), np.float32(options[2])
-    reach = np.float32(0.5) / np.float32(grid.away.shape[0])
-    made = np.int64(0)
+    made, total = np.int64(0), np.int64(0)
     while True:
         group = fetch_add(address(counter), 1) * GROUP
         if group >= rays:
@@ -115,36 +113,24 @@ def surface_worker(
         take_rays(scratch, grid, origins, directions, limits, views, first, group, count)
         walk_group(scratch.rays, walk, grid, count, opaque_below)
         for ray in range(count):
-            looked[group + ray] = walk.looked[ray]
-            crossed = walk.found[ray]
-            if crossed == 0:
+            total += walk.looked[ray]
+            if walk.found[ray] == 0:
                 continue
-            t_cells, weights = walk.t[ray], walk.weight[ray]
-            total, mean, near = ZERO, ZERO, ZERO
-            for i in range(crossed):
-                total += weights[i]
-                mean += weights[i] * t_cells[i]
-            rgba[group + ray, 3] = total
-            depth[group + ray] = mean / total
+            rgba[group + ray, 3] = walk.total[ray]
+            depth[group + ray] = walk.mean[ray]
             groups = place(walk, ray, samples, least)
             evaluations[group + ray] = groups
             if made + groups > BATCH:
                 _add_colors(field, scratch, made, rgba)
                 made = np.int64(0)
             for g in range(groups):
-                weight, t = middle(walk, ray, walk.low[g], walk.low[g + 1])
-                low, high = walk.low[g], walk.low[g + 1]
-                if t - t_cells[low] <= reach and t_cells[high - 1] - t <= reach:
-                    near += weight
-                else:
-                    for i in range(low, high):
-                        near += weights[i] if abs(t_cells[i] - t) <= reach else ZERO
+                weight, t = sample_of(walk, ray, g, groups)
                 scratch.s_ray[made] = group + ray
                 scratch.s_weight[made] = weight
                 put_sample(scratch, scratch.position, made, ray, t)
                 made += 1
-            captured[group + ray] = near / total
     _add_colors(field, scratch, made, rgba)
+    fetch_add(address(looked), total)
 
 
 @compiled
@@ -171,7 +157,7 @@ def profile_rays(scratch, walk, grid, origins, directions, limits, views, option
             groups[group + ray, 0] = found
             groups[group + ray, 1] = walk.looked[ray]
             for g in range(found):
-                weight, t = middle(walk, ray, walk.low[g], walk.low[g + 1])
+                weight, t = sample_of(walk, ray, g, found)
                 samples[group + ray, g, 0] = t
                 samples[group + ray, g, 1] = weight
                 samples[group + ray, g, 2] = walk.low[g + 1]

@@ -19,6 +19,7 @@ from ...fields.shell import (
     make_shell,
 )
 from ..backend import BatchStats, SurfaceProfile, SurfaceRays
+from ..rays import RayArrays
 from ..views import ViewArrays
 from . import occupancy, surface, surface_train
 from .shell import CROSSED, ShellGrid, make_walk
@@ -159,18 +160,16 @@ class SurfaceSampling:
 
     def render(
         self,
-        rays: int,
         origins: np.ndarray,
         directions: np.ndarray,
         limits: np.ndarray,
         view: ViewArrays,
         first: int,
         samples: int | None,
+        into: RayArrays,
     ) -> SurfaceRays:
         """Render rays that are given, or else `view`'s pixels from number `first` on; see `surface.surface_worker`."""
-        rgba = np.zeros((rays, 4), np.float32)
-        depth, captured = np.zeros(rays, np.float32), np.zeros(rays, np.float32)
-        evaluations, looked = np.zeros(rays, np.int32), np.zeros(rays, np.int32)
+        looked = np.zeros(1, np.int64)
         self.backend.workers.run(
             surface.surface_worker,
             self._memory,
@@ -181,15 +180,14 @@ class SurfaceSampling:
             limits,
             view,
             first,
-            rgba,
-            depth,
-            evaluations,
-            captured,
+            into.rgba,
+            into.depth,
+            into.evaluations,
             looked,
             self._options(samples or DEFAULT_SAMPLES),
             place=2,
         )
-        return SurfaceRays(rgba, depth, evaluations, captured, looked)
+        return SurfaceRays(*into, int(looked[0]))
 
     def profile(
         self, origins: np.ndarray, directions: np.ndarray, view: ViewArrays, samples: int | None

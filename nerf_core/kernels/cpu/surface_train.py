@@ -8,7 +8,7 @@ import numpy as np
 
 from .compile import compiled, compiled_inside
 from .march import ONE, ZERO
-from .placement import middle, place
+from .placement import place, sample_of
 from .rays import random_pixels
 from .shell import begin_walk, walk_group
 from .structures import CHUNKS, GROUP
@@ -91,7 +91,7 @@ def surface_chunk(field, grid, views, scratch, walk, batch, chunk, rays, seed, s
             walk.first[ray] = made
             walk.groups[ray] = groups
             for g in range(groups):
-                weight, t = middle(walk, ray, walk.low[g], walk.low[g + 1])
+                weight, t = sample_of(walk, ray, g, groups)
                 scratch.s_ray[made] = ray
                 scratch.s_weight[made] = weight
                 scratch.color[ray, 3] += weight
