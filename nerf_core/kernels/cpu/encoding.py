@@ -7,12 +7,14 @@ Levels are described by an int64 array [L, 3]: first row in the table, cells alo
 import numpy as np
 
 from ...fields.hash_grid import HASH_PRIMES
-from .compile import compiled
-from .vector import address, interpolate_rows, scatter_row
+from .compile import compiled, compiled_inside
+from .vector import address, interpolate_rows, prefetch, scatter_row
 
 PRIME_Y = HASH_PRIMES[1]
 PRIME_Z = HASH_PRIMES[2]
 ONE = np.float32(1.0)
+AHEAD = 8
+"""Samples for which a hashed level's rows are on their way while one is interpolated."""
 
 
 @compiled
@@ -48,6 +50,20 @@ def _corners(x, y, z, cells, mask):
     return i0, i1, i2, i3, i4, i5, i6, i7, fx, fy, fz
 
 
+@compiled_inside
+def _fetch(rows, x, y, z, cells, mask):
+    """Have a hashed level's rows around a position fetched. Neighbours along x are mostly in one line of the cache."""
+    ix = min(max(np.int64(x), 0), cells - 1)
+    y0 = min(max(np.int64(y), 0), cells - 1) * PRIME_Y
+    z0 = min(max(np.int64(z), 0), cells - 1) * PRIME_Z
+    y1 = y0 + PRIME_Y
+    z1 = z0 + PRIME_Z
+    prefetch(rows + 16 * ((ix ^ y0 ^ z0) & mask))
+    prefetch(rows + 16 * ((ix ^ y1 ^ z0) & mask))
+    prefetch(rows + 16 * ((ix ^ y0 ^ z1) & mask))
+    prefetch(rows + 16 * ((ix ^ y1 ^ z1) & mask))
+
+
 @compiled
 def encode(table, levels, positions, count, out):
     """Fill ``out[:count]`` (rows of levels * 4 floats) from the table at ``positions[:count]`` in [0, 1]^3."""
@@ -61,6 +77,10 @@ def encode(table, levels, positions, count, out):
         scale = np.float32(cells)
         target = out_start + 16 * level
         for s in range(count):
+            if mask >= 0 and s + AHEAD < count:
+                later = s + AHEAD
+                x, y, z = positions[later, 0] * scale, positions[later, 1] * scale, positions[later, 2] * scale
+                _fetch(rows, x, y, z, cells, mask)
             i0, i1, i2, i3, i4, i5, i6, i7, fx, fy, fz = _corners(
                 positions[s, 0] * scale, positions[s, 1] * scale, positions[s, 2] * scale, cells, mask
             )

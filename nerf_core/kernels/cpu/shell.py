@@ -10,7 +10,7 @@ import numpy as np
 
 from ...fields.shell import BRICK, CELLS, MAX_SAMPLES
 from .compile import compiled, compiled_inside
-from .march import NEVER, ONE, ZERO, clip_to_box, reciprocal
+from .march import NEVER, ONE, ZERO, reciprocal
 from .structures import GROUP
 from .vector import fast_exp
 
@@ -314,9 +314,14 @@ def _follow(rays, walk, grid, flat, ray, t, deepest):
 def begin_walk(rays, grid, count):
     """Let the first `count` rays of a group, whose origin and direction are there, run through the whole box."""
     for ray in range(count):
-        rays.start[ray], rays.far[ray] = clip_to_box(rays.origin[ray], rays.direction[ray], grid.box)
+        near, far = ZERO, NEVER
         for axis in range(3):
-            rays.inverse[ray, axis] = reciprocal(rays.direction[ray, axis])
+            inverse = reciprocal(rays.direction[ray, axis])
+            a = (grid.box[0, axis] - rays.origin[ray, axis]) * inverse
+            b = (grid.box[1, axis] - rays.origin[ray, axis]) * inverse
+            near, far = max(near, min(a, b)), min(far, max(a, b))
+            rays.inverse[ray, axis] = inverse
+        rays.start[ray], rays.far[ray] = near, far
 
 
 @compiled

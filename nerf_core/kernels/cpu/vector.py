@@ -61,6 +61,21 @@ def fetch_add(typingctx: Any, counter: Any, amount: Any) -> Any:  # noqa: D103
     return types.int64(types.int64, types.int64), codegen
 
 
+@emitted
+def prefetch(typingctx: Any, place: Any) -> Any:  # noqa: D103
+    """Have the cache line at an address fetched, without waiting for it; any address will do."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        # For reading, to be kept in all caches, data.
+        builder.call(function, [builder.inttoptr(args[0], byte), *(ir.Constant(_I32, value) for value in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.none(types.int64), codegen
+
+
 def _pointer(builder: Any, base: Any, element: Any, kind: Any) -> Any:
     """Turn an address and an index of 4-byte elements into a pointer to `kind`."""
     return builder.inttoptr(builder.add(base, builder.shl(element, ir.Constant(_I64, 2))), kind.as_pointer())
