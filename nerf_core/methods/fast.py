@@ -198,11 +198,13 @@ class FastMethod(Method):
     def prepare(self, sampler: SamplerChoice | None = None, on_progress: Callable[[float], None] | None = None) -> None:
         """See `Method.prepare`."""
         choice = self._choice(sampler)
+        # One ray compiles the kernels, and bakes a shell: no picture's own time, and too short to be told.
+        up = np.array([[0.0, 0.0, 1.0]], np.float32)
         if takes_shell(self.field, choice):
-            # One ray bakes the shell and compiles its kernels: no picture's own time, and too short to be told.
-            up = np.array([[0.0, 0.0, 1.0]], np.float32)
             self.field.render_surface(np.zeros_like(up), up, None, choice.samples)
-        elif not is_native(choice):
+        elif is_native(choice):
+            self.field.render(np.zeros_like(up), up)
+        else:
             self.looking.prepare(choice, self._learner, on_progress)
 
     @property
