@@ -3,19 +3,10 @@
 One thread reads its answers into an inbox, one writes requests (a full pipe must not hold Blender up), and the main
 thread calls :meth:`CoreProcess.drain`, where all callbacks run. Only what is asked directly is answered on the reading
 thread (`direct`): a render has a thread of its own, or holds the main thread up.
-
-There is no PR_SET_PDEATHSIG: it would end the core before it has written its checkpoint. When Blender goes away in
-whatever manner, the core's stdin ends, and the core saves and leaves.
 """
 
-import atexit
 import itertools
-import os
 import queue
-import signal
-import subprocess
-import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -30,12 +21,10 @@ from ..vendor.nerf_core.contract import messages
 from ..vendor.nerf_core.contract.errors import ProtocolError
 from ..vendor.nerf_core.contract.messages import Message
 from .calls import ENDED, Call, CoreError, ProgressCallback, ResultCallback, error_of
-from .child import obituary, process_options
+from .child import obituary
 from .direct import HELLO_SECONDS, Deliver, DirectCalls, silence
 from .inbox import Inbox
-
-SHUTDOWN_SECONDS = 6.0  # the core writes a checkpoint and leaves within 5 s
-TERMINATE_SECONDS = 2.0
+from .lifetime import SHUTDOWN_SECONDS, TERMINATE_SECONDS, Lifetime, start_thread
 
 
 @dataclass(frozen=True)
@@ -90,33 +79,22 @@ class CoreProcess:
         self._direct = DirectCalls(self.log)
         self._outbox: queue.SimpleQueue[bytes | Callable[[], bytes] | None] = queue.SimpleQueue()
         self._stopping = False
-        self._reaper: threading.Thread | None = None
         self._started = time.monotonic()
-        try:
-            with open(self.log, "ab") as log_stream:
-                self._popen = subprocess.Popen(
-                    self.command,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log_stream,
-                    env=dict(environment),
-                    **process_options(),
-                )
-        except OSError as error:
-            raise CoreError(
-                f"Cannot start the NeRF core with '{self.command[0]}': {error.strerror or error}. Choose another "
-                "Python in the add-on's preferences, or set the core up there."
-            ) from error
-        atexit.register(self._at_exit)
-        self._reader = self._thread(self._read, self._popen.stdout)
-        self._thread(self._write, self._popen.stdin)
+        self._lifetime = Lifetime(self.command, environment, self.log, self.stop)
+        self._reader = start_thread(self._read, self._lifetime.popen.stdout)
+        start_thread(self._write, self._lifetime.popen.stdin)
         hello = {"protocol": messages.PROTOCOL_VERSION, "client": "blender"}
         self.request("hello", hello, on_result=self._greeted, on_error=self._refused)
 
     @property
     def pid(self) -> int:
         """The process id."""
-        return self._popen.pid
+        return self._lifetime.popen.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """As `Popen.poll` gives it: None while it runs."""
+        return self._lifetime.exit_code
 
     @property
     def alive(self) -> bool:
@@ -219,7 +197,7 @@ class CoreProcess:
                 self._dispatch(item)
         if self.hello is None and self.alive and time.monotonic() - self._started > HELLO_SECONDS:
             self._die(silence(self.log))
-            self._start_reaper(grace=0.0)
+            self._lifetime.end_after(0.0)
         return handled
 
     def stop(self) -> None:
@@ -229,12 +207,12 @@ class CoreProcess:
         self._stopping = True
         self._outbox.put(messages.encode(messages.request(next(self._ids), "shutdown")))
         self._outbox.put(None)
-        self._start_reaper(SHUTDOWN_SECONDS)
+        self._lifetime.end_after(SHUTDOWN_SECONDS)
 
     @property
     def exited(self) -> bool:
         """Whether the process is gone, though nobody may have been told yet."""
-        return self._popen.poll() is not None
+        return self.exit_code is not None
 
     def hear_out(self, seconds: float = 1.0) -> None:
         """Handle all that a process that has exited still said, and its end, which fails what it was asked for."""
@@ -242,22 +220,13 @@ class CoreProcess:
         while self.drain(seconds):
             pass
         if self.alive:  # a process of its own may hold its pipe open
-            self._ended(_Ended(self._popen.poll(), None))
+            self._ended(_Ended(self.exit_code, None))
 
     def wait(self, seconds: float) -> bool:
         """Wait until the process is gone; for tests and for the end of Blender. Returns whether it is."""
-        try:
-            self._popen.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+        return self._lifetime.exits_within(seconds)
 
     # What runs on threads of its own.
-
-    def _thread(self, target: Callable[..., None], *arguments: Any) -> threading.Thread:
-        thread = threading.Thread(target=target, args=arguments, daemon=True, name=f"nerf-core{target.__name__}")
-        thread.start()
-        return thread
 
     def _read(self, stream: BinaryIO) -> None:
         fault = None
@@ -267,13 +236,13 @@ class CoreProcess:
                     self._inbox.put(message)
         except (ProtocolError, OSError, ValueError) as error:
             fault = str(error)
-        ended_by_us = fault is not None and not self._exits_within(1.0)
+        ended_by_us = fault is not None and not self._lifetime.exits_within(1.0)
         if ended_by_us:
-            self._signal(hard=True)  # nothing that it says can be understood any more
-        if not self._exits_within(SHUTDOWN_SECONDS):
-            self._signal(hard=True)
-            self._exits_within(TERMINATE_SECONDS)
-        ended = _Ended(None if ended_by_us else self._popen.poll(), fault)
+            self._lifetime.end_now()  # nothing that it says can be understood any more
+        if not self._lifetime.exits_within(SHUTDOWN_SECONDS):
+            self._lifetime.end_now()
+            self._lifetime.exits_within(TERMINATE_SECONDS)
+        ended = _Ended(None if ended_by_us else self.exit_code, fault)
         stopped = CoreError("The NeRF core was stopped.", messages.CANCELLED)
         self._direct.end(stopped if self._stopping else self._obituary(ended))
         self._inbox.put(ended)
@@ -292,44 +261,6 @@ class CoreProcess:
                 stream.close()
             except OSError:
                 pass
-
-    def _reap(self, grace: float) -> None:
-        if self._exits_within(grace):
-            return
-        self._signal(hard=False)
-        if self._exits_within(TERMINATE_SECONDS):
-            return
-        self._signal(hard=True)
-        self._exits_within(TERMINATE_SECONDS)
-
-    def _start_reaper(self, grace: float) -> None:
-        if self._reaper is None:
-            self._reaper = self._thread(self._reap, grace)
-
-    def _exits_within(self, seconds: float) -> bool:
-        try:
-            self._popen.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        atexit.unregister(self._at_exit)
-        return True
-
-    def _signal(self, hard: bool) -> None:
-        if self._popen.poll() is not None:
-            return
-        try:
-            if sys.platform == "win32":
-                self._popen.kill() if hard else self._popen.terminate()
-            else:
-                os.killpg(self._popen.pid, signal.SIGKILL if hard else signal.SIGTERM)
-        except (ProcessLookupError, PermissionError):
-            pass
-
-    def _at_exit(self) -> None:
-        self.stop()
-        self._start_reaper(0.0)
-        if self._reaper is not None:
-            self._reaper.join(SHUTDOWN_SECONDS + 2 * TERMINATE_SECONDS)
 
     # What runs on the main thread.
 
@@ -374,7 +305,7 @@ class CoreProcess:
                 f"The NeRF core speaks protocol {result.get('protocol')!r}, this add-on speaks "
                 f"{messages.PROTOCOL_VERSION}; set the core up again in the add-on's preferences."
             )
-            self._start_reaper(grace=0.0)
+            self._lifetime.end_after(0.0)
             return
         self.hello = result
         if self._on_ready is not None:
@@ -383,7 +314,7 @@ class CoreProcess:
     def _refused(self, error: CoreError) -> None:
         if self.end_sentence is None:
             self._die(str(error))
-            self._start_reaper(grace=0.0)
+            self._lifetime.end_after(0.0)
 
     def _ended(self, item: _Ended) -> None:
         if self._stopping:

@@ -221,7 +221,7 @@ def test_stop_lets_it_leave_by_itself(start):
     drain_until(process, lambda: call.done)
     process.stop()
     assert not process.alive
-    assert process.wait(15) and process._popen.returncode == 0
+    assert process.wait(15) and process.exit_code == 0
     drain_until(process, lambda: process.end_sentence)
     assert ends == []  # nobody is told of what was asked for
 
@@ -243,7 +243,7 @@ def test_a_stubborn_core_is_ended(start, jobs, monkeypatch):
     process = start("stubborn")
     drain_until(process, lambda: process.ready)
     process.stop()
-    assert process.wait(15) and process._popen.returncode == -signal.SIGTERM
+    assert process.wait(15) and process.exit_code == -signal.SIGTERM
     assert gone(process.pid)
 
 
