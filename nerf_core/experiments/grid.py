@@ -1,9 +1,8 @@
-"""What plans of every kind share: axes that multiply to cells, names of cells, turntables."""
+"""The grid of a plan of whatever kind: axes that multiply to cells, layers of what cells set, names of cells."""
 
 import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,32 +26,6 @@ class NamedCell(Protocol):
     @property
     def folder(self) -> str:
         """Its name as a file's."""
-
-
-@dataclass(frozen=True)
-class Turntable:
-    """One turn about the subject, the same for every cell: `frames` square pictures of `size` pixels."""
-
-    frames: int = 24
-    size: int = 128
-    fps: float = 12.0
-
-
-def read_turntable(head: Table) -> Turntable | None:
-    """The key `turntable` of [experiment]: a table, or whether there is one."""
-    given = head.take("turntable", (dict, bool), True)
-    if isinstance(given, bool):
-        return Turntable() if given else None
-    table = Table(given, head.file, "'turntable' of [experiment]")
-    made = Turntable(
-        frames=table.take_count("frames", 24, most=10_000) or 0,
-        size=table.take_count("size", 128, least=16, most=4096) or 0,
-        fps=table.take("fps", float, 12.0),
-    )
-    if not 1 <= made.fps <= 240:
-        raise table.error("fps", f"is {made.fps:g}; it must be from 1 to 240")
-    table.end(("frames", "size", "fps"))
-    return made
 
 
 def read_axis(file: Path, name: str, values: Any, known: Sequence[str]) -> dict[str, Overrides]:
@@ -160,6 +133,46 @@ def chosen_cells(file: Path, cells: Sequence[NamedCell], names: str | None) -> s
     if not chosen:
         raise NerfError("--only needs the names of cells, with commas between them.")
     return chosen
+
+
+def layered(
+    file: Path, place: str, layers: Sequence[Overrides], key: str, default: str | None, short: Mapping[str, str]
+) -> tuple[Overrides, Overrides]:
+    """What the layers of a cell set, later ones over earlier ones, and the settings among it.
+
+    Parameters
+    ----------
+    file, place
+        For sentences.
+    layers : sequence of dict
+        [defaults], then what the cell's labels change, or what the cell says itself.
+    key : str
+        What settings belong to, such as 'method': where a layer changes it, earlier settings are dropped.
+    default : str or None
+        Its value where no layer says one.
+    short : mapping of str to str
+        Settings by shorter names.
+
+    Raises
+    ------
+    NerfError
+        When settings are not a table.
+    """
+    values: Overrides = {}
+    settings: Overrides = {}
+    for layer in layers:
+        if "seconds" in layer or "steps" in layer:
+            values.pop("seconds", None), values.pop("steps", None)
+        known = values.get(key, default)
+        if layer.get(key, known) != known:
+            settings.clear()  # they are another's
+        own = layer.get("settings", {})
+        if not isinstance(own, dict):
+            raise NerfError(f"'{file}': 'settings' in {place} must be a table, not {shown(repr(own))}.")
+        settings.update(own)
+        settings.update({short[name]: value for name, value in layer.items() if name in short})
+        values.update({name: value for name, value in layer.items() if name not in short and name != "settings"})
+    return values, settings
 
 
 def slug(name: str) -> str:

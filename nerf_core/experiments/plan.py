@@ -1,4 +1,4 @@
-"""An experiment's plan: its TOML file read and checked, its grid multiplied out to cells; `docs/experiments.md`."""
+"""Plans of experiments: found, read, and those whose cells are trainings and samplers; `docs/experiments.md`."""
 
 import json
 import tomllib
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ..contract.errors import NerfError, error_sentence
 from ..contract.json_data import shown
 from ..contract.samplers import SAMPLERS, SamplerChoice
-from ..methods.registry import DEVICES, METHODS
-from .grid import Turntable, check_cells, chosen_cells, listed, multiplied, read_axis, read_turntable, slug
+from ..methods.registry import METHODS
+from .grid import Overrides, slug
+from .plan_file import CellKind, PlanFile, common_parts, take_budget, take_seed
 from .toml_table import Table
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ SHORT = {
     "view_directions": "view_directions",
 }
 KINDS = ("training", "xray")
-TABLES = ("[experiment]", "[defaults]", "[grid]", "[[cell]]")
 EXPERIMENT_KEYS = ("title", "about", "data", "split", "views", "device", "turntable", "kind")
 
 
@@ -107,40 +107,22 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A whole experiment.
+class Plan(PlanFile[Cell]):
+    """A whole experiment; what plans of every kind have is `PlanFile`'s.
 
     Attributes
     ----------
-    file : Path
-        The TOML file.
-    text : str
-        What it says.
-    title, about : str
     data : Path or None
         The data set, where the file names one.
     split : str
         Which views are measured.
     views : int or None
         So many of them, evenly spread; None: all.
-    device : str
-    turntable : Turntable or None
-    axes : dict
-        The labels of each axis.
-    cells : list of Cell
     """
 
-    file: Path
-    text: str
-    title: str
-    about: str
     data: Path | None
     split: str
     views: int | None
-    device: str
-    turntable: Turntable | None
-    axes: Mapping[str, list[str]]
-    cells: list[Cell]
 
     def trainings(self, only: set[str] | None = None) -> list[list[Cell]]:
         """The cells in groups that share a run, in the plan's order; `only` some of them."""
@@ -163,17 +145,12 @@ class Plan:
 
     def key(self, cell: Cell) -> list[Any]:
         """What a result stands for."""
-        turntable = self.turntable and vars(self.turntable)
         render = cell.render and cell.render.to_dict()
-        return [cell.training.to_dict(), render, self.split, self.views, turntable]
+        return [cell.training.to_dict(), render, self.split, self.views, self.turntable_key()]
 
     def run_name(self, training: Training) -> str:
         """The folder of a training's run below `runs/`: that of the plan's first cell that has it."""
         return next(cell.folder for cell in self.cells if cell.training == training)
-
-    def chosen(self, names: str | None) -> set[str] | None:
-        """The cells of a list with commas; None for None; see `grid.chosen_cells`."""
-        return chosen_cells(self.file, self.cells, names)
 
 
 def shipped() -> list[str]:
@@ -225,64 +202,27 @@ def _plan(file: Path, text: str, content: dict[str, Any]) -> "Plan | XrayPlan":
     if head.take_choice("kind", KINDS, "training") == "xray":
         from .xray_plan import xray_plan
 
-        return xray_plan(file, text, top, head)
-    defaults = top.take("defaults", dict, {})
-    grid = top.take("grid", dict, {})
-    given = top.take("cell", list, [])
-    top.end(TABLES)
+        return xray_plan(text, top, head)
     data = head.take("data", str)
-    plan: dict[str, Any] = {
-        "title": head.take("title", str, file.stem),
-        "about": head.take("about", str, ""),
+    own: dict[str, Any] = {
         "data": None if data is None else Path(file.parent, data),
         "split": head.take_choice("split", SPLITS, "val"),
         "views": head.take_count("views"),
-        "device": head.take_choice("device", DEVICES, "auto"),
-        "turntable": read_turntable(head),
     }
-    head.end(EXPERIMENT_KEYS)
-    axes = {name: read_axis(file, name, values, (*CELL_KEYS, *SHORT)) for name, values in grid.items()}
-    cells = [
-        _cell(file, f"the grid's cell '{shown(name)}'", name, labels, [defaults, *overrides])
-        for name, labels, overrides in multiplied(file, axes)
-    ]
-    cells += listed(file, given, lambda place, name, own: _cell(file, place, name, {}, [defaults, own]))
-    check_cells(file, cells)
-    return Plan(file, text, axes={name: list(labels) for name, labels in axes.items()}, cells=cells, **plan)
+    kind = CellKind((*CELL_KEYS, *SHORT), "method", DEFAULT_METHOD, _cell, SHORT)
+    return Plan(**own, **common_parts(text, top, head, EXPERIMENT_KEYS, kind))
 
 
-def _cell(file: Path, place: str, name: str, labels: dict[str, str], layers: list[dict[str, Any]]) -> Cell:
-    values: dict[str, Any] = {}
-    settings: dict[str, Any] = {}
-    for layer in layers:
-        if "seconds" in layer or "steps" in layer:
-            values.pop("seconds", None), values.pop("steps", None)
-        method = values.get("method", DEFAULT_METHOD)
-        if layer.get("method", method) != method:
-            settings.clear()  # they are another method's
-        own = layer.get("settings", {})
-        if not isinstance(own, dict):
-            raise NerfError(f"'{file}': 'settings' in {place} must be a table, not {shown(repr(own))}.")
-        settings.update(own)
-        settings.update({SHORT[key]: value for key, value in layer.items() if key in SHORT})
-        values.update({key: value for key, value in layer.items() if key not in SHORT and key != "settings"})
-    table = Table(values, file, place)
+def _cell(table: Table, settings: Overrides, name: str, labels: Mapping[str, str]) -> Cell:
     method = table.take_choice("method", METHODS, DEFAULT_METHOD)
-    seconds, steps = table.take("seconds", float), table.take_count("steps", most=10**9)
-    if seconds is not None and steps is not None:
-        raise table.error("seconds", "and 'steps' are both given; keep one")
-    if seconds is None and steps is None:
-        raise NerfError(f"'{file}': {place} does not say how long to train; give it 'seconds' or 'steps'.")
-    if seconds is not None and not 0.1 <= seconds <= 1e7:
-        raise table.error("seconds", f"is {seconds:g}; it must be from 0.1 to 10000000")
-    seed = table.take_count("seed", 0, least=0, most=(1 << 31) - 1)
+    seconds, steps = take_budget(table, needed=True)
+    seed = take_seed(table)
     downscale = table.take_count("downscale", 1, most=64)
     sampler = _sampler(table, "sampler", table.take_count("samples", most=4096))
     render = _sampler(table, "render", None)
-    table.end((*CELL_KEYS, *SHORT))
     if sampler is not None:
         settings["sampler"] = sampler.to_dict()
-    training = Training(method, settings, seed or 0, downscale or 1, seconds, steps)
+    training = Training(method, settings, seed, downscale or 1, seconds, steps)
     return Cell(name, labels, training, render)
 
 

@@ -16,7 +16,8 @@ from ..rendering.frame import render_frame
 from ..training.checkpoint import Scene
 from ..training.load import LoadedRun
 from .folder import ExperimentFolder
-from .plan import Cell, Turntable
+from .plan import Cell
+from .plan_file import Turntable
 
 STEEPEST = math.radians(60.0)
 FILL = 0.8  # of the sphere around the box is seen

@@ -14,7 +14,7 @@ from ..export.video import VideoWriter
 from ..xray.grid import Grid
 from ..xray.true_volume import Truth
 from .folder import ExperimentFolder
-from .grid import Turntable
+from .plan_file import Turntable
 
 SHOWN_SIDE = 256  # pixels that a picture is enlarged to, at least: labels are to be read
 SLICE_TOP = 1.15  # brightest attenuation shown, in water's; bone beyond it is white

@@ -1,7 +1,7 @@
 """Plans of the X-ray mode: systems that reconstruct from radiographs, each given the same views of the same patient."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,8 @@ from typing import Any
 from ..contract.errors import NerfError
 from ..contract.json_data import shown
 from ..contract.xray import PRESETS
-from ..methods.registry import DEVICES
-from .grid import Turntable, check_cells, chosen_cells, listed, multiplied, read_axis, read_turntable, slug
+from .grid import Overrides, slug
+from .plan_file import CellKind, PlanFile, common_parts, take_budget, take_seed
 from .toml_table import Table
 
 PHANTOM = "phantom:"
@@ -129,41 +129,19 @@ class XrayCell:
 
 
 @dataclass(frozen=True)
-class XrayPlan:
-    """A whole experiment of the X-ray mode.
+class XrayPlan(PlanFile[XrayCell]):
+    """A whole experiment of the X-ray mode; what plans of every kind have is `PlanFile`'s.
 
     Attributes
     ----------
-    file : Path
-        The TOML file.
-    text : str
-        What it says.
-    title, about : str
     data : str or None
         The experiment's own patient, where the file names one.
     held_out : int
         Radiographs that are measured on, none of which is given to any cell.
-    device : str
-    turntable : Turntable or None
-    axes : dict
-        The labels of each axis.
-    cells : list of XrayCell
     """
 
-    file: Path
-    text: str
-    title: str
-    about: str
     data: str | None
     held_out: int
-    device: str
-    turntable: Turntable | None
-    axes: Mapping[str, list[str]]
-    cells: list[XrayCell]
-
-    def chosen(self, names: str | None) -> set[str] | None:
-        """The cells of a list with commas; None for None; see `grid.chosen_cells`."""
-        return chosen_cells(self.file, self.cells, names)
 
     def counted(self, only: set[str] | None = None) -> str:
         """How much there is to do, in words."""
@@ -172,10 +150,10 @@ class XrayPlan:
 
     def key(self, cell: XrayCell) -> list[Any]:
         """What a result stands for."""
-        return [cell.to_dict(), self.held_out, self.turntable and vars(self.turntable)]
+        return [cell.to_dict(), self.held_out, self.turntable_key()]
 
 
-def xray_plan(file: Path, text: str, top: Table, head: Table) -> XrayPlan:
+def xray_plan(text: str, top: Table, head: Table) -> XrayPlan:
     """The plan of a file whose [experiment] says ``kind = "xray"``.
 
     Raises
@@ -183,68 +161,33 @@ def xray_plan(file: Path, text: str, top: Table, head: Table) -> XrayPlan:
     NerfError
         With one sentence that names the file, the key, and what to do.
     """
-    defaults = top.take("defaults", dict, {})
-    grid = top.take("grid", dict, {})
-    given = top.take("cell", list, [])
-    top.end(("[experiment]", "[defaults]", "[grid]", "[[cell]]"))
     data = head.take("data", str)
-    plan: dict[str, Any] = {
-        "title": head.take("title", str, file.stem),
-        "about": head.take("about", str, ""),
-        "data": None if data is None else _source(file, data),
+    own: dict[str, Any] = {
+        "data": None if data is None else _source(top.file, data),
         "held_out": head.take_count("held_out", 24, most=MOST_VIEWS),
-        "device": head.take_choice("device", DEVICES, "auto"),
-        "turntable": read_turntable(head),
     }
-    head.end(EXPERIMENT_KEYS)
-    axes = {name: read_axis(file, name, values, CELL_KEYS) for name, values in grid.items()}
-    cells = [
-        _cell(file, f"the grid's cell '{shown(name)}'", name, labels, [defaults, *overrides])
-        for name, labels, overrides in multiplied(file, axes)
-    ]
-    cells += listed(file, given, lambda place, name, own: _cell(file, place, name, {}, [defaults, own]))
-    check_cells(file, cells)
-    return XrayPlan(file, text, axes={name: list(labels) for name, labels in axes.items()}, cells=cells, **plan)
+    return XrayPlan(**own, **common_parts(text, top, head, EXPERIMENT_KEYS, CellKind(CELL_KEYS, "system", None, _cell)))
 
 
-def _cell(file: Path, place: str, name: str, labels: dict[str, str], layers: Sequence[dict[str, Any]]) -> XrayCell:
-    values: dict[str, Any] = {}
-    settings: dict[str, Any] = {}
-    for layer in layers:
-        if "seconds" in layer or "steps" in layer:
-            values.pop("seconds", None), values.pop("steps", None)
-        if layer.get("system", values.get("system")) != values.get("system"):
-            settings.clear()  # they are another system's
-        own = layer.get("settings", {})
-        if not isinstance(own, dict):
-            raise NerfError(f"'{file}': 'settings' in {place} must be a table, not {shown(repr(own))}.")
-        settings.update(own)
-        values.update({key: value for key, value in layer.items() if key != "settings"})
-    table = Table(values, file, place)
+def _cell(table: Table, settings: Overrides, name: str, labels: Mapping[str, str]) -> XrayCell:
     system = table.take_choice("system", list(SYSTEMS), "field")
     takes = SYSTEMS[system]
     scan = Scan(
-        source=_source(file, table.take("data", str, GIVEN)),
+        source=_source(table.file, table.take("data", str, GIVEN)),
         views=table.take_count("views", 50, most=MOST_VIEWS) or 0,
         preset=table.take_choice("preset", list(PRESETS), "volume"),
         pixels=table.take_count("pixels", 128, least=16, most=2048) or 0,
         voxels=table.take_count("voxels", 128, least=16, most=512) or 0,
         noise=table.take("noise", str, "none"),
     )
-    seconds, steps = table.take("seconds", float), table.take_count("steps", most=10**9)
-    if seconds is not None and steps is not None:
-        raise table.error("seconds", "and 'steps' are both given; keep one")
-    if seconds is not None and not 0.1 <= seconds <= 1e7:
-        raise table.error("seconds", f"is {seconds:g}; it must be from 0.1 to 10000000")
-    if "budget" in takes and seconds is None and steps is None:
-        raise NerfError(f"'{file}': {place} does not say how long to train; give it 'seconds' or 'steps'.")
-    seed = table.take_count("seed", 0, least=0, most=(1 << 31) - 1) or 0
+    seconds, steps = take_budget(table, needed="budget" in takes)
+    seed = take_seed(table)
     others = _population(table)
     if "population" in takes and not others:
         raise NerfError(
-            f"'{file}': {place} learns from other patients; name them with 'population', such as 'phantom:chest:1-16'."
+            f"'{table.file}': {table.place} learns from other patients; name them with 'population', such as "
+            "'phantom:chest:1-16'."
         )
-    table.end(CELL_KEYS)
     trains = "budget" in takes
     return XrayCell(
         name,
