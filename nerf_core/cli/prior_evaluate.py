@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from ..export.pictures import write_png
     from ..training.interrupt import stop_on_interrupt
     from ..xray.grid import Grid
+    from ..xray.membership import identity_of, role_of
     from ..xray.population import list_members
     from ..xray.prior import load_prior
     from ..xray.prior_cases import make_case
@@ -50,10 +51,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     views = read_views(arguments.views, arguments.turntable)
     prior = load_prior(arguments.prior)
     members = list_members(arguments.held_out)
-    known = {*prior.facts.get("volumes", ()), *prior.facts.get("held_out", ())}
     for member in members:
-        name = member.name if member.origin == "synthetic" else Path(member.name).name
-        if name in known:
+        if role_of(prior.facts, [identity_of(member.source)], Path(member.name).name):
             raise NerfError(f"'{member.name}' is of the prior's own population; name volumes that it has not seen.")
     folder = make_folder(arguments.pictures) if arguments.pictures else None
     grid = Grid(prior.shape, prior.world_from_index)

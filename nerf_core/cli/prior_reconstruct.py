@@ -30,6 +30,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Reconstruct, measure and write; Ctrl-C leaves whole files."""
     from ..export.pictures import write_png
     from ..training.interrupt import stop_on_interrupt
+    from ..xray.membership import population_words
     from ..xray.prior import load_prior
     from ..xray.prior_evaluation import OURS, PEER
     from ..xray.prior_pictures import labelled, slices
@@ -40,6 +41,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     folder = claim_report_folder(arguments.out)
     with stop_on_interrupt() as interrupted:
         given = read_given(arguments.data, arguments.views, arguments.view, interrupted)
+        population = population_words(arguments.data, prior.facts)
         with progress_bar("reconstructing") as progress:
             found, scores, case = reconstruct_given(given, prior, arguments.data, progress, interrupted)
         document = {
@@ -47,6 +49,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             "prior": arguments.prior,
             "given": [given.names[index] for index in given.chosen],
             "error": found[OURS].error,
+            "population": population,
             "scores": [score.to_dict() for score in scores],
         }
         with progress_bar("radiographs") as progress:
@@ -60,5 +63,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         say(arguments, table(scores, []))
     shown = ", ".join(document["given"])
     say(arguments, f"From {shown}: {folder}")
+    if population is not None:
+        say(arguments, population)
     say(arguments, f"{prior_words(prior)}. {NOT_FOR_DIAGNOSIS}")
     return {"out": str(folder), **document}

@@ -13,7 +13,7 @@ import numpy as np
 from ..contract.errors import DataError, NerfError
 from ..data.dataset import load_dataset
 from ..data.views import View
-from ..xray.drr import source_name
+from ..xray.membership import of_radiographs, role_of
 from ..xray.prior import Prior
 from ..xray.single_view import Reconstruction, mean_plus_optimisation, reconstruct
 from .baselines import shrunk
@@ -42,10 +42,9 @@ def check_unseen(prior: Prior, data: Radiographs, count: int = 0) -> None:
     ------
     NerfError
     """
-    known = {*prior.facts.get("volumes", ()), *prior.facts.get("held_out", ())}
     for name in data.names[: count or None]:
-        source = source_name(_folder(data, name))
-        if source in known:
+        identities, source = of_radiographs(_folder(data, name), prior.facts)
+        if role_of(prior.facts, identities, source):
             raise NerfError(
                 f"The instance '{name}' ({source}) is of the prior's own population, which knows it: build a prior "
                 "without it, measure others with --data, or leave --prior out."

@@ -137,7 +137,7 @@ class RadiographJob:
 
     def __post_init__(self) -> None:
         self.out = Path(self.out)
-        self._fresh = _claim(self.out, self.plan.asked())
+        self._fresh = _claim(self.out, self.plan.asked(), self.plan.source.patients())
         if self.is_whole:
             self.done = self.resumed = self.total
         else:
@@ -317,12 +317,25 @@ def make_radiographs(
 def source_name(data: Path) -> str | None:
     """What a data set's radiographs were taken of: a phantom's name or a CT file's; None where it does not say."""
     try:
-        known = parse_json((data / STATE).read_bytes())
-        source = known["asked"]["source"]  # type: ignore[index, call-overload] # what is no object is told below
-        name = source.get("phantom") or source.get("volume")  # type: ignore[union-attr]
-    except (OSError, ValueError, DataError, LookupError, TypeError, AttributeError):
+        source = _state(data)["asked"]["source"]
+        name = source.get("phantom") or source.get("volume")
+    except (LookupError, TypeError, AttributeError):
         return None
     return name if isinstance(name, str) else None
+
+
+def patients_of(data: Path) -> list[str]:
+    """Whom a data set's radiographs are of (`RadiographSource.patients`); empty where it does not say."""
+    found = _state(data).get("patients")
+    return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+
+
+def _state(data: Path) -> dict[str, Any]:
+    try:
+        known = parse_json((data / STATE).read_bytes())
+    except (OSError, ValueError, DataError):
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def with_meters(rig: ConeBeam, meters_per_unit: float) -> ConeBeam:
@@ -335,7 +348,7 @@ def _stands_out(p: np.ndarray) -> bool:
     return bool(max(p[:, 0].max(), p[:, -1].max()) > TRUNCATED * max(float(p.max()), 1e-9))
 
 
-def _claim(out: Path, asked: Mapping[str, Any]) -> bool:
+def _claim(out: Path, asked: Mapping[str, Any], patients: Sequence[str]) -> bool:
     """Make a data set's folder ours; whether it is new. NerfError where it holds anything else."""
     state = out / STATE
     if state.is_file():
@@ -353,5 +366,5 @@ def _claim(out: Path, asked: Mapping[str, Any]) -> bool:
     if out.exists() and (not out.is_dir() or any(path.name not in (".DS_Store",) for path in out.iterdir())):
         raise NerfError(f"'{out}' exists and holds something else; choose a new folder for the radiographs.")
     make_folder(out)
-    write_json(state, {"format": FORMAT, "version": VERSION, "made": MARK, "asked": asked})
+    write_json(state, {"format": FORMAT, "version": VERSION, "made": MARK, "asked": asked, "patients": list(patients)})
     return True

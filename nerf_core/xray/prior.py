@@ -48,7 +48,8 @@ class Prior:
     tuned : dict of str to float
         What was chosen on volumes that were held out (`prior_tuning`).
     facts : dict
-        What the population was: names, counts of real, synthetic and augmented volumes, how it was held out.
+        What the population was: names, what volumes are told by (`membership`; older priors have names alone), counts
+        of real, synthetic and augmented volumes, how it was held out.
     """
 
     kind: Kind
@@ -193,9 +194,12 @@ def _from_document(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
     _want(matrix.shape == (4, 4) and bool(np.isfinite(matrix).all()), "'world_from_index' is not a 4x4 matrix")
     _want(abs(np.linalg.det(matrix[:3, :3])) > 1e-12, "'world_from_index' is flat")
     _want(isinstance(document["tuned"], dict) and isinstance(document["facts"], dict), "'tuned' is not an object")
+    told = document["facts"].get("identities", {})
+    _want(isinstance(told, dict), "'identities' is not an object")
     for key in ("volumes", "held_out"):
-        names = document["facts"].get(key, [])
-        _want(isinstance(names, list) and all(isinstance(name, str) for name in names), f"'{key}' is no list of names")
+        for names in (document["facts"].get(key, []), told.get(key, [])):
+            listed = isinstance(names, list) and all(isinstance(name, str) for name in names)
+            _want(listed, f"'{key}' is no list of names")
     tuned = {str(key): float(value) for key, value in document["tuned"].items()}
     _want(all(np.isfinite(value) for value in tuned.values()), "'tuned' holds what is no number")
     shape = arrays["mean"].shape

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..contract.errors import DataError
+from .membership import IDENTITIES, identity_of
 from .population import Member, Population, list_members, load_population
 from .population_modes import UNIT, low_rank_prior, mean_prior
 from .prior import Kind, Prior
@@ -147,8 +148,14 @@ def _facts(settings: BuildSettings, kept: Sequence[Member], held: Sequence[Membe
         "volumes": names,
         **counts,
         "held_out": [Path(m.name).name if m.origin != "synthetic" else m.name for m in held],
+        IDENTITIES: {"volumes": _identities(kept), "held_out": _identities(held)},
         "longest": settings.longest,
     }
+
+
+def _identities(members: Sequence[Member]) -> list[str]:
+    """What the members are told by; warped copies are of the patient that they were warped from."""
+    return [identity_of(source) for source in dict.fromkeys(member.source for member in members)]
 
 
 def contact_sheet(prior: Prior, modes: int = 4) -> np.ndarray:

@@ -60,6 +60,10 @@ class RadiographSource(ABC):
     def identity(self) -> dict[str, Any]:
         """What tells it from another, as plain JSON: radiographs of the same are gone on with."""
 
+    def patients(self) -> list[str]:
+        """Whom it is of, as `membership.identity_of` tells them, wherever they lie and however they are resampled."""
+        return []
+
 
 def digest(*arrays: np.ndarray) -> str:
     """Of arrays' bytes: a mirrored or moved subject is another one."""
@@ -80,6 +84,8 @@ class VolumeSource(RadiographSource):
     meters_per_unit : float
         Of the world.
     model : {'joseph', 'siddon'}
+    patient : str, optional
+        What it was resampled from, as `membership.voxels_of` tells it; None: what it is itself.
     """
 
     def __init__(
@@ -88,8 +94,10 @@ class VolumeSource(RadiographSource):
         matrix: np.ndarray | None = None,
         meters_per_unit: float = 1.0,
         model: Model = "joseph",
+        patient: str | None = None,
     ) -> None:
         self.name, self.volume, self.model = volume.name, volume, model
+        self._patient = patient
         self._world_from_mm = world_from_mm(matrix)
         self.world_from_index = self._world_from_mm @ volume.affine
         self.bounds = moved_bounds(volume.corners, self._world_from_mm)
@@ -115,6 +123,12 @@ class VolumeSource(RadiographSource):
             "digest": digest(values),
             "matrix": np.round(self.world_from_index, 12).tolist(),
         }
+
+    def patients(self) -> list[str]:
+        """See `RadiographSource`."""
+        from .membership import voxels_of
+
+        return [voxels_of(self.volume) if self._patient is None else self._patient]
 
 
 class PhantomSource(RadiographSource):
@@ -164,6 +178,10 @@ class PhantomSource(RadiographSource):
     def identity(self) -> dict[str, Any]:
         """See `RadiographSource`."""
         return {"phantom": self.name, "voxels": self._voxels, "matrix": np.round(self._world_from_mm, 12).tolist()}
+
+    def patients(self) -> list[str]:
+        """See `RadiographSource`."""
+        return [self.name]
 
 
 class FieldSource(RadiographSource):
@@ -227,6 +245,10 @@ class SumSource(RadiographSource):
         """See `RadiographSource`."""
         return {"parts": [part.identity() for part in self.parts]}
 
+    def patients(self) -> list[str]:
+        """See `RadiographSource`."""
+        return [patient for part in self.parts for patient in part.patients()]
+
 
 def open_radiograph_source(
     text: str | Path,
@@ -259,8 +281,11 @@ def open_radiograph_source(
         return PhantomSource(phantom, grid, matrix, meters_per_unit)
     volume = read_ct(text)
     # Turned to RAS whatever the file's order is, so that z is last in memory.
-    volume = volume.canonical() if grid is None else volume.resampled(cube=grid)
-    return VolumeSource(volume, matrix, meters_per_unit, model)
+    if grid is None:
+        return VolumeSource(volume.canonical(), matrix, meters_per_unit, model)
+    from .membership import voxels_of
+
+    return VolumeSource(volume.resampled(cube=grid), matrix, meters_per_unit, model, voxels_of(volume))
 
 
 def world_from_mm(matrix: np.ndarray | None) -> np.ndarray:
