@@ -98,8 +98,8 @@ class XrayEvaluation:
     fitted : bool
         Whether each radiograph was compared after the best gain and offset, and each volume after the best factor,
         because the data set's radiographs are scaled each by itself.
-    remark : str
-        What could not be done.
+    remark, volume_remark : str
+        What could not be done; what was done to the true volume, or why volumes are not measured. May be empty.
     """
 
     rows: Sequence[Quality]
@@ -111,6 +111,7 @@ class XrayEvaluation:
     noise: Mapping[str, Any] | None = field(default=None, hash=False)
     fitted: bool = False
     remark: str = ""
+    volume_remark: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -139,9 +140,9 @@ class XrayEvaluation:
         lines.append(f"given: {self.given} radiographs; radiographs: {on}" + (", each fitted" if self.fitted else ""))
         if self.shape is not None:
             lines.append(f"volume: against '{self.truth}' on {'x'.join(map(str, self.shape))} voxels")
-        elif self.truth is None:
+        elif self.truth is None and not self.volume_remark:
             lines.append("volume: the data set carries no true volume to measure against")
-        return [*lines, *filter(None, [self.remark]), NOT_FOR_DIAGNOSIS]
+        return [*lines, *filter(None, [self.volume_remark, self.remark]), NOT_FOR_DIAGNOSIS]
 
 
 def measure(
@@ -317,7 +318,12 @@ def evaluate_xray(
         raise DataError(f"The data set '{data}' holds no radiographs.")
     for name in solvers or ():
         best_settings(name, 1)  # refuses what is not known before anything is computed
-    truth = find_truth(data, placement, longest)
+    truth, volume_remark = None, ""
+    try:
+        truth = find_truth(data, placement, longest)
+        volume_remark = "" if truth is None else truth.remark
+    except DataError as error:
+        volume_remark = f"without the volumes' numbers: {error}"
     grid = Grid.of_bounds(run.bounds, longest) if truth is None else truth.grid
     names = DEFAULT_SOLVERS if solvers is None else tuple(solvers)
     given = training_views(run, dataset.splits["train"].views) if names else []
@@ -347,6 +353,7 @@ def evaluate_xray(
         dataset.xray.noise,
         dataset.xray.scaling == "per_view",
         remark,
+        volume_remark,
     )
 
 

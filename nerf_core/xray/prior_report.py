@@ -105,6 +105,7 @@ def reconstruct_given(
     """The volume, the peer's beside it, and both measured where the data set has the truth."""
     views = [given.line_integrals[index] for index in given.chosen]
     cameras = [given.cameras[index] for index in given.chosen]
+    case = _case(given, prior, data)  # first: what is wrong with the truth is told before minutes of work
     found: dict[str, Reconstruction] = {}
     for number, way in enumerate((OURS, PEER)):
 
@@ -115,7 +116,6 @@ def reconstruct_given(
         found[way] = find_volume(
             way, views, cameras, prior, given.world_from_prior, given.facts.meters_per_unit, told, should_stop
         )
-    case = _case(given, prior, data)
     scores = [] if case is None else [score(case, each, way, given.chosen) for way, each in found.items()]
     return found, scores, case
 

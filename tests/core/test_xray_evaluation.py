@@ -10,6 +10,7 @@ import pytest
 
 from nerf_core.contract.errors import Cancelled, DataError, NerfError
 from nerf_core.contract.xray import NOT_FOR_DIAGNOSIS, XrayFacts, preset
+from nerf_core.ct import read_ct, write_nifti
 from nerf_core.data.dataset import load_dataset
 from nerf_core.data.placement import Placement
 from nerf_core.data.views import View
@@ -21,10 +22,11 @@ from nerf_core.training.trainer import Trainer
 from nerf_core.xray.drr import RadiographPlan, make_radiographs
 from nerf_core.xray.grid import Grid
 from nerf_core.xray.metrics import volume_psnr
+from nerf_core.xray.projector import project_camera
 from nerf_core.xray.solver_cache import RadiographJudge, TruthJudge, best_settings, judge_of, solve
 from nerf_core.xray.solvers import sart
 from nerf_core.xray.sources import open_radiograph_source
-from nerf_core.xray.true_volume import Truth, find_truth
+from nerf_core.xray.true_volume import Truth, find_truth, world_from_mm
 from nerf_core.xray.turntable import turntable
 
 from ..seeds import fresh_seed
@@ -274,6 +276,42 @@ def test_a_truth_goes_where_the_run_placed_its_data_set(run):
     seen = of_volume("truth", placed.mu, placed.grid).project(view.camera)
     assert np.abs(seen - view.line_integral).mean() < 0.06 * view.line_integral.max()
     assert max(find_truth(loaded.data, None, 12).grid.shape) == 12
+
+
+def shear(volume):
+    """The same voxels in slices that are moved on, each beside the one before, as a tilted gantry lays them."""
+    affine = np.array(volume.affine)
+    affine[:3, 2] += 0.3 * affine[:3, 0] - 0.2 * affine[:3, 1]
+    return replace(volume, affine=affine)
+
+
+def test_a_sheared_truth_is_laid_on_a_straight_grid(run, tmp_path):
+    data = shutil.copytree(load_run(run).data, tmp_path / "data")
+    plain = read_ct(data / "volume.nii.gz")
+    assert find_truth(data).remark == ""
+    write_nifti(data / "volume.nii.gz", shear(plain))
+    known = find_truth(data, None, 40)
+    assert max(known.grid.shape) <= 40 and "sheared" in known.remark and known.remark.endswith("voxels.")
+    # The same line integrals as through the sheared voxels themselves, as near as resampling lets them be.
+    facts = load_dataset(data).xray
+    mu = (100.0 * facts.meters_per_unit * plain.mu()).astype(np.float32)
+    world = world_from_mm(facts) @ shear(plain).affine
+    camera = load_dataset(data).splits["val"].views[0].camera
+    exact, seen = project_camera(mu, world, camera), project_camera(known.mu, known.grid.world_from_index, camera)
+    assert np.abs(seen - exact).mean() < 0.03 * exact.max()
+    # A run on it is measured, rows of volumes and of radiographs, and says what was done.
+    found = evaluate_run(run, data=data, solvers=[]).xray
+    assert found.rows[0].volume_psnr > 0 and found.rows[0].radiograph_psnr > 5
+    assert found.volume_remark in found.lines() and "sheared" in found.volume_remark
+
+
+def test_without_the_true_volumes_file_radiographs_are_measured_all_the_same(run, tmp_path):
+    data = shutil.copytree(load_run(run).data, tmp_path / "data")
+    (data / "volume.nii.gz").unlink()
+    found = evaluate_run(run, data=data, solvers=[]).xray
+    assert found.rows[0].volume_psnr is None and found.rows[0].radiograph_psnr > 5 and found.truth is None
+    assert "which is not there" in "".join(found.lines()) and "carries no true volume" not in "".join(found.lines())
+    assert json.loads(json.dumps(found.to_dict()))["volume_remark"] == found.volume_remark
 
 
 def test_other_methods_have_no_solvers_beside_them(trained_run):
