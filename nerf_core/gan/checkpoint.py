@@ -3,24 +3,34 @@
 As with fields' checkpoints, loading one runs no code, and whatever is wrong with a file ends in one sentence.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor
 
-from ..contract.errors import CheckpointError, DataError, NerfError
+from ..contract.errors import CheckpointError, NerfError
 from ..contract.files import write_bytes
-from ..contract.json_data import parse_json, shown
+from ..contract.json_data import shown
+from ..data.arrays_file import (
+    BROKEN,
+    broken_metadata,
+    check_arrays,
+    check_finite,
+    check_format,
+    checkpoint_metadata,
+    checksum,
+    facts_of,
+    read_arrays,
+)
 from ..training.budget import Spent
-from ..training.checkpoint import MAX_SEED, checksum
+from ..training.checkpoint import MAX_SEED
 from .base import System
 from .registry import SYSTEMS, system_class
 
-FORMAT, VERSION = "nerf_toolkit.gan_checkpoint", "1"
+FORMAT, VERSION = "nerf_toolkit.gan_checkpoint", 1
 
 
 @dataclass(frozen=True)
@@ -78,12 +88,7 @@ def save(path: Path, system: System, seed: int, spent: Spent, versions: Mapping[
 
     arrays, facts = system.state()
     arrays = {name: value.detach().cpu().contiguous().clone() for name, value in sorted(arrays.items())}
-    for name, array in arrays.items():
-        if array.is_floating_point() and not bool(torch.isfinite(array).all()):
-            raise NerfError(
-                f"Training has diverged: '{name}' holds NaN or infinity, so '{path}' keeps its last good state; "
-                "train again with lower learning rates."
-            )
+    check_finite(path, _numpy(arrays), "lower learning rates")
     told = {
         "system": system.name,
         "settings": system.settings.to_dict(),
@@ -91,10 +96,9 @@ def save(path: Path, system: System, seed: int, spent: Spent, versions: Mapping[
         "spent": {"seconds": spent.seconds, "steps": spent.steps},
         "state": facts,
         "versions": dict(versions),
-        "crc32": checksum({name: array.numpy() for name, array in arrays.items()}),
+        "crc32": checksum(_numpy(arrays)),
     }
-    metadata = {"format": FORMAT, "version": VERSION, "facts": json.dumps(told, allow_nan=False)}
-    write_bytes(path, to_bytes(arrays, metadata=metadata))
+    write_bytes(path, to_bytes(arrays, metadata=checkpoint_metadata(FORMAT, VERSION, told)))
 
 
 def load(path: Path) -> GanCheckpoint:
@@ -107,9 +111,13 @@ def load(path: Path) -> GanCheckpoint:
     """
     if not path.exists():
         raise CheckpointError(f"There is no checkpoint '{path}': the run has not trained long enough to save one.")
-    metadata, arrays = _read(path)
+
+    def check(metadata: dict[str, str]) -> None:
+        check_format(path, metadata, FORMAT, VERSION, "a generative system")
+
+    metadata, arrays = read_arrays(path, "pt", check)
+    facts = facts_of(path, metadata)
     try:
-        facts = parse_json(metadata["facts"])
         if not isinstance(facts, dict) or facts["system"] not in SYSTEMS:
             raise ValueError("its system is not known")
         seed, spent = facts["seed"], facts["spent"]
@@ -120,32 +128,11 @@ def load(path: Path) -> GanCheckpoint:
         seconds, steps = float(spent["seconds"]), spent["steps"]
         if not 0.0 <= seconds < 1e12 or type(steps) is not int or not 0 <= steps < 2**53:
             raise ValueError("'spent' is not usable")
-    except (ValueError, KeyError, TypeError, OverflowError, DataError) as error:
-        told = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise CheckpointError(f"The metadata of '{path}' is broken ({shown(told, 120)}); train again.") from error
-    if facts.get("crc32") != checksum({name: array.numpy() for name, array in arrays.items()}):
-        raise CheckpointError(f"'{path}' is damaged: its arrays are not those that were saved; train again.")
+    except BROKEN as error:
+        raise broken_metadata(path, error) from error
+    check_arrays(path, facts, _numpy(arrays))
     return GanCheckpoint(facts["system"], facts["settings"], seed, Spent(seconds, steps), arrays, facts["state"])
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as opened:
-            metadata = opened.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise CheckpointError(f"'{path}' is not a checkpoint of a generative system; choose another run.")
-            if metadata.get("version") != VERSION:
-                raise CheckpointError(
-                    f"'{path}' is a checkpoint of version {shown(str(metadata.get('version')))}, this NeRF Toolkit "
-                    f"reads version {VERSION}; use the version that made it, or train again."
-                )
-            return metadata, {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except OSError as error:
-        raise CheckpointError(f"Cannot read '{path}': {error.strerror or error}.") from error
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, MemoryError, RuntimeError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(
-            f"'{path}' is not a whole safetensors file ({shown(first, 120)}); it is cut off or damaged: train again."
-        ) from error
+def _numpy(arrays: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    return {name: array.numpy() for name, array in arrays.items()}

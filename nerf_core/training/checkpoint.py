@@ -3,8 +3,6 @@
 Loading one runs no code, whatever the file holds, and every way in which a file can be wrong ends in one sentence.
 """
 
-import json
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +11,21 @@ from typing import Any
 import numpy as np
 
 from ..contract.camera import Camera
-from ..contract.errors import CheckpointError, DataError, NerfError
+from ..contract.errors import CheckpointError
 from ..contract.files import write_bytes
-from ..contract.json_data import parse_json, shown
 from ..contract.run_folder import CHECKPOINT_FORMAT, CHECKPOINT_VERSION
 from ..contract.transforms import FARTHEST, ColorSpace, is_box
+from ..data.arrays_file import (
+    BROKEN,
+    broken_metadata,
+    check_arrays,
+    check_finite,
+    check_format,
+    checkpoint_metadata,
+    checksum,
+    facts_of,
+    read_arrays,
+)
 from ..methods.base import MethodState
 from .budget import Spent
 
@@ -86,12 +94,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     from safetensors.numpy import save
 
     arrays = {name: np.ascontiguousarray(array) for name, array in sorted(checkpoint.state.arrays.items())}
-    for name, array in arrays.items():
-        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-            raise NerfError(
-                f"Training has diverged: '{name}' holds NaN or infinity, so '{path}' keeps its last good state; "
-                "train again with a lower learning rate."
-            )
+    check_finite(Path(path), arrays, "a lower learning rate")
     scene = checkpoint.scene
     facts = {
         "method": checkpoint.method,
@@ -107,12 +110,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
         "versions": checkpoint.versions,
         "crc32": checksum(arrays),
     }
-    # safetensors keeps its metadata as words only.
-    metadata = {
-        "format": CHECKPOINT_FORMAT,
-        "version": str(CHECKPOINT_VERSION),
-        "facts": json.dumps(facts, allow_nan=False),
-    }
+    metadata = checkpoint_metadata(CHECKPOINT_FORMAT, CHECKPOINT_VERSION, facts)
     # Through bytes: safetensors' own writing tells a full disk as an error of its own kind.
     write_bytes(path, save(arrays, metadata=metadata))
 
@@ -130,8 +128,8 @@ def read_spent(path: str | Path) -> Spent:
     try:
         _want(isinstance(facts, dict) and isinstance(facts["spent"], dict), "it is not an object")
         return _spent(facts["spent"])
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise CheckpointError(f"The metadata of '{path}' is broken ({_short(error)}); train again.") from error
+    except BROKEN as error:
+        raise broken_metadata(path, error) from error
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -148,46 +146,20 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     facts, arrays = _opened(path)
     try:
         checkpoint = _from_facts(facts, arrays)
-    except (ValueError, KeyError, TypeError, OverflowError, DataError) as error:
-        raise CheckpointError(f"The metadata of '{path}' is broken ({_short(error)}); train again.") from error
-    if facts.get("crc32") != checksum(arrays):
-        raise CheckpointError(f"'{path}' is damaged: its arrays are not those that were saved; train again.")
+    except BROKEN as error:
+        raise broken_metadata(path, error) from error
+    check_arrays(path, facts, arrays)
     return checkpoint
 
 
 def _opened(path: Path, with_arrays: bool = True) -> tuple[Any, dict[str, np.ndarray]]:
     """The facts in a file's metadata, once it is known to be ours, and its arrays."""
-    metadata, arrays = _read(path, with_arrays)
-    if metadata.get("format") != CHECKPOINT_FORMAT:
-        raise CheckpointError(f"'{path}' is not a checkpoint of NeRF Toolkit; choose another run.")
-    if metadata.get("version") != str(CHECKPOINT_VERSION):
-        raise CheckpointError(
-            f"'{path}' is a checkpoint of version {shown(str(metadata.get('version')))}, "
-            f"this NeRF Toolkit reads version {CHECKPOINT_VERSION}; use the version that made it, or train again."
-        )
-    try:
-        return parse_json(metadata["facts"]), arrays
-    except (ValueError, KeyError, TypeError, OverflowError, DataError) as error:
-        raise CheckpointError(f"The metadata of '{path}' is broken ({_short(error)}); train again.") from error
 
+    def check(metadata: dict[str, str]) -> None:
+        check_format(path, metadata, CHECKPOINT_FORMAT, CHECKPOINT_VERSION, "NeRF Toolkit")
 
-def _read(path: Path, with_arrays: bool) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as opened:
-            metadata = opened.metadata() or {}
-            # Before the arrays: another version may hold types that this one cannot even name.
-            ours = metadata.get("format") == CHECKPOINT_FORMAT and metadata.get("version") == str(CHECKPOINT_VERSION)
-            ours = ours and with_arrays
-            arrays = {name: opened.get_tensor(name) for name in opened.keys()} if ours else {}  # noqa: SIM118
-    except OSError as error:
-        raise CheckpointError(f"Cannot read '{path}': {error.strerror or error}.") from error
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, MemoryError) as error:
-        raise CheckpointError(
-            f"'{path}' is not a whole safetensors file ({_short(error)}); it is cut off or damaged: train again."
-        ) from error
-    return metadata, arrays
+    metadata, arrays = read_arrays(path, "numpy", check, with_arrays)
+    return facts_of(path, metadata), arrays
 
 
 def _from_facts(facts: Any, arrays: dict[str, np.ndarray]) -> Checkpoint:
@@ -257,17 +229,3 @@ def _camera(values: Any) -> Camera:
 def _want(condition: bool, otherwise: str) -> None:
     if not condition:
         raise ValueError(otherwise)
-
-
-def checksum(arrays: Mapping[str, np.ndarray]) -> int:
-    """Over names and bytes: safetensors itself would not notice a flipped bit."""
-    value = 0
-    for name in sorted(arrays):
-        value = zlib.crc32(name.encode("utf-8", "surrogatepass"), value)
-        value = zlib.crc32(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data, value)
-    return value
-
-
-def _short(error: BaseException) -> str:
-    text = f"no {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
-    return shown(text.splitlines()[0], 120)

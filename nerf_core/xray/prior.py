@@ -5,7 +5,6 @@ A `low_rank` prior is an active appearance model (Cootes, Edwards and Taylor 200
 a volume lacks of real ones is a residual of known size a voxel (`deviation`).
 """
 
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +16,11 @@ from ..contract.errors import DataError, NerfError
 from ..contract.files import make_folder, write_bytes, write_json
 from ..contract.json_data import parse_json, shown
 from ..contract.xray import NOT_FOR_DIAGNOSIS
+from ..data.arrays_file import checksum, read_arrays, short
 
 FORMAT, VERSION = "nerf_toolkit.prior", 1
 DOCUMENT, ARRAYS = "prior.json", "prior.safetensors"
+NOT_WHOLE = "is not a whole safetensors file; build the prior again."
 Kind = Literal["mean", "low_rank"]
 KINDS: tuple[Kind, ...] = ("mean", "low_rank")
 MOST_VOXELS = 512**3
@@ -98,7 +99,7 @@ def save_prior(folder: str | Path, prior: Prior) -> Path:
         "world_from_index": np.asarray(prior.world_from_index, dtype=np.float64).tolist(),
         "tuned": {key: float(value) for key, value in prior.tuned.items()},
         "facts": prior.facts,
-        "crc32": _checksum(arrays),
+        "crc32": checksum(arrays),
         "not_for_diagnosis": NOT_FOR_DIAGNOSIS,
     }
     write_bytes(folder / ARRAYS, save(arrays))
@@ -140,13 +141,12 @@ def load_prior(folder: str | Path) -> Prior:
     if folder.name == DOCUMENT:
         folder = folder.parent
     document = _document(folder)
-    arrays = _read_arrays(folder / ARRAYS)
+    _, arrays = read_arrays(folder / ARRAYS, "numpy", error=DataError, broken=NOT_WHOLE)
     try:
         prior = _from_document(document, arrays)
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise DataError(f"The prior '{folder}' is broken ({shown(reason, 120)}); build it again.") from error
-    if document.get("crc32") != _checksum(arrays):
+        raise DataError(f"The prior '{folder}' is broken ({short(error)}); build it again.") from error
+    if document.get("crc32") != checksum(arrays):
         raise DataError(f"'{folder / ARRAYS}' is damaged or of another prior; build the prior again.")
     return prior
 
@@ -174,18 +174,6 @@ def _document(folder: Path) -> dict[str, Any]:
             f"{VERSION}; use the version that made it, or build it again."
         )
     return document
-
-
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as opened:
-            return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except OSError as error:
-        raise DataError(f"Cannot read '{path}': {error.strerror or error}.") from error
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, MemoryError) as error:
-        raise DataError(f"'{path}' is not a whole safetensors file; build the prior again.") from error
 
 
 def _from_document(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Prior:
@@ -228,11 +216,3 @@ def _from_document(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 def _want(condition: bool, otherwise: str) -> None:
     if not condition:
         raise ValueError(otherwise)
-
-
-def _checksum(arrays: Mapping[str, np.ndarray]) -> int:
-    value = 0
-    for name in sorted(arrays):
-        value = zlib.crc32(name.encode("utf-8", "surrogatepass"), value)
-        value = zlib.crc32(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data, value)
-    return value

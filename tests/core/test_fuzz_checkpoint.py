@@ -9,11 +9,12 @@ import pytest
 from hypothesis import strategies as st
 
 from nerf_core.contract.errors import CheckpointError
+from nerf_core.data.arrays_file import checksum
 from nerf_core.fields.hash_grid import FastSettings
 from nerf_core.methods.base import Normalisation
 from nerf_core.methods.registry import create
 from nerf_core.training.budget import Spent
-from nerf_core.training.checkpoint import Checkpoint, Scene, checksum, load_checkpoint, save_checkpoint
+from nerf_core.training.checkpoint import Checkpoint, Scene, load_checkpoint, save_checkpoint
 from nerf_core.training.load import restore_method
 
 from . import tiny_scene
