@@ -18,7 +18,10 @@ import numpy as np
 
 from ..contract.errors import CheckpointError, NerfError
 from ..contract.samplers import MAX_SAMPLES, SamplerChoice
-from ..samplers.options import CDFS, OPACITIES, checked_options
+from ..contract.setting_checks import check_choices, check_names, check_numbers
+from ..samplers.options import CDFS, OPACITIES, options_as_settings
+
+OWNER = "The fast method"
 
 GEO_FEATURES = 16
 """Outputs of the density network: log density, and what the colour network is told."""
@@ -132,24 +135,10 @@ class FastSettings:
     depth_loss: float = 0.5
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if item.type is str or item.type == "str":
-                continue
-            whole = item.type is int or item.type == "int"
-            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-                kind = "a whole number" if whole else "a number"
-                raise NerfError(f"The fast method's setting '{item.name}' must be {kind}, not {value!r}.")
-            low, high = _RANGES[item.name]
-            if not low <= value <= high:
-                raise NerfError(f"The fast method's setting '{item.name}' must be {low} to {high}, not {value}.")
+        check_numbers(OWNER, self, _RANGES, [item.name for item in fields(self) if item.type is int])
         if self.backend not in BACKENDS:
             raise NerfError(f"The fast method's setting 'backend' must be one of {', '.join(BACKENDS)}.")
-        for name, words in (("sampler", TRAINING_SAMPLERS), ("opacity", OPACITIES), ("cdf", CDFS)):
-            if getattr(self, name) not in words:
-                raise NerfError(
-                    f"The fast method's setting '{name}' is {getattr(self, name)!r:.80}; use one of {', '.join(words)}."
-                )
+        check_choices(OWNER, self, {"sampler": TRAINING_SAMPLERS, "opacity": OPACITIES, "cdf": CDFS})
         if self.sampler in TORCH_SAMPLERS and self.backend in ("cpu", "cuda"):
             raise NerfError(
                 f"The fast method's sampler '{self.sampler}' is trained by the backend 'reference' alone; set "
@@ -191,9 +180,7 @@ class FastSettings:
         """Read plain JSON; an unknown name is an error that lists the known ones."""
         known = [item.name for item in fields(cls)]
         values = _with_sampler(values or {})
-        for name in values:
-            if name not in known:
-                raise NerfError(f"The fast method has no setting '{name}'; it has {', '.join(known)}.")
+        check_names(OWNER, values, known)
         return cls(**dict(values))
 
     def to_dict(self) -> dict[str, Any]:
@@ -267,11 +254,7 @@ def _with_sampler(values: Mapping[str, Any]) -> Mapping[str, Any]:
         return values
     choice = SamplerChoice.from_dict(given)
     spread: dict[str, Any] = {"sampler": choice.name, "samples": choice.samples or 0}
-    for key, value in checked_options(choice).items():
-        if key not in SAMPLER_SETTINGS:
-            raise NerfError(f"The fast method cannot be trained with the sampler's option '{key}'.")
-        spread[SAMPLER_SETTINGS[key]] = value
-    return {**values, **spread}
+    return {**values, **spread, **options_as_settings(OWNER, choice, SAMPLER_SETTINGS)}
 
 
 _RANGES: dict[str, tuple[float, float]] = {

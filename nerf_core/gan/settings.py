@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
 from ..contract.errors import NerfError
+from ..contract.setting_checks import check_choices, check_names, check_ranges, typed
 
 PRESETS = ("tiny", "paper")
 
@@ -105,10 +106,8 @@ class Settings:
         if preset not in presets:
             raise NerfError(f"The preset {preset!r:.80} of {cls.SYSTEM} is not known; use one of {', '.join(presets)}.")
         known = {entry.name: entry.type for entry in fields(cls)}
-        for name, value in values.items():
-            if name not in known:
-                raise NerfError(f"{cls.SYSTEM} has no setting '{name:.80}'; it has {', '.join(known)} and preset.")
-            values[name] = _typed(cls.SYSTEM, name, value, known[name])
+        check_names(cls.SYSTEM, values, list(known), " and preset")
+        values = {name: typed(cls.SYSTEM, name, value, known[name]) for name, value in values.items()}
         settings = replace(presets[preset], **values)
         settings.check()
         return settings
@@ -119,31 +118,9 @@ class Settings:
 
     def check(self) -> None:
         """Raise a NerfError that names the first setting that is out of range; derived classes add their own."""
-        for name, (low, high) in self.RANGES.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise NerfError(f"{self.SYSTEM}'s setting '{name}' is {value}; it must be from {low:g} to {high:g}.")
-        for name, words in self.CHOICES.items():
-            if getattr(self, name) not in words:
-                raise NerfError(
-                    f"{self.SYSTEM}'s setting '{name}' is {getattr(self, name)!r:.80}; use one of {', '.join(words)}."
-                )
+        check_ranges(self.SYSTEM, self, self.RANGES)
+        check_choices(self.SYSTEM, self, self.CHOICES)
         for low_name, high_name in (("radius_low", "radius_high"), ("polar_low", "polar_high"), ("near", "far")):
             low, high = getattr(self, low_name), getattr(self, high_name)
             if low > high or (low == high and low_name == "near"):
                 raise NerfError(f"{self.SYSTEM}'s setting '{low_name}' is {low}, above '{high_name}', {high}.")
-
-
-def _typed(system: str, name: str, value: Any, wanted: Any) -> Any:
-    if wanted is bool and isinstance(value, bool):
-        return value
-    # Within these limits (which NaN is not) every number converts; the real ranges are checked afterwards.
-    is_number = not isinstance(value, bool) and isinstance(value, int | float) and -1e300 < value < 1e300
-    if wanted is int and is_number and value == int(value):
-        return int(value)
-    if wanted is float and is_number:
-        return float(value)
-    if wanted is str and isinstance(value, str):
-        return value
-    what = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}[wanted]
-    raise NerfError(f"{system}'s setting '{name}' is {value!r:.80}; it must be {what}.")

@@ -6,7 +6,10 @@ from typing import Any
 
 from ..contract.errors import NerfError
 from ..contract.samplers import SAMPLERS, SamplerChoice
-from ..samplers.options import CDFS, MAX_ROUNDS, OPACITIES, checked_options
+from ..contract.setting_checks import check_choices, check_names, check_ranges, typed
+from ..samplers.options import CDFS, MAX_ROUNDS, OPACITIES, options_as_settings
+
+OWNER = "The classic method"
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,8 @@ class ClassicSettings:
             raise NerfError(f"The classic method's setting 'preset' is {preset!r}; use one of {', '.join(PRESETS)}.")
         values = _with_sampler(values)
         known = {entry.name: entry.type for entry in fields(cls)}
-        for name, value in values.items():
-            if name not in known:
-                raise NerfError(f"The classic method has no setting '{name}'; it has {', '.join(known)} and preset.")
-            values[name] = _typed(name, value, known[name])
+        check_names(OWNER, values, list(known), " and preset")
+        values = {name: typed(OWNER, name, value, known[name]) for name, value in values.items()}
         if "depth" in values and "skip" not in values:
             values["skip"] = values["depth"] // 2 + 1
         if "learning_rate" in values and "final_learning_rate" not in values:
@@ -106,10 +107,7 @@ class ClassicSettings:
 
     def check(self) -> None:
         """Raise a NerfError that names the first setting that is out of range."""
-        for name, (low, high) in RANGES.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise NerfError(f"The classic method's setting '{name}' is {value}; it must be from {low} to {high}.")
+        check_ranges(OWNER, self, RANGES)
         if self.skip > self.depth:
             raise NerfError(f"The classic method's setting 'skip' is {self.skip}, beyond the {self.depth} layers.")
         if self.density_activation not in ("relu", "softplus"):
@@ -117,12 +115,7 @@ class ClassicSettings:
                 f"The classic method's setting 'density_activation' is {self.density_activation!r}; "
                 "use 'relu' or 'softplus'."
             )
-        for name, words in (("sampler", SAMPLERS), ("opacity", OPACITIES), ("cdf", CDFS)):
-            if getattr(self, name) not in words:
-                raise NerfError(
-                    f"The classic method's setting '{name}' is {getattr(self, name)!r:.80}; use one of "
-                    f"{', '.join(words)}."
-                )
+        check_choices(OWNER, self, {"sampler": list(SAMPLERS), "opacity": OPACITIES, "cdf": CDFS})
         if self.sampler == "hierarchical" and self.coarse_samples < 3:
             raise NerfError(
                 f"The classic method's setting 'coarse_samples' is {self.coarse_samples}; the hierarchical sampler "
@@ -195,23 +188,4 @@ def _with_sampler(values: dict[str, Any]) -> dict[str, Any]:
         spread["fine_samples"] = choice.samples
         if choice.name != "hierarchical":
             spread["coarse_samples"] = 0
-    for key, value in checked_options(choice).items():
-        if key not in SAMPLER_SETTINGS:
-            raise NerfError(f"The classic method cannot be trained with the sampler's option '{key}'.")
-        spread[SAMPLER_SETTINGS[key]] = value
-    return {**values, **spread}
-
-
-def _typed(name: str, value: Any, wanted: Any) -> Any:
-    if wanted is bool and isinstance(value, bool):
-        return value
-    # Within these limits (which NaN is not) every number converts; the real ranges are checked afterwards.
-    is_number = not isinstance(value, bool) and isinstance(value, int | float) and -1e300 < value < 1e300
-    if wanted is int and is_number and value == int(value):
-        return int(value)
-    if wanted is float and is_number:
-        return float(value)
-    if wanted is str and isinstance(value, str):
-        return value
-    what = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}[wanted]
-    raise NerfError(f"The classic method's setting '{name}' is {value!r}; it must be {what}.")
+    return {**values, **spread, **options_as_settings(OWNER, choice, SAMPLER_SETTINGS)}

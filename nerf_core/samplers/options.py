@@ -37,6 +37,21 @@ def checked_options(choice: SamplerChoice) -> dict[str, Any]:
     return check_options(choice.name, choice.options)
 
 
+def options_as_settings(owner: str, choice: SamplerChoice, names: Mapping[str, str]) -> dict[str, Any]:
+    """The options that were given, by the names of the settings of `owner` (such as "The fast method") that say them.
+
+    Raises
+    ------
+    NerfError
+        As :func:`checked_options`, and when no setting says an option.
+    """
+    found = checked_options(choice)
+    for key in found:
+        if key not in names:
+            raise NerfError(f"{owner} cannot be trained with the sampler's option '{key}'.")
+    return {names[key]: value for key, value in found.items()}
+
+
 def check_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """See :func:`checked_options`."""
     known = OPTIONS[name]
