@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..vendor.nerf_core.contract.mesh_edges import mesh_edges
+
 
 @dataclass(frozen=True)
 class Faults:
@@ -66,18 +68,11 @@ def find_faults(vertices: np.ndarray, faces: np.ndarray) -> Faults:
     -------
     Faults
     """
-    faces = _welded(np.asarray(vertices), np.asarray(faces))
-    if not len(faces):
+    edges = mesh_edges(vertices, faces)
+    if not len(edges.counts):
         return Faults(empty=True)
-    begins, ends = faces.ravel().astype(np.int64), np.roll(faces, -1, axis=1).ravel().astype(np.int64)
-    low, high = np.minimum(begins, ends), np.maximum(begins, ends)
-    keys = low * (int(high.max()) + 1) + high
-    order = np.argsort(keys, kind="stable")
-    first = np.flatnonzero(np.r_[True, np.diff(keys[order]) != 0])
-    counts = np.diff(np.r_[first, len(order)])
-    ways = np.add.reduceat(np.where(begins < ends, 1, -1)[order], first)
-    open_edges, crowded = int((counts == 1).sum()), int((counts > 2).sum())
-    flipped = int(((counts == 2) & (ways != 0)).sum())
+    open_edges, crowded = int((edges.counts == 1).sum()), int((edges.counts > 2).sum())
+    flipped = int(((edges.counts == 2) & (edges.ways != 0)).sum())
     whole = not (open_edges or crowded or flipped)
     return Faults(open_edges, crowded, flipped, whole and enclosed_volume(vertices, faces) < 0.0)
 
@@ -87,16 +82,3 @@ def enclosed_volume(vertices: np.ndarray, faces: np.ndarray) -> float:
     corners = np.asarray(vertices, dtype=np.float64)
     corners = (corners - corners.mean(axis=0))[faces]  # far from the origin the products would round
     return float(np.einsum("fi,fi->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) / 6.0)
-
-
-def _welded(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Faces whose corners at the same place have the same number, without those that have lost their area by that."""
-    if not len(faces):
-        return faces.reshape(0, 3)
-    rows = np.ascontiguousarray(vertices + 0.0)  # -0 is 0
-    order = np.lexsort(rows.T)
-    new = np.r_[True, (np.diff(rows[order], axis=0) != 0).any(axis=1)]
-    same = np.empty(len(rows), dtype=np.int64)
-    same[order] = order[np.flatnonzero(new)][np.cumsum(new) - 1]
-    welded = same[faces]
-    return welded[(welded != np.roll(welded, -1, axis=1)).all(axis=1)]

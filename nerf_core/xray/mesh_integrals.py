@@ -13,6 +13,7 @@ import numpy as np
 
 from ..contract.camera import Camera
 from ..contract.errors import NerfError
+from ..contract.mesh_edges import mesh_edges
 from .projector import _workers
 from .sources import RAYS_AT_ONCE, RadiographSource, Stop, _go_on, digest
 
@@ -170,16 +171,9 @@ def find_faults(vertices: np.ndarray, faces: np.ndarray) -> Faults:
 
     A mesh whose every edge is run as often one way as the other is closed, however many faces meet there.
     """
-    _, same = np.unique(np.asarray(vertices, dtype=np.float64), axis=0, return_inverse=True)
-    corners = same.reshape(-1)[np.asarray(faces, dtype=np.int64)]
-    edges = np.concatenate([corners[:, (0, 1)], corners[:, (1, 2)], corners[:, (2, 0)]])
-    edges = edges[edges[:, 0] != edges[:, 1]]
-    forward = edges[:, 0] < edges[:, 1]
-    low, high = edges.min(axis=1), edges.max(axis=1)
-    _, which, counts = np.unique(low * (int(same.max()) + 1) + high, return_inverse=True, return_counts=True)
-    balance = np.bincount(which.reshape(-1), np.where(forward, 1.0, -1.0), minlength=len(counts))
-    odd = counts % 2 == 1
-    return Faults(int(odd.sum()), int(((balance != 0) & ~odd).sum()))
+    edges = mesh_edges(np.asarray(vertices, dtype=np.float64), np.asarray(faces, dtype=np.int64))
+    odd = edges.counts % 2 == 1
+    return Faults(int(odd.sum()), int(((edges.ways != 0) & ~odd).sum()))
 
 
 def _checked(solid: Solid) -> Solid:
