@@ -34,7 +34,7 @@ DEFAULT_SAMPLES = {"uniform": 128, "hierarchical": 32, "occupancy": 64, "proposa
 DEFAULT_COARSE = 128
 UNBOUNDED_TIMES = 2
 """How many times as many samples an unbounded ray takes where the whole of it is looked at."""
-BAND = 0.015
+BAND = 0.005
 """How far about the true depth the oracle looks, in lengths of the box's longest side."""
 GRID_RESOLUTION = 256
 """Cells along the surface sampler's grid."""
@@ -155,7 +155,7 @@ def build(
     if choice.name == "occupancy":
         return Marched(backend), samples
     if choice.name == "oracle":
-        return Oracle(options.get("band", BAND), None, spacing), samples
+        return Oracle(options.get("band", BAND), None, spacing, Marched(backend)), samples
     if choice.name == "proposal":
         if proposal is None:
             raise NerfError(

@@ -106,6 +106,15 @@ class Occupancy(Sampler):
             cost=cost,
         )
 
+    @torch.no_grad()
+    def look_through(
+        self, origins: Tensor, directions: Tensor, t_near: Tensor, t_far: Tensor
+    ) -> tuple[Samples, Tensor, Tensor | int]:
+        """All lattice points in occupied cells, their optical depths (R, S), and the densities asked for these."""
+        samples = self._march(origins, directions, t_near, t_far, False)
+        density, asked = self._until_opaque(samples, origins, directions)
+        return samples, density * samples.dt, asked
+
     def _march(self, origins: Tensor, directions: Tensor, t_near: Tensor, t_far: Tensor, training: bool) -> Samples:
         count = max(1, int(torch.ceil((t_far - t_near).max() / self.step)) + 1) if len(t_near) else 1
         if training:

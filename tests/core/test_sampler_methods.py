@@ -301,6 +301,10 @@ def test_fast_is_seen_with_other_samplers(fast_ball):
     seen = fast_ball.render_rays(*rays, sampler=SamplerChoice("oracle", 4), true_depth=depth)
     solid = (depth > 0) & (native.rgba[:, 3] > 0.9)
     assert np.abs(seen.depth - depth)[solid].mean() < 0.1
+    # Where no depth is known, an upper bound is all that the field holds.
+    hidden = np.arange(len(depth)) % 2 == 0
+    seen = fast_ball.render_rays(*rays, sampler=SamplerChoice("oracle", 1), true_depth=np.where(hidden, 0.0, depth))
+    assert np.abs(seen.rgba - native.rgba)[hidden].max() < 0.02 and (seen.evaluations[solid & ~hidden] == 1).all()
     with pytest.raises(NerfError, match="no proposal networks"):
         fast_ball.render_rays(*rays, sampler=SamplerChoice("proposal"))
     with pytest.raises(NerfError, match="'occupancy' has no option 'cells'"):

@@ -208,7 +208,8 @@ def test_every_sampler_traces_what_it_renders(methods, name, choice):
     difference = np.abs(trace.rgba - colors.rgba).max(axis=1)
     assert np.quantile(difference, 0.95) < 1e-5 and difference.max() < 3e-4
     np.testing.assert_array_equal(trace.full, colors.evaluations)
-    assert choice.samples is None or trace.full.max() <= choice.samples + 16  # the coarse look of the hierarchical one
+    bound = trace.full[known > 0] if choice.name == "oracle" else trace.full  # it takes all where no depth is known
+    assert choice.samples is None or bound.max() <= choice.samples + 16  # the coarse look of the hierarchical one
     if name == "fast" and choice.name == "occupancy":
         check_cover(trace)
         stages = np.bincount(trace.stage[trace.selected == 1], minlength=2)
