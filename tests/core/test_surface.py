@@ -194,7 +194,7 @@ def test_colours_are_the_fields_at_the_samples(generator):
         color = backend.query(position, directions[ray])[1]
         expected = np.zeros((300, 4))
         np.add.at(expected, ray, weight[:, None] * np.concatenate([color, np.ones((len(ray), 1))], 1))
-        np.testing.assert_allclose(seen.rgba, expected, atol=2e-4)
+        np.testing.assert_allclose(seen.rgba, expected, atol=3e-3)  # pictures read a table of half precision
         assert (seen.evaluations == found.groups).all() and seen.evaluations.max() == min(samples, found.groups.max())
         assert seen.looked == found.looked.sum()
         hit = found.counts > 0

@@ -87,7 +87,8 @@ def test_a_trace_is_what_the_picture_is_made_of(ball):
     origins, directions = origins.reshape(-1, 3).astype(np.float32), directions.reshape(-1, 3).astype(np.float32)
     seen = ball.render_rays(origins, directions, sampler=FOUR)
     trace = ball.trace_rays(origins, directions, FOUR)
-    np.testing.assert_allclose(trace.rgba, seen.rgba, atol=1e-4)
+    np.testing.assert_allclose(trace.rgba, seen.rgba, atol=3e-3)  # pictures read a table of half precision
+    np.testing.assert_allclose(trace.rgba[:, 3], seen.rgba[:, 3], atol=1e-4)
     np.testing.assert_array_equal(trace.full, seen.evaluations)
     assert trace.proposal.sum() == seen.cost.proposal and not trace.density_only.any()
     assert (trace.t0 <= trace.t).all() and (trace.t <= trace.t1).all()

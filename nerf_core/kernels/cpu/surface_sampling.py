@@ -22,8 +22,9 @@ from ..backend import BatchStats, SurfaceProfile, SurfaceRays
 from ..rays import RayArrays
 from ..views import ViewArrays
 from . import occupancy, surface, surface_train
+from .encoding import halved
 from .shell import CROSSED, ShellGrid, make_walk
-from .structures import CHUNK_ROWS, CHUNKS, make_batch
+from .structures import CHUNK_ROWS, CHUNKS, Field, make_batch
 
 if TYPE_CHECKING:
     from .backend import CpuBackend
@@ -55,12 +56,13 @@ class SurfaceSampling:
         self._grid: ShellGrid | None = None
         self._step = -1
         self._seen: tuple[int, ShellGrid] | None = None
+        self._light: tuple[int, Field] | None = None
 
     # The shell -------------------------------------------------------------------------------------------------
 
     def forget(self) -> None:
         """The field has changed: the next question bakes it anew."""
-        self._grid = self._seen = None
+        self._grid = self._seen = self._light = None
 
     @property
     def is_baked(self) -> bool:
@@ -85,6 +87,13 @@ class SurfaceSampling:
         if self._seen is None or self.backend.step - self._seen[0] > REBAKED_EVERY:
             self._seen = self.backend.step, self._bake()
         return self._seen[1]
+
+    def _light_field(self) -> Field:
+        """The field as it is, with a table of half the size: colours of few samples mostly wait for its rows."""
+        backend = self.backend
+        if self._light is None or self._light[0] != backend.step:
+            self._light = backend.step, backend._field._replace(table=halved(backend._table))
+        return self._light[1]
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The shell that training goes on with, for a checkpoint: nothing where it would be baked next anyway."""
@@ -173,7 +182,7 @@ class SurfaceSampling:
         self.backend.workers.run(
             surface.surface_worker,
             self._memory,
-            self.backend._field,
+            self._light_field(),
             self._seen_grid(),
             origins,
             directions,

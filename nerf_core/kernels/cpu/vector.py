@@ -201,21 +201,35 @@ def interpolate_rows(  # noqa: D103
     w6: Any,
     w7: Any,
 ) -> Any:
-    """Write the weighted sum of eight 4-float rows of a table to an address."""
+    """Write the weighted sum of eight 4-number rows of a table to an address.
+
+    `table` is an array of float32, or of uint16: the upper halves of float32 numbers, which are numbers themselves.
+    """
     vector = ir.VectorType(_F32, 4)
+    is_half = table.dtype == types.uint16
+
+    def load(builder: Any, base: Any, index: Any) -> Any:
+        element = builder.shl(index, ir.Constant(_I64, 2))
+        if not is_half:
+            return _load(builder, _pointer(builder, base, element, vector))
+        place = builder.add(base, builder.shl(element, ir.Constant(_I64, 1)))
+        halves = builder.load(builder.inttoptr(place, ir.VectorType(ir.IntType(16), 4).as_pointer()))
+        halves.align = 2
+        whole = ir.VectorType(_I32, 4)
+        return builder.bitcast(builder.shl(builder.zext(halves, whole), ir.Constant(whole, [16] * 4)), vector)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        table, out = args[0], args[1]
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        base, out = builder.ptrtoint(data, _I64), args[1]
         total = None
         for index, weight in zip(args[2:10], args[10:18], strict=True):
-            element = builder.shl(index, ir.Constant(_I64, 2))
-            row = _load(builder, _pointer(builder, table, element, vector))
+            row = load(builder, base, index)
             factor = _splat(builder, weight, 4)
             total = builder.fmul(factor, row) if total is None else _multiply_add(builder, factor, row, total)
         _store(builder, total, builder.inttoptr(out, vector.as_pointer()))
         return context.get_dummy_value()
 
-    return types.void(_i, _i, *([_i] * 8), *([_f] * 8)), codegen
+    return types.void(table, _i, *([_i] * 8), *([_f] * 8)), codegen
 
 
 @emitted
