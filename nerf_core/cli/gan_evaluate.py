@@ -5,6 +5,7 @@ the images that the run was trained on. Not for diagnosis.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     settings.check()
     loaded = load_gan_run(arguments.run_dir, arguments.device)
+    settings = replace(settings, inversion=read_inversion(arguments, loaded.system.settings))
     size = loaded.system.settings.image_size
     training = load_radiographs(arguments.training, size) if arguments.training else loaded.load_data()
     data = load_radiographs(arguments.data, size) if arguments.data else training

@@ -1,7 +1,7 @@
 """The options of single-view inversion, which `nerf gan invert` and `nerf gan evaluate` share."""
 
 import argparse
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from ..contract.errors import NerfError
@@ -10,6 +10,7 @@ from .train import parse_settings
 if TYPE_CHECKING:
     from ..gan.invert import InversionSettings
     from ..gan.perceptual import FeatureNetwork
+    from ..gan.settings import Settings
 
 NETWORKS = ("auto", "efficientnet-lite0", "inception")  # as in gan.perceptual, which is heavy to import
 
@@ -21,8 +22,8 @@ def add_inversion(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="of the inversion: starts, kept, turns, code_steps, steps, code_rate, generator_rate, perceptual, mse, "
-        "likelihood; repeatable",
+        help="of the inversion: starts, kept, turns, code_steps, steps, code_rate, generator_rate, last_rate, "
+        "perceptual, mse, likelihood; repeatable",
     )
     parser.add_argument(
         "--features",
@@ -41,8 +42,8 @@ def read_network(arguments: argparse.Namespace) -> "FeatureNetwork":
     return feature_network(arguments.features, arguments.weights)
 
 
-def read_inversion(arguments: argparse.Namespace) -> "InversionSettings":
-    """The inversion's settings; a NerfError names one that is unknown or of the wrong type."""
+def read_inversion(arguments: argparse.Namespace, system: "Settings | None" = None) -> "InversionSettings":
+    """The inversion's settings, over those for a system's; a NerfError names one that is unknown or mistyped."""
     from ..gan.invert import InversionSettings
 
     known = {entry.name: entry.type for entry in fields(InversionSettings)}
@@ -55,6 +56,6 @@ def read_inversion(arguments: argparse.Namespace) -> "InversionSettings":
             words = "a whole number" if wanted is int else "a number"
             raise NerfError(f"The inversion's setting '{name}' is {value!r:.80}; it must be {words}.")
         values[name] = wanted(value)
-    settings = replace(InversionSettings(), **values)
+    settings = InversionSettings.of(system, **values) if system else InversionSettings(**values)
     settings.check()
     return settings

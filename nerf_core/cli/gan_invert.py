@@ -42,11 +42,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from ..gan.invert_files import InversionFiles, open_view, write_inversion
     from ..gan.run import load_gan_run
 
-    settings = read_inversion(arguments)
+    read_inversion(arguments)  # a mistake is told before anything is loaded
     files = InversionFiles(Path(arguments.out), arguments.views, arguments.overwrite)
     files.check()
     loaded = load_gan_run(arguments.run_dir, arguments.device)
     view = open_view(arguments.image, arguments.angle, loaded.system.settings.image_size)
+    settings = read_inversion(arguments, loaded.system.settings)
     network = read_network(arguments)
     with progress_bar("inverting") as update:
         facts = write_inversion(

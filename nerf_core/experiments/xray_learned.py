@@ -98,7 +98,7 @@ def _gan(job: Job) -> Found:
         given.images[0],
         float(given.azimuths[0]),
         PerceptualDistance(network),
-        InversionSettings(**cell.settings.get("inversion", {})),
+        InversionSettings.of(system.settings, **cell.settings.get("inversion", {})),
         cell.seed,
         lambda done, total: job.tell(done / total, None, "fitting the given view"),
         job.should_stop,

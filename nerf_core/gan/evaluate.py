@@ -6,7 +6,7 @@ apart.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -47,14 +47,15 @@ class EvaluationSettings:
         So many of the data set's are inverted, the first ones; 0: all.
     seed : int
         Of samples and starts.
-    inversion : InversionSettings
+    inversion : InversionSettings, optional
+        By default those for the system's preset.
     """
 
     fakes: int = 1000
     azimuth: float = 0.0
     instances: int = 0
     seed: int = 0
-    inversion: InversionSettings = field(default_factory=InversionSettings)
+    inversion: InversionSettings | None = None
 
     def check(self) -> None:
         """Raise a NerfError that names the first setting that is out of range."""
@@ -64,7 +65,8 @@ class EvaluationSettings:
             raise NerfError(f"The given view's azimuth must be from -360 to 360 degrees, not {self.azimuth:g}.")
         if self.instances < 0:
             raise NerfError(f"The number of instances must be 0 (all) or more, not {self.instances}.")
-        self.inversion.check()
+        if self.inversion is not None:
+            self.inversion.check()
 
 
 @dataclass(frozen=True)

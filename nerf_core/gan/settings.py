@@ -116,6 +116,15 @@ class Settings:
         """All values by name, for `run.json` and checkpoints; :meth:`from_mapping` takes them again."""
         return {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
+    def nearest_preset(self) -> str:
+        """The preset that most of the values agree with, the first of `PRESETS` where several do."""
+        presets, mine = self.presets(), self.to_dict()
+
+        def agreeing(name: str) -> int:
+            return sum(mine[key] == value for key, value in presets[name].to_dict().items())
+
+        return max(PRESETS, key=agreeing)
+
     def check(self) -> None:
         """Raise a NerfError that names the first setting that is out of range; derived classes add their own."""
         check_ranges(self.SYSTEM, self, self.RANGES)

@@ -145,3 +145,44 @@ def test_what_an_inversion_refuses(system) -> None:
         invert(system, np.zeros((16, 16)), 0.0, distance, InversionSettings(starts=0))
     with pytest.raises(Cancelled):
         invert(system, np.zeros((16, 16)), 0.0, distance, should_stop=lambda: True)
+
+
+@pytest.mark.parametrize("name", registry.SYSTEMS)
+def test_small_runs_are_inverted_with_other_settings_than_published_ones(name) -> None:
+    kind = registry.system_class(name).settings_class
+    paper = InversionSettings.of(kind.from_mapping({"preset": "paper", "image_size": 32, "batch": 2}))
+    assert paper == InversionSettings()
+    assert (paper.code_steps, paper.steps, paper.code_rate, paper.generator_rate) == (100, 100, 5e-4, 5e-4)
+    assert (paper.perceptual, paper.mse, paper.likelihood, paper.last_rate) == (0.3, 0.1, 0.3, 1.0)
+    tiny = InversionSettings.of(kind.from_mapping({"preset": "tiny", "image_size": 64, "samples": 8}), steps=7)
+    assert (tiny.perceptual, tiny.last_rate, tiny.steps) == (0.0, 0.0, 7)
+
+
+def test_small_runs_inversion_gets_nearer_than_published_rates_do(system) -> None:
+    """Views of the system's own, by the code alone: 100 steps of the published rate hardly move it."""
+    seed = fresh_seed()
+    distance = PerceptualDistance(feature_network("efficientnet-lite0"))
+    codes = system.sample_codes(3, torch.Generator().manual_seed(seed))
+    images = system.render(codes, system.poses([40.0] * 3))[:, 0].numpy()
+
+    def left(**values: float) -> float:
+        settings = InversionSettings.of(system.settings, starts=4, kept=1, steps=0, likelihood=0.0, **values)
+        found = [invert(system, image, 40.0, distance, settings, seed=seed + 1) for image in images]
+        return sum(each.losses[-1] / each.losses[0] for each in found)
+
+    assert left() < left(code_rate=5e-4, last_rate=1.0, code_steps=100)
+
+
+def test_rates_fall_to_nothing_only_where_they_are_asked_to(system) -> None:
+    """One step has its whole rate; of many the last's is small: the code moves less from the same start."""
+    seed = fresh_seed()
+    distance = PerceptualDistance(feature_network("efficientnet-lite0"))
+    image = np.full((16, 16), 0.5, dtype=np.float32)
+
+    def moved(last_rate: float, steps: int) -> torch.Tensor:
+        settings = InversionSettings(2, 1, 1, steps, 0, 0.01, last_rate=last_rate, perceptual=0.0, mse=1.0)
+        return invert(system, image, 0.0, distance, settings, seed=seed).code_only
+
+    start = moved(1.0, 0)
+    assert torch.equal(moved(0.0, 1), moved(1.0, 1))
+    assert torch.linalg.norm(moved(0.0, 8) - start) < torch.linalg.norm(moved(1.0, 8) - start)
