@@ -1,15 +1,16 @@
 """The rays of given cameras through one voxel grid as a sparse matrix: for optimisations that project them many times.
 
-Siddon's model (Siddon 1985): attenuation is constant in a voxel, and an entry is the length of a ray inside it.
+Siddon's model (Siddon 1985), the projector's: attenuation is constant in a voxel, and an entry is the length of a ray
+inside it.
 """
 
 from collections.abc import Sequence
 
-import numba
 import numpy as np
 from scipy.sparse import csr_matrix
 
 from ..contract.camera import Camera, pixel_centres
+from .projector import _workers, index_rays
 
 
 class RayMatrix:
@@ -40,16 +41,12 @@ class RayMatrix:
     ) -> None:
         self.shape = (int(shape[0]), int(shape[1]), int(shape[2]))
         self.sizes = [(camera.height // shrink, camera.width // shrink) for camera in cameras]
-        index_from_world = np.linalg.inv(world_from_index)
         rows, columns, lengths, first = [], [], [], 0
         for camera, (height, width) in zip(cameras, self.sizes, strict=True):
             pixels = pixel_centres(camera.width, camera.height)[: height * shrink, : width * shrink]
             origins, directions = camera.rays(pixels)
             block = np.arange(height * shrink)[:, None] // shrink * width + np.arange(width * shrink)[None] // shrink
-            # Voxel faces at whole numbers; a unit step along the ray stays a unit of world length.
-            start = origins.reshape(-1, 3) @ index_from_world[:3, :3].T + index_from_world[:3, 3] + 0.5
-            step = directions.reshape(-1, 3) @ index_from_world[:3, :3].T
-            ray, voxel, length = _traverse(start, step, np.array(self.shape))
+            ray, voxel, length = _traverse(*index_rays(world_from_index, origins, directions), self.shape)
             rows.append(block.reshape(-1)[ray] + first)
             columns.append(voxel)
             lengths.append(length)
@@ -81,65 +78,16 @@ class RayMatrix:
         return np.concatenate(rows).astype(np.float32)
 
 
-def _traverse(start: np.ndarray, step: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _traverse(
+    start: np.ndarray, step: np.ndarray, shape: tuple[int, int, int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which ray crosses which voxel, and how far; in the rays' order."""
+    from ..kernels.cpu.projection import siddon_count_worker, siddon_record_worker
+
     counts = np.zeros(len(start), dtype=np.int64)
-    nothing = np.zeros(0, dtype=np.int64)
-    _walk(start, step, shape, counts, nothing, nothing, nothing, np.zeros(0, dtype=np.float32))
+    _workers().run(siddon_count_worker, None, shape, start, step, counts)
     ends = np.cumsum(counts)
     total = int(ends[-1]) if len(ends) else 0
-    ray, voxel = np.empty(total, dtype=np.int64), np.empty(total, dtype=np.int64)
-    length = np.empty(total, dtype=np.float32)
-    _walk(start, step, shape, counts, ends - counts, ray, voxel, length)
-    return ray, voxel, length
-
-
-@numba.njit(cache=True, nogil=True)
-def _walk(start, step, shape, counts, first, ray, voxel, length):  # noqa: ANN001, ANN202
-    """Count the voxels on each ray (`first` empty), or write them."""
-    write = len(first) > 0
-    cell = np.empty(3, dtype=np.int64)
-    turn = np.empty(3, dtype=np.int64)
-    following = np.empty(3)
-    for index in range(len(start)):
-        near, far = 0.0, np.inf
-        for axis in range(3):
-            speed = step[index, axis]
-            if abs(speed) < 1e-12:
-                if start[index, axis] < 0.0 or start[index, axis] >= shape[axis]:
-                    far = -1.0
-                continue
-            one, other = -start[index, axis] / speed, (shape[axis] - start[index, axis]) / speed
-            near, far = max(near, min(one, other)), min(far, max(one, other))
-        count = 0
-        if far > near:
-            for axis in range(3):
-                speed = step[index, axis]
-                place = start[index, axis] + near * speed
-                at = int(np.floor(place + (1e-9 if speed > 0.0 else -1e-9)))
-                cell[axis] = min(max(at, 0), shape[axis] - 1)
-                turn[axis] = 1 if speed > 0.0 else -1
-                if abs(speed) < 1e-12:
-                    following[axis] = np.inf
-                else:
-                    following[axis] = (cell[axis] + (1 if speed > 0.0 else 0) - start[index, axis]) / speed
-            here = near
-            while here < far:
-                axis = 0
-                if following[1] < following[axis]:
-                    axis = 1
-                if following[2] < following[axis]:
-                    axis = 2
-                there = min(following[axis], far)
-                if there > here:
-                    if write:
-                        at = first[index] + count
-                        ray[at] = index
-                        voxel[at] = (cell[0] * shape[1] + cell[1]) * shape[2] + cell[2]
-                        length[at] = there - here
-                    count += 1
-                    here = there
-                cell[axis] += turn[axis]
-                if cell[axis] < 0 or cell[axis] >= shape[axis]:
-                    break
-                following[axis] += 1.0 / abs(step[index, axis])
-        counts[index] = count
+    voxel, length = np.empty(total, dtype=np.int64), np.empty(total, dtype=np.float32)
+    _workers().run(siddon_record_worker, None, shape, start, step, ends - counts, voxel, length)
+    return np.repeat(np.arange(len(start)), counts), voxel, length

@@ -10,16 +10,16 @@ direction is what one world unit along the ray makes in index space, so that t c
 
 import numpy as np
 
-from .compile import compiled
+from .compile import compiled, compiled_inside
 from .vector import address, fetch_add
 
 CHUNK = 128  # rays that a thread takes at once
 SIDDON, JOSEPH = 0, 1
 
 
-@compiled
-def siddon_ray(values, nx, ny, nz, ox, oy, oz, dx, dy, dz, amount, scatter):
-    """The integral along one ray; with `scatter`, add `amount` times each voxel's length to `values` instead."""
+@compiled_inside
+def siddon_walk(visit, sink, nx, ny, nz, ox, oy, oz, dx, dy, dz, amount):
+    """Call ``visit(sink, total, x, y, z, length, amount)`` with each voxel on a ray; it returns the next `total`."""
     start, end = 0.0, np.inf
     if dx != 0.0:
         one, other = (-0.5 - ox) / dx, (nx - 0.5 - ox) / dx
@@ -53,10 +53,7 @@ def siddon_ray(values, nx, ny, nz, ox, oy, oz, dx, dy, dz, amount, scatter):
     while t < end:
         leave = min(min(next_x, next_y), min(next_z, end))
         if leave > t:
-            if scatter:
-                values[x, y, z] += np.float32(amount * (leave - t))
-            else:
-                total += values[x, y, z] * (leave - t)
+            total = visit(sink, total, x, y, z, leave - t, amount)
             t = leave
         if next_x <= leave:
             x += step_x
@@ -76,6 +73,43 @@ def siddon_ray(values, nx, ny, nz, ox, oy, oz, dx, dy, dz, amount, scatter):
         else:
             break
     return total
+
+
+@compiled_inside
+def gathered(values, total, x, y, z, length, amount):
+    """A voxel's part of the integral."""
+    return total + values[x, y, z] * length
+
+
+@compiled_inside
+def scattered(values, total, x, y, z, length, amount):
+    """A voxel's part of the transpose."""
+    values[x, y, z] += np.float32(amount * length)
+    return total
+
+
+@compiled_inside
+def counted(sink, total, x, y, z, length, amount):
+    """How many voxels there are."""
+    return total + 1.0
+
+
+@compiled_inside
+def recorded(sink, total, x, y, z, length, amount):
+    """The voxel and its length, after `amount` entries of earlier rays; `sink` is voxels (flat), lengths, ny and nz."""
+    voxels, lengths, ny, nz = sink
+    at = amount + np.int64(total)
+    voxels[at] = (x * ny + y) * nz + z
+    lengths[at] = length
+    return total + 1.0
+
+
+@compiled
+def siddon_ray(values, nx, ny, nz, ox, oy, oz, dx, dy, dz, amount, scatter):
+    """The integral along one ray; with `scatter`, add `amount` times each voxel's length to `values` instead."""
+    if scatter:
+        return siddon_walk(scattered, values, nx, ny, nz, ox, oy, oz, dx, dy, dz, amount)
+    return siddon_walk(gathered, values, nx, ny, nz, ox, oy, oz, dx, dy, dz, amount)
 
 
 @compiled
@@ -172,3 +206,32 @@ def backproject_worker(counter, thread, threads, values, flat, origins, directio
         for ray in range(first, min(first + CHUNK, count)):
             if amounts[ray] != 0.0:
                 any_ray(values[thread], flat[thread], nx, ny, nz, origins, directions, ray, model, amounts[ray], True)
+
+
+@compiled
+def siddon_count_worker(counter, shape, origins, directions, counts):
+    """Fill `counts` (N,): how many voxels of a (nx, ny, nz) volume each ray crosses."""
+    nx, ny, nz = shape
+    while True:
+        first = fetch_add(address(counter), 1) * CHUNK
+        if first >= origins.shape[0]:
+            return
+        for ray in range(first, min(first + CHUNK, origins.shape[0])):
+            ox, oy, oz = origins[ray, 0], origins[ray, 1], origins[ray, 2]
+            dx, dy, dz = directions[ray, 0], directions[ray, 1], directions[ray, 2]
+            counts[ray] = np.int64(siddon_walk(counted, 0, nx, ny, nz, ox, oy, oz, dx, dy, dz, 0))
+
+
+@compiled
+def siddon_record_worker(counter, shape, origins, directions, begin, voxels, lengths):
+    """Write each ray's voxels (flat) and the lengths inside them, in their order, from entry `begin` (N,) on."""
+    nx, ny, nz = shape
+    while True:
+        first = fetch_add(address(counter), 1) * CHUNK
+        if first >= origins.shape[0]:
+            return
+        for ray in range(first, min(first + CHUNK, origins.shape[0])):
+            ox, oy, oz = origins[ray, 0], origins[ray, 1], origins[ray, 2]
+            dx, dy, dz = directions[ray, 0], directions[ray, 1], directions[ray, 2]
+            sink = (voxels, lengths, ny, nz)
+            siddon_walk(recorded, sink, nx, ny, nz, ox, oy, oz, dx, dy, dz, begin[ray])
