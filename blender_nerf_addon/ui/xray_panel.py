@@ -246,6 +246,7 @@ class NERF_PT_xray_object(bpy.types.Panel):
         settings = context.object.nerf_xray
         if settings.kind == "CT":
             layout.label(text=settings.source, icon="FILE_VOLUME")
+            layout.prop(settings, "priority")
         else:
             draw_attenuation(layout, settings, settings.material != "NONE")
 

@@ -71,7 +71,10 @@ def _attenuation() -> Any:
 def _priority() -> Any:
     return IntProperty(
         name="Priority",
-        description="Where closed meshes overlap the highest priority counts: give what lies inside the higher one",
+        description=(
+            "Where closed meshes and CTs overlap the highest priority counts (of one priority, a mesh before a CT): "
+            "give what lies inside the higher one"
+        ),
         default=0, min=-1000, max=1000,
     )  # fmt: skip
 

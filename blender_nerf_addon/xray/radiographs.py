@@ -191,7 +191,8 @@ def _cts(layer: bpy.types.ViewLayer) -> list[dict[str, Any]]:
         if is_ct(item):
             path = item.nerf_xray.source
             place = path if path.startswith("phantom:") else bpy.path.abspath(path)
-            found.append({"ct": place, "matrix": [list(row) for row in item.matrix_world]})
+            matrix = [list(row) for row in item.matrix_world]
+            found.append({"ct": place, "matrix": matrix, "priority": item.nerf_xray.priority})
     return found
 
 

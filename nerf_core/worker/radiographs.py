@@ -13,11 +13,12 @@ from ..contract.messages import Message
 from ..contract.xray import SCALINGS, ConeBeam
 from .params import MAX_PIXELS, ParamError, Params
 from .render_params import affine
+from .time_left import TimeLeft
 
 if TYPE_CHECKING:
     from ..xray.drr import RadiographJob, RadiographPlan
     from ..xray.mesh_integrals import Solid
-    from ..xray.sources import RadiographSource
+    from ..xray.sources import PhantomSource, RadiographSource, VolumeSource
     from .session import Session
 
 MOST_VIEWS = 100_000
@@ -32,11 +33,12 @@ class DrrJob:
     ----------
     session : Session
     message : Message
-        ``sources``: list of ``{"ct": path or phantom, "matrix": 4x4 from RAS metres}`` and ``{"mesh": name, "mu": per
-        world unit, "priority"}``, whose arrays are ``vertices_N`` (V, 3) of the world and ``faces_N`` (F, 3), N
-        counting the meshes from 0. ``cameras``: list of ``{"split", "camera"}``, or of cameras. ``out``: a new folder.
-        Optional are ``rig`` (`source_axis`, `source_detector`, `detector`; world units), ``bounds``, ``window``,
-        ``noise``, ``scaling``, ``meters_per_unit``, ``grid`` (of CTs), ``tag``.
+        ``sources``: list of ``{"ct": path or phantom, "matrix": 4x4 from RAS metres, "priority"}`` and ``{"mesh": name,
+        "mu": per world unit, "priority"}``, whose arrays are ``vertices_N`` (V, 3) of the world and ``faces_N`` (F, 3),
+        N counting the meshes from 0; of what overlaps the highest priority counts (`xray.overlap`). ``cameras``: list
+        of ``{"split", "camera"}``, or of cameras. ``out``: a new folder. Optional are ``rig`` (`source_axis`,
+        `source_detector`, `detector`; world units), ``bounds``, ``window``, ``noise``, ``scaling``,
+        ``meters_per_unit``, ``grid`` (of CTs), ``tag``.
 
     Raises
     ------
@@ -53,6 +55,7 @@ class DrrJob:
         self._cameras = _cameras(self._params)
         self._job: RadiographJob | None = None
         self._warnings: list[str] = []
+        self._left = TimeLeft(0, len(self._cameras))
         self._began = time.perf_counter()
         self._shown, self._top = 0.0, 1e-9
 
@@ -99,22 +102,22 @@ class DrrJob:
             self.session.tell("drr", "", self._job.done, self._job.total, text, tag=self.tag)
             self._job.plan.source.line_integrals(self._job.plan.views[0].camera.resized(1, 1))
         self._arrays = {}
+        self._left = TimeLeft(self._job.done, self._job.total)
         self._began = time.perf_counter()
 
     def _plan(self) -> "RadiographPlan":
         from ..xray.drr import RadiographPlan
         from ..xray.noise import Noise
-        from ..xray.sources import SumSource
         from ..xray.turntable import named
 
         params = self._params
         meters = params.optional_number("meters_per_unit")
         meters = 1.0 if meters is None else params.number_above("meters_per_unit", 0.0)
-        parts = self._parts(meters)
+        source = self._source(meters)
         views = named(self._cameras)
         noise = params.mapping("noise")
         return RadiographPlan(
-            parts[0] if len(parts) == 1 else SumSource(parts),
+            source,
             views,
             _rig(params.mapping("rig"), views[0].camera),
             _window(params),
@@ -124,11 +127,12 @@ class DrrJob:
             _bounds(params),
         )
 
-    def _parts(self, meters: float) -> "list[RadiographSource]":
+    def _source(self, meters: float) -> "RadiographSource":
         from ..xray.mesh_integrals import MeshSource
-        from ..xray.sources import open_radiograph_source
+        from ..xray.overlap import OverlapSource
+        from ..xray.sources import SumSource, open_radiograph_source
 
-        parts: list[RadiographSource] = []
+        cts: list[tuple[VolumeSource | PhantomSource, int]] = []
         solids: list[Solid] = []
         grid = self._params.optional_integer("grid")
         for source in self._sources:
@@ -140,14 +144,18 @@ class DrrJob:
                 matrix = None if place is None else affine(place, "matrix", "drr")
                 found = open_radiograph_source(own.text("ct"), grid, matrix, meters)
                 self._warnings += [f"{found.name}: {text}" for text in _warnings_of(found)]
-                parts.append(found)
+                cts.append((found, own.optional_integer("priority") or 0))
             else:
                 solids.append(self._solid(own, len(solids)))
-        if solids:
+        if not cts:
             meshes = MeshSource(solids)
             self._warnings += meshes.warnings
-            parts.append(meshes)
-        return parts
+            return meshes
+        if solids or len({priority for _, priority in cts}) > 1:
+            together = OverlapSource(cts, solids)
+            self._warnings += together.warnings
+            return together
+        return cts[0][0] if len(cts) == 1 else SumSource([ct for ct, _ in cts])
 
     def _solid(self, source: Params, number: int) -> "Solid":
         from ..xray.mesh_integrals import Solid
@@ -161,8 +169,7 @@ class DrrJob:
     def _tell(self) -> None:
         assert self._job is not None
         done, total = self._job.done, self._job.total
-        fresh, spent = done - self._job.resumed, time.perf_counter() - self._began
-        left = spent / fresh * (total - done) if fresh > 0 else None
+        left = self._left.after(done, time.perf_counter())
         text = f"Radiograph {done} of {total}"
         self.session.tell("drr", "", done, total, text, tag=self.tag, seconds_left=left)
 

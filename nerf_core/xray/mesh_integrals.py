@@ -19,6 +19,7 @@ from .sources import RAYS_AT_ONCE, RadiographSource, Stop, _go_on, digest
 
 MARGIN = 1e-9  # of the farthest coordinate: boxes are so much larger than what they hold
 MOST_SOLIDS = 100_000
+TOO_MANY = "A ray crosses more than {} faces; leave out or simplify the densest meshes."
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class MeshSource(RadiographSource):
     ----------
     warnings : list of str
         What is wrong with meshes, a sentence each that names the mesh.
+    solids : list of Solid
+        Those that have faces, the highest priority first.
 
     Raises
     ------
@@ -70,7 +73,7 @@ class MeshSource(RadiographSource):
         if len(kept) > MOST_SOLIDS:
             raise NerfError(f"{len(kept)} meshes are too many; join those of one material, to {MOST_SOLIDS} at most.")
         kept = sorted(kept, key=lambda solid: -solid.priority)  # a stable order: of equal ones the first stays first
-        self._solids = kept
+        self.solids = kept
         self.name = kept[0].name if len(kept) == 1 else f"{len(kept)} meshes"
         faults = [find_faults(solid.vertices, solid.faces) for solid in kept]
         self.warnings = [
@@ -96,35 +99,75 @@ class MeshSource(RadiographSource):
         NerfError
             When a line crosses more faces than are kept.
         """
-        from ..kernels.cpu.triangles import MOST_HITS, STACK, mesh_worker
+        from ..kernels.cpu.triangles import MOST_HITS, mesh_worker
+
+        shared, starts, steps, memory = self._prepared(origins, directions)
+        out = np.zeros(len(starts))
+        workers: Any = _workers()
+        workers.run(
+            mesh_worker, range(workers.threads), *shared, self._mu, self._by_parity, starts, steps, *memory, out
+        )
+        if np.isnan(out).any():
+            raise NerfError(TOO_MANY.format(MOST_HITS))
+        return out
+
+    def stretches(
+        self, origins: np.ndarray, directions: np.ndarray, takes: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where rays run inside some of the solids.
+
+        Parameters
+        ----------
+        origins, directions : (N, 3) arrays
+            World rays of unit directions.
+        takes : (S,) bool array
+            Which of `solids`.
+
+        Returns
+        -------
+        rays : (K,) int array
+            The ray of each stretch, ascending.
+        starts, stops : (K,) float64 arrays
+            World lengths from the ray's origin; a start may lie behind it. A ray's stretches do not overlap.
+
+        Raises
+        ------
+        NerfError
+            When a line crosses more faces than are kept.
+        """
+        from ..kernels.cpu.stretches import stretches_worker
+        from ..kernels.cpu.triangles import MOST_HITS
+
+        shared, starts, steps, memory = self._prepared(origins, directions)
+        workers: Any = _workers()
+        most, takes = 16, np.asarray(takes, dtype=np.bool_)
+        while True:
+            ends = np.zeros((2, len(starts), most))
+            counts = np.zeros(len(starts), np.int64)
+            arguments = takes, self._by_parity, starts, steps, *memory, *ends, counts
+            workers.run(stretches_worker, range(workers.threads), *shared, *arguments)
+            if (counts == -2).any() or most > MOST_HITS:
+                raise NerfError(TOO_MANY.format(MOST_HITS))
+            if (counts >= 0).all():
+                break
+            most *= 8
+        rays, numbers = np.nonzero(np.arange(most) < counts[:, None])
+        return rays, ends[0, rays, numbers], ends[1, rays, numbers]
+
+    def _prepared(self, origins: np.ndarray, directions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, Any]:
+        """What the kernels take before and after materials: memory and the tree; rays; lists of crossings."""
+        from ..kernels.cpu.triangles import MOST_HITS, STACK
 
         starts = np.ascontiguousarray(origins, dtype=np.float64).reshape(-1, 3)
         steps = np.ascontiguousarray(directions, dtype=np.float64).reshape(-1, 3)
         if not (np.isfinite(starts).all() and np.isfinite(steps).all()):
             raise NerfError("Rays must be finite numbers.")
-        workers: Any = _workers()
+        threads = _workers().threads
         margin = MARGIN * max(float(np.abs(self.bounds).max()), float(np.abs(starts).max(initial=0.0)))
-        out = np.zeros(len(starts))
-        workers.run(
-            mesh_worker,
-            range(workers.threads),
-            np.zeros((workers.threads, 6, max(STACK, len(self._mu))), np.int64),
-            self._vertices,
-            self._faces,
-            self._solid_of,
-            self._lows - margin,
-            self._highs + margin,
-            self._mu,
-            self._by_parity,
-            starts,
-            steps,
-            np.zeros((workers.threads, MOST_HITS)),
-            np.zeros((workers.threads, MOST_HITS), np.int64),
-            out,
-        )
-        if np.isnan(out).any():
-            raise NerfError(f"A ray crosses more than {MOST_HITS} faces; leave out or simplify the densest meshes.")
-        return out
+        memory = np.zeros((threads, 6, max(STACK, len(self._mu))), np.int64)
+        tree = self._lows - margin, self._highs + margin
+        lists = np.zeros((threads, MOST_HITS)), np.zeros((threads, MOST_HITS), np.int64)
+        return (memory, self._vertices, self._faces, self._solid_of, *tree), starts, steps, lists
 
     def line_integrals(self, camera: Camera, should_stop: Stop | None = None) -> np.ndarray:
         """See `RadiographSource`."""
@@ -140,7 +183,7 @@ class MeshSource(RadiographSource):
         """See `RadiographSource`."""
         return {
             "meshes": [
-                [solid.name, solid.mu, solid.priority, digest(solid.vertices, solid.faces)] for solid in self._solids
+                [solid.name, solid.mu, solid.priority, digest(solid.vertices, solid.faces)] for solid in self.solids
             ]
         }
 

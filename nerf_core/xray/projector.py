@@ -59,6 +59,40 @@ def project_volume(
     return out
 
 
+def project_between(
+    mu: np.ndarray,
+    world_from_index: np.ndarray,
+    origins: np.ndarray,
+    directions: np.ndarray,
+    starts: np.ndarray,
+    stops: np.ndarray,
+    model: Model = "joseph",
+) -> np.ndarray:
+    """Line integrals along a stretch of each ray; those of stretches that follow one another add up to the whole ray's.
+
+    Parameters
+    ----------
+    mu, world_from_index, origins, directions, model
+        As :func:`project_volume` takes them.
+    starts, stops : (N,) arrays
+        World lengths from the rays' origins, each start below its stop; what lies before an origin does not count.
+
+    Returns
+    -------
+    (N,) float64 array
+    """
+    from ..kernels.cpu.stretches import between_worker
+
+    values = _volume(mu)
+    begin, steps = index_rays(world_from_index, origins, directions)
+    lengths = [np.ascontiguousarray(each, dtype=np.float64).reshape(-1) for each in (starts, stops)]
+    if any(each.shape != (len(begin),) for each in lengths):
+        raise NerfError(f"Stretches do not fit {len(begin)} rays; give one start and one stop a ray.")
+    out = np.zeros(len(begin))
+    _workers().run(between_worker, None, values, values.reshape(-1), begin, steps, *lengths, _number(model), out)
+    return out
+
+
 def backproject_volume(
     values: np.ndarray,
     shape: tuple[int, int, int],

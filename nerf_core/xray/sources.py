@@ -17,7 +17,7 @@ from ..contract.camera import Camera
 from ..contract.errors import Cancelled, NerfError
 from ..ct import Volume, read_ct
 from ..ct.phantoms import DEFAULT_VOXELS, PREFIX, Phantom, parse_phantom
-from .projector import Model, project_camera
+from .projector import Model, project_between, project_camera
 
 if TYPE_CHECKING:
     from ..training.load import LoadedRun
@@ -74,7 +74,7 @@ def digest(*arrays: np.ndarray) -> str:
 
 
 class VolumeSource(RadiographSource):
-    """A CT.
+    """A CT; `corners` (8, 3) are its box's in the world, the last axis fastest.
 
     Parameters
     ----------
@@ -100,7 +100,8 @@ class VolumeSource(RadiographSource):
         self._patient = patient
         self._world_from_mm = world_from_mm(matrix)
         self.world_from_index = self._world_from_mm @ volume.affine
-        self.bounds = moved_bounds(volume.corners, self._world_from_mm)
+        self.corners = _moved(volume.corners, self._world_from_mm)
+        self.bounds = np.stack([self.corners.min(axis=0), self.corners.max(axis=0)])
         self._meters = meters_per_unit
         # Rays of a turntable about z run across x and y: beside each other they differ in z, which memory has last.
         self._mu = np.ascontiguousarray(volume.mu(), dtype=np.float32)
@@ -109,6 +110,10 @@ class VolumeSource(RadiographSource):
     def line_integrals(self, camera: Camera, should_stop: Stop | None = None) -> np.ndarray:
         """See `RadiographSource`."""
         return project_camera(self._mu, self.world_from_index, camera, self.model, should_stop)
+
+    def between(self, origins: np.ndarray, directions: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+        """(N,) line integrals along a stretch of each world ray: `projector.project_between`."""
+        return project_between(self._mu, self.world_from_index, origins, directions, starts, stops, self.model)
 
     def truth(self) -> Volume:
         """See `RadiographSource`."""
@@ -132,7 +137,7 @@ class VolumeSource(RadiographSource):
 
 
 class PhantomSource(RadiographSource):
-    """A phantom: its ellipsoids' exact integrals, whatever its voxels are.
+    """A phantom: its ellipsoids' exact integrals, whatever its voxels are; `corners` as `VolumeSource` has them.
 
     Parameters
     ----------
@@ -153,22 +158,34 @@ class PhantomSource(RadiographSource):
         self.name, self.phantom, self._voxels, self._meters = phantom.name, phantom, voxels, meters_per_unit
         self._world_from_mm = world_from_mm(matrix)
         corners = np.stack(np.meshgrid(*phantom.bounds.T, indexing="ij"), axis=-1).reshape(8, 3)
-        self.bounds = moved_bounds(corners, self._world_from_mm)
+        self.corners = _moved(corners, self._world_from_mm)
+        self.bounds = np.stack([self.corners.min(axis=0), self.corners.max(axis=0)])
 
     def line_integrals(self, camera: Camera, should_stop: Stop | None = None) -> np.ndarray:
         """See `RadiographSource`."""
-        linear = np.linalg.inv(self._world_from_mm[:3, :3])
         origins, directions = camera.rays()
-        starts = (origins - self._world_from_mm[:3, 3]) @ linear.T
-        steps = directions @ linear.T
-        lengths = np.linalg.norm(steps, axis=-1)  # millimetres of the patient a world unit
-        p = np.empty(lengths.shape)
+        p = np.empty(origins.shape[:2])
         rows = max(1, RAYS_AT_ONCE // camera.width)
         for first in range(0, camera.height, rows):
             _go_on(should_stop)
             part = slice(first, first + rows)
-            p[part] = self.phantom.line_integrals(starts[part], steps[part] / lengths[part, :, None])
-        return (p * (self._meters / MILLIMETRE) / lengths).astype(np.float32)
+            p[part] = self._onwards(origins[part], directions[part])
+        return p.astype(np.float32)
+
+    def between(self, origins: np.ndarray, directions: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+        """(N,) exact line integrals along a stretch of each (N, 3) world ray; nothing before its origin counts."""
+        begin, end = (np.maximum(each, 0.0)[:, None] for each in (starts, stops))
+        return self._onwards(origins + begin * directions, directions) - self._onwards(
+            origins + end * directions, directions
+        )
+
+    def _onwards(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        """(...) integrals along (..., 3) world rays, from their origins on."""
+        linear = np.linalg.inv(self._world_from_mm[:3, :3])
+        starts = (origins - self._world_from_mm[:3, 3]) @ linear.T
+        steps = directions @ linear.T
+        lengths = np.linalg.norm(steps, axis=-1)  # millimetres of the patient a world unit
+        return self.phantom.line_integrals(starts, steps / lengths[..., None]) * (self._meters / MILLIMETRE) / lengths
 
     def truth(self) -> Volume:
         """See `RadiographSource`."""
@@ -256,7 +273,7 @@ def open_radiograph_source(
     matrix: np.ndarray | None = None,
     meters_per_unit: float = 1.0,
     model: Model = "joseph",
-) -> RadiographSource:
+) -> VolumeSource | PhantomSource:
     """The CT of a path as `ct.read_ct` takes it, or the phantom that `phantom:KIND:SEED` names.
 
     Parameters
@@ -296,10 +313,9 @@ def world_from_mm(matrix: np.ndarray | None) -> np.ndarray:
     return given @ np.diag([MILLIMETRE, MILLIMETRE, MILLIMETRE, 1.0])
 
 
-def moved_bounds(corners: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """(2, 3) box around (N, 3) points that a (4, 4) matrix moved."""
-    moved = corners @ matrix[:3, :3].T + matrix[:3, 3]
-    return np.stack([moved.min(axis=0), moved.max(axis=0)])
+def _moved(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """(N, 3) points that a (4, 4) matrix moved."""
+    return points @ matrix[:3, :3].T + matrix[:3, 3]
 
 
 def _truth_affine(world_from_index: np.ndarray, meters_per_unit: float) -> np.ndarray:

@@ -281,3 +281,27 @@ def test_a_ct_counts_where_it_stands_and_in_its_true_size(core, tmp_path, addon_
         found.append(np.stack([read(path)["V"] for path in files]))
     assert found[0].shape == (2, 16, 16) and found[0].max() > 1.0
     np.testing.assert_allclose(found[1], found[0], atol=2e-3 * found[0].max())
+
+
+def test_metal_in_a_ct_takes_the_tissues_place_unless_the_ct_has_the_higher_priority(core, tmp_path, addon_module):
+    read = addon_module("importers.decode").read_exr
+    found = {}
+    for name, metal, priority in (("ct", False, 0), ("implant", True, 0), ("hidden", True, 1)):
+        scene = only(*(item.name for item in bpy.context.scene.objects if item.type == "CAMERA"))
+        scene.unit_settings.system = "METRIC"
+        bpy.ops.mesh.primitive_cube_add(size=0.2)
+        item = bpy.context.object
+        item.nerf_xray.kind, item.nerf_xray.source, item.nerf_xray.priority = "CT", "phantom:ellipsoids:3", priority
+        if metal:
+            cube("Hole", mu=0.0, size=0.06)
+        settings = scene.nerf_xray
+        settings.views, settings.val_views, settings.pixels = 1, 0, (16, 16)
+        scene.nerf.capture.folder, scene.nerf.capture.name = str(tmp_path), name
+        bpy.context.view_layer.update()
+        assert bpy.ops.nerf.xray_capture() == {"FINISHED"}
+        (path,) = (tmp_path / name / "dataset" / "line_integral" / "train").glob("*.exr")
+        found[name] = read(path)["V"]
+    # A hole takes from the middle what was there, and nothing elsewhere.
+    lost = found["ct"] - found["implant"]
+    assert lost[6:10, 6:10].min() > 0.3 and abs(lost[0]).max() < 1e-6 and lost.min() > -1e-5
+    np.testing.assert_allclose(found["hidden"], found["ct"], atol=1e-6)

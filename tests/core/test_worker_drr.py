@@ -8,7 +8,8 @@ from nerf_core.contract.xray import ConeBeam
 from nerf_core.ct import write_nifti
 from nerf_core.ct.phantoms import ellipsoid_phantom
 from nerf_core.data.dataset import load_dataset
-from nerf_core.xray.mesh_integrals import MeshSource, Solid
+from nerf_core.xray.mesh_integrals import Solid
+from nerf_core.xray.overlap import OverlapSource
 from nerf_core.xray.sources import PhantomSource, VolumeSource
 
 from . import tiny_scene
@@ -57,7 +58,7 @@ def test_meshes_and_cts_are_taken_together(core, tmp_path):
     sources = [
         {"ct": "phantom:ellipsoids:5", "matrix": MATRIX.tolist()},
         {"mesh": "Flesh", "mu": 2.0, "priority": 0},
-        {"ct": str(tmp_path / "ct.nii.gz")},
+        {"ct": str(tmp_path / "ct.nii.gz"), "priority": 0},
         {"mesh": "Bone", "mu": 9.0, "priority": 1},
     ]
     arrays = {**cube_arrays(0, 0.2), **cube_arrays(1, 0.1)}
@@ -69,15 +70,13 @@ def test_meshes_and_cts_are_taken_together(core, tmp_path):
     assert data.xray.window == (0.0, 3.0) and data.xray.detector == (1.2, 0.9) and data.xray.volume is None
     np.testing.assert_array_equal(data.bounds, [[-1, -1, -1], [1, 1, 1]])
     flesh = Solid("Flesh", CUBE * np.float32(0.2), CUBE_FACES, 2.0)
-    parts = [
-        PhantomSource(phantom, None, MATRIX),
-        VolumeSource(phantom.volume(20)),
-        MeshSource([flesh, Solid("Bone", CUBE * np.float32(0.1), CUBE_FACES, 9.0, 1)]),
-    ]
+    meshes = [flesh, Solid("Bone", CUBE * np.float32(0.1), CUBE_FACES, 9.0, 1)]
+    # The mesh of the CTs' priority takes their place, and adds nothing to them.
+    together = OverlapSource([(PhantomSource(phantom, None, MATRIX), 0), (VolumeSource(phantom.volume(20)), 0)], meshes)
     views = [*data.splits["train"].views, *data.splits["val"].views]
     assert len(views) == 4
     for view in views:
-        expected = np.sum([part.line_integrals(view.camera) for part in parts], axis=0)
+        expected = together.line_integrals(view.camera)
         np.testing.assert_allclose(view.line_integral, expected, rtol=1e-4, atol=2e-4)
     told = [n.params for n in core.notes[seen:] if n.method == "progress" and n.params["task"] == "drr"]
     assert told[-1]["done"] == told[-1]["total"] == 4 and told[-1]["tag"] == "xray" and told[0]["done"] == 0
