@@ -9,7 +9,8 @@ from typing import Any
 
 from ..jobs import pump
 from ..jobs.child import core_environment
-from ..jobs.environment import VENDOR, find_interpreter, user_folder
+from ..jobs.environment import VENDOR, find_interpreter
+from ..jobs.logs import new_log
 from ..vendor.nerf_core.contract.errors import NerfError
 from .child import ExperimentProcess
 
@@ -100,7 +101,7 @@ def start(plan: Path | None, out: Path, data: Path | str | None, device: str = "
     command += ["--data", str(data)] if data is not None else []
     command += ["--device", device] if device != "auto" else []
     command += ["--only", only] if only else []
-    log = user_folder("logs", create=True) / "experiment.log"
+    log = new_log("experiment")
     _current = Experiment(out, ExperimentProcess(command, core_environment(VENDOR), log), rows=read_rows(out))
     pump.add_source(_watch)
     pump.before_leaving(leave)

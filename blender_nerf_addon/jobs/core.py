@@ -1,9 +1,7 @@
 """The session's one core: started when first asked for something, restarted after a death, ended with Blender."""
 
 import json
-import os
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,13 +13,11 @@ import numpy as np
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.files import write_json
 from ..vendor.nerf_core.contract.messages import Message
-from . import pump
+from . import logs, pump
 from .calls import Call, CoreError, ProgressCallback, ResultCallback
 from .child import core_environment
 from .environment import VENDOR, find_interpreter, user_folder
 from .process import CoreProcess
-
-KEPT_LOGS = 10
 
 # A render has a thread of its own, and may be the first to need the core.
 _starting = threading.RLock()
@@ -122,7 +118,7 @@ def _start() -> CoreProcess:
         return _process
     interpreter = find_interpreter()
     _trouble = ""
-    log = _new_log()
+    log = logs.new_log("core")
     try:
         _process = CoreProcess(
             [str(interpreter.path), "-m", "nerf_core", "serve"],
@@ -187,8 +183,8 @@ def current_log() -> Path | None:
     """The newest log of this session's cores, or the newest of all."""
     if _process is not None:
         return _process.log
-    logs = _logs()
-    return logs[-1] if logs else None
+    known = logs.logs("core")
+    return known[-1] if known else None
 
 
 def _drain(seconds: float) -> int:
@@ -249,20 +245,6 @@ def _ended(sentence: str) -> None:
     global _trouble
     _trouble = sentence
     pump.redraw()
-
-
-def _new_log() -> Path:
-    folder = user_folder("logs", create=True)
-    for old in _logs()[: -KEPT_LOGS + 1]:
-        try:
-            old.unlink()
-        except OSError:
-            pass  # another Blender has it open
-    return folder / f"core-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-
-
-def _logs() -> list[Path]:
-    return sorted(user_folder("logs").glob("core-*.log"))
 
 
 def unregister() -> None:

@@ -15,7 +15,8 @@ from typing import Any
 
 from ..jobs import pump
 from ..jobs.child import core_environment, end_group, last_line, process_options
-from ..jobs.environment import VENDOR, find_interpreter, user_folder
+from ..jobs.environment import VENDOR, find_interpreter
+from ..jobs.logs import new_log
 from ..vendor.nerf_core.contract.errors import NerfError
 
 LOOK_SECONDS = 0.5
@@ -105,8 +106,8 @@ def start(
         raise NerfError("A reconstruction is under way already; cancel it first.")
     command = [str(find_interpreter().path), "-m", "nerf_core", "prior", "reconstruct", str(data)]
     command += ["--prior", str(prior), "--out", str(out), "--views", str(views), "--json"]
-    logs = user_folder("logs", create=True)
-    log, answer = logs / "reconstruct.log", logs / "reconstruct.json"
+    log = new_log("reconstruct")
+    answer = log.with_suffix(".json")
     _current = Reconstruction(out, _started(command, log, answer), log, answer, on_end)
     pump.add_source(_watch)
     pump.before_leaving(leave)
@@ -164,7 +165,8 @@ def _watch(_seconds: float) -> int:
             told = json.loads(made.answer.read_text(encoding="utf-8").strip().splitlines()[-1])
             made.result = told if isinstance(told, dict) else {}
         made.fraction = 1.0
-        _end(made, "done", f"Reconstructed into '{made.out}'")
+        # Where its patient is known to be one of the prior's own, that is said.
+        _end(made, "done", " ".join(filter(None, [f"Reconstructed into '{made.out}'.", made.result.get("population")])))
     else:
         words = last_line(made.log).removeprefix("nerf: ")
         _end(made, "failed", words or f"The reconstruction ended with the code {code}; its log is '{made.log}'.")

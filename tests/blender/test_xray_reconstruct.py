@@ -20,11 +20,11 @@ def nerf(*arguments: str) -> None:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
-    """A prior of two coarse phantoms, and another patient's radiographs."""
+    """A prior of two coarse phantoms, and radiographs of one of them."""
     folder = tmp_path_factory.mktemp("prior é")
     build = ["prior", "build", "phantom:knee:0-1", "--out", str(folder / "prior"), "--grid", "12"]
     nerf(*build, "--held-out", "0", "--kind", "mean")
-    data = ["drr", "phantom:knee:7", "--out", str(folder / "data"), "--preset", "knee", "--views", "3", "--val", "0"]
+    data = ["drr", "phantom:knee:1", "--out", str(folder / "data"), "--preset", "knee", "--views", "3", "--val", "0"]
     nerf(*data, "--pixels", "16", "--grid", "16")
     return folder
 
@@ -40,7 +40,7 @@ def scene(made, tmp_path, addon_module):
         addon_module("jobs.core").leave(20)
 
 
-def test_the_volume_is_imported_as_a_ct(scene, tmp_path):
+def test_the_volume_is_imported_as_a_ct(scene, tmp_path, addon_module):
     assert bpy.ops.nerf.xray_reconstruct() == {"FINISHED"}
     out = tmp_path / "run-reconstruction"
     assert (out / "volume.nii.gz").is_file() and (out / "prior_report.json").is_file()
@@ -49,6 +49,8 @@ def test_the_volume_is_imported_as_a_ct(scene, tmp_path):
     size = np.array(item.dimensions)
     assert (0.1 < size).all() and (size < 0.3).all()  # a knee, in metres
     assert any("slices" in image.name for image in bpy.data.images)
+    # What the panel shows of it.
+    assert "('phantom:knee:1') is in the prior's own population" in addon_module("xray.reconstruct").current().text
 
 
 def test_it_is_cancelled_and_leaves_no_process(scene, made, tmp_path, addon_module):
@@ -58,6 +60,25 @@ def test_it_is_cancelled_and_leaves_no_process(scene, made, tmp_path, addon_modu
     pump.pump_until(lambda: False, 0.6)
     assert bpy.ops.nerf.xray_reconstruct_cancel() == {"FINISHED"}
     assert running.phase == "cancelled" and process_gone(running.process.pid)
+
+
+def test_every_process_has_a_log_of_its_own(scene, made, tmp_path, addon_module):
+    """Two sessions at once read how far they are, and what came of them, each from its own file."""
+    reconstruct, logs = addon_module("xray.reconstruct"), addon_module("jobs.logs")
+    before = set(logs.logs("reconstruct"))
+    seen = []
+    for name in ("one", "two"):
+        running = reconstruct.start(made / "data", made / "prior", tmp_path / name, 1)
+        seen.append((running.log, running.answer))
+        reconstruct.cancel()
+    assert len({path for pair in seen for path in pair}) == 4
+    assert {log for log, _ in seen} <= set(logs.logs("reconstruct")) - before
+    assert all(str(os.getpid()) in path.name for pair in seen for path in pair)
+    for _ in range(2 * logs.KEPT):
+        logs.new_log("test")
+    assert len(logs.logs("test")) == logs.KEPT
+    for path in logs.logs("test"):
+        path.unlink()
 
 
 def test_what_is_missing_is_said(scene, tmp_path):
