@@ -228,8 +228,7 @@ class NERF_OT_save_ray_plot(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Draw off the screen, write beside and rename."""
         target = _target(self.filepath)
-        if target.exists() and not self._asked and not encode.is_ours(target):
-            raise NerfError(f"'{target}' exists and was not made by NeRF Toolkit; choose another name.")
+        check_free(target, self.filepath if self._asked else None)
         if bpy.app.background:  # where Blender cannot draw, the core does
             scene = context.scene
             return common.begin_task(self, "Plot", [lambda: plot_step(scene, target)], undo=False)
@@ -243,16 +242,40 @@ class NERF_OT_save_ray_plot(bpy.types.Operator):
         return {"FINISHED"}
 
 
+def check_free(target: Path, chosen: str | None) -> None:
+    """Refuse a file that is not ours, unless it is the very one that was chosen where Blender shows what is there.
+
+    Parameters
+    ----------
+    target : Path
+        Where the plot goes: what was chosen, with an ending where it had none.
+    chosen : str or None
+        The path in the file browser; None: there was none.
+    """
+    shown = chosen is not None and Path(bpy.path.abspath(chosen.strip())).expanduser().absolute() == target
+    if target.exists() and not shown and not encode.is_ours(target):
+        raise NerfError(f"'{target}' exists and was not made by NeRF Toolkit; choose another name.")
+
+
 def show_saved(target: Path) -> bpy.types.Image:
-    """The image of the plot that was saved last, now with this file."""
-    image = next((each for each in bpy.data.images if each.get(SAVED_KEY)), None)
+    """The image of the plot that was saved last, now with this file.
+
+    One that was renamed, painted on or packed is the person's own by then, and stays as it is.
+    """
+    image = next((each for each in bpy.data.images if _is_free(each)), None)
     if image is None:
         image = bpy.data.images.load(str(target))
-        image.name, image[SAVED_KEY] = SAVED_NAME, True
+        image.name = SAVED_NAME
+        image[SAVED_KEY] = image.name  # which a copy has not
     else:
         image.filepath = str(target)
         image.reload()
     return image
+
+
+def _is_free(image: bpy.types.Image) -> bool:
+    ours = image.get(SAVED_KEY) == image.name and image.library is None
+    return ours and not image.is_dirty and image.packed_file is None
 
 
 def plot_step(scene: bpy.types.Scene, target: Path) -> tasks.Step:
@@ -266,7 +289,7 @@ def plot_step(scene: bpy.types.Scene, target: Path) -> tasks.Step:
         "samplers": [slot.used or None for slot in shown.slots],
         "ray": ray,
         "out": str(target),
-        "overwrite": True,  # it was looked at already
+        "overwrite": False,  # by now something else may be there
         "focus": settings.focus,
         "heading": plot_view.heading(shown, settings.mean),
     }

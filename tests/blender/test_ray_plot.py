@@ -1,5 +1,6 @@
 """The plots of a ray: ticks, axes, where curves lie in pixels, what a place reads, and what is saved."""
 
+from pathlib import Path
 from xml.etree import ElementTree
 
 import bpy
@@ -193,3 +194,38 @@ def test_without_a_window_the_core_draws_what_the_inspector_shows(state, core, t
     with pytest.raises(RuntimeError, match="not made by NeRF Toolkit"):
         bpy.ops.nerf.save_ray_plot(filepath=str(other))
     assert other.read_bytes() == b"mine"
+
+
+def test_nothing_of_the_persons_is_written_over(addon_module, tmp_path):
+    ray_plot = addon_module("operators.ray_plot")
+    theirs, ours = tmp_path / "ray.png", tmp_path / "ours.png"
+    theirs.write_bytes(b"mine")
+    ours.write_bytes(addon_module("importers.encode").png(np.zeros((4, 4, 4), np.float32)))
+    # Typed without its ending, the browser cannot have shown that it is there.
+    for chosen in (None, str(tmp_path / "ray")):
+        with pytest.raises(Exception, match="not made by NeRF Toolkit"):
+            ray_plot.check_free(theirs, chosen)
+        ray_plot.check_free(ours, chosen)
+    ray_plot.check_free(theirs, str(theirs))
+
+
+def test_pictures_that_the_person_keeps_stay(addon_module, tmp_path):
+    ray_plot, png = addon_module("operators.ray_plot"), addon_module("importers.encode").png
+    files = [tmp_path / f"{number}.png" for number in range(6)]
+    for path in files:
+        path.write_bytes(png(np.ones((4, 4, 4), np.float32)))
+    first = ray_plot.show_saved(files[0])
+    assert ray_plot.show_saved(files[1]) == first and Path(first.filepath) == files[1]
+    first.name = "To Keep"
+    second = ray_plot.show_saved(files[2])
+    second.pixels[0] = 0.25  # painted on, and not saved
+    assert second.is_dirty
+    third = ray_plot.show_saved(files[3])
+    third.pack()
+    fourth = ray_plot.show_saved(files[4])
+    copy = fourth.copy()
+    last = ray_plot.show_saved(files[5])
+    assert last == fourth and ray_plot.show_saved(files[0]) == fourth
+    kept = [first, second, third, copy]
+    assert [Path(each.filepath).name for each in (first, second, copy)] == ["1.png", "2.png", "4.png"]
+    assert len(set(kept)) == 4 and second.is_dirty and second.pixels[0] < 0.3 and third.packed_file is not None
