@@ -86,7 +86,7 @@ TINY: dict[str, Any] = {
     "mse": 10.0,
     "likelihood": 0.03,
 }
-"""What differs for small systems: 100 steps of 5e-4 hardly move a code, and at 32 pixels the features see blur only."""
+"""What differs for small systems: few trials' best in PSNR on two phantoms. 100 steps of 5e-4 hardly move a code."""
 
 
 @dataclass
