@@ -11,6 +11,8 @@ from .geometry import Reply, Watch, check_size
 from .params import Params
 
 MAX_RESOLUTION = 1024
+MOST_SHOWN = 192
+"""Voxels along a volume's longest side: Blender reads its file at one go on the thread that draws everything."""
 
 
 def answer(params: Params, watch: Watch) -> Reply:
@@ -78,6 +80,12 @@ def _volume(params: Params, shown: Any, result: dict[str, Any], tell: Callable[[
     out = params.optional_text("volume")
     if out is None:
         return
+    if max(shown.shape) > MOST_SHOWN:
+        shown = shown.resampled(shape=MOST_SHOWN)
+        result["warnings"].append(
+            f"The volume is shown with {MOST_SHOWN} voxels along its longest side, as Blender would stand still while "
+            "it reads more; meshes have the resolution that was asked for, slices and radiographs all of the CT."
+        )
     path = Path(out)
     if path.suffix.lower() != ".vdb":
         raise NerfError(f"A volume is written as OpenVDB: '{out}' must end in .vdb.")

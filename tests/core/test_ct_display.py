@@ -9,6 +9,7 @@ from nerf_core.contract.xray import MU_WATER, WINDOWS, hu_to_mu
 from nerf_core.ct import Volume, open_source, write_nifti
 from nerf_core.ct.display import ct_slice, relative_density, surface
 
+from ..seeds import fresh_seed
 from .ct_files import placed, positions, write_series
 from .worker_client import Client, RemoteError
 
@@ -105,6 +106,20 @@ def test_the_worker_answers_with_all_of_a_series(core, tmp_path):
     np.testing.assert_allclose(np.linalg.norm(1e3 * arrays["vertices_bone"] - CENTER, axis=1), 11.7, atol=0.6)
     assert [cut["plane"] for cut in told["slices"]] == ["axial", "coronal"]
     assert arrays["pixels_axial"].dtype == np.uint8 and arrays["pixels_axial"].max() == round(255 * 1500 / 1800)
+
+
+def test_a_volume_that_blender_would_read_for_long_is_shown_coarser(core, tmp_path):
+    values = np.random.default_rng(fresh_seed()).uniform(-900, 900, (260, 6, 5)).round().astype(np.float32)
+    write_nifti(tmp_path / "long.nii.gz", Volume(values, np.eye(4)))
+    asked = {"source": str(tmp_path / "long.nii.gz"), "slices": {"window": [0, 900], "places": {"axial": 0.5}}}
+    sizes, told = [], []
+    for resolution in (192, 260):
+        out = tmp_path / f"{resolution}.vdb"
+        answer = core.call("ct", resolution=resolution, volume=str(out), **asked)
+        sizes.append(out.stat().st_size)
+        told.append(answer.result["warnings"])
+        assert max(answer.arrays["pixels_axial"].shape) == 260  # the data stay whole
+    assert sizes[0] == sizes[1] and told[0] == [] and "192 voxels" in told[1][0] and told[1][0].endswith(".")
 
 
 def test_phantoms_and_files_are_resampled_to_what_is_shown(core, tmp_path):
