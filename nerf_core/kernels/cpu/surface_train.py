@@ -7,13 +7,13 @@ for the shell's cells of group g, and w_g what these cells hold back. The loss i
 import numpy as np
 
 from .compile import compiled, compiled_inside
-from .march import ONE, ZERO
+from .march import ZERO
 from .placement import place, sample_of
 from .rays import random_pixels
 from .shell import begin_walk, walk_group
 from .structures import CHUNKS, GROUP
 from .surface import put_sample, shade
-from .train import backward_networks
+from .train import backward_networks, color_slopes, sample_slopes
 from .vector import address, fetch_add
 
 
@@ -28,26 +28,13 @@ def surface_gradients(scratch, walk, grid, rays, scale, share):
     codes, levels = grid.codes.reshape(-1), grid.levels
     error = 0.0
     for ray in range(rays):
-        behind = ONE - scratch.color[ray, 3]
-        for channel in range(3):
-            difference = (
-                scratch.color[ray, channel]
-                + behind * scratch.rays.background[ray, channel]
-                - scratch.rays.target[ray, channel]
-            )
-            error += difference * difference
-            scratch.slope[ray, channel] = np.float32(2.0) * scale * difference
+        error = color_slopes(scratch, ray, scale, error)
         cell = walk.found[ray] - 1
         passing, later = walk.passing[ray], ZERO
         for g in range(walk.groups[ray] - 1, -1, -1):
             s = walk.first[ray] + g
             low = walk.end[s - 1] if g > 0 else np.int64(0)
-            q = ZERO
-            for channel in range(3):
-                slope = scratch.slope[ray, channel]
-                color = scratch.s_color[s, channel]
-                q += slope * (color - scratch.rays.background[ray, channel])
-                scratch.s_dcolor[s, channel] = slope * scratch.s_weight[s] * color * (ONE - color)
+            q = sample_slopes(scratch, ray, s, scratch.s_weight[s])
             log = ZERO
             while cell >= low:
                 held = levels[np.uint64(codes[np.uint64(walk.cell[ray, cell])])] * walk.length[ray, cell]

@@ -21,6 +21,33 @@ ONE = np.float32(1.0)
 
 
 @compiled_inside
+def color_slopes(scratch, ray, scale, error):
+    """Write d loss / d colour of a ray; `error` and what the ray adds to the squared error."""
+    behind = ONE - scratch.color[ray, 3]
+    for channel in range(3):
+        difference = (
+            scratch.color[ray, channel]
+            + behind * scratch.rays.background[ray, channel]
+            - scratch.rays.target[ray, channel]
+        )
+        error += difference * difference
+        scratch.slope[ray, channel] = np.float32(2.0) * scale * difference
+    return error
+
+
+@compiled_inside
+def sample_slopes(scratch, ray, s, weight):
+    """Write d loss / d colour logits of a ray's sample; q = dL/dcolor . (c - background)."""
+    q = ZERO
+    for channel in range(3):
+        slope = scratch.slope[ray, channel]
+        color = scratch.s_color[s, channel]
+        q += slope * (color - scratch.rays.background[ray, channel])
+        scratch.s_dcolor[s, channel] = slope * weight * color * (ONE - color)
+    return q
+
+
+@compiled_inside
 def sample_gradients(scratch, rays, selected, scale, depth_scale, reach, growth):
     """Squared error and depth loss of a group's rays, and d loss / d (colour logits, log density) of selected samples.
 
@@ -37,25 +64,12 @@ def sample_gradients(scratch, rays, selected, scale, depth_scale, reach, growth)
             scratch.sharpness[ray] = ONE / max(reach, growth * known) if known > ZERO else ZERO
             missed += 1.0 if known > ZERO else 0.0
     for ray in range(rays):
-        behind = ONE - scratch.color[ray, 3]
-        for channel in range(3):
-            difference = (
-                scratch.color[ray, channel]
-                + behind * scratch.rays.background[ray, channel]
-                - scratch.rays.target[ray, channel]
-            )
-            error += difference * difference
-            scratch.slope[ray, channel] = np.float32(2.0) * scale * difference
+        error = color_slopes(scratch, ray, scale, error)
         scratch.slope[ray, 3] = ZERO
     for s in range(selected - 1, -1, -1):
         ray = scratch.s_ray[s]
         weight = scratch.s_weight[s]
-        q = ZERO
-        for channel in range(3):
-            slope = scratch.slope[ray, channel]
-            color = scratch.s_color[s, channel]
-            q += slope * (color - scratch.rays.background[ray, channel])
-            scratch.s_dcolor[s, channel] = slope * weight * color * (ONE - color)
+        q = sample_slopes(scratch, ray, s, weight)
         if depth_scale > ZERO and scratch.sharpness[ray] > ZERO:
             near = ONE - abs(scratch.s_distance[s] - scratch.rays.depth[ray]) * scratch.sharpness[ray]
             if near > ZERO:
