@@ -14,6 +14,7 @@ from .grid import slug
 from .xray_plan import GIVEN, PHANTOM, Scan
 
 HELD_OUT_START = 2.0  # degrees
+WINDOW_VIEWS = 8  # all around: what is white in every scan's pictures, however many views it has
 SAME_ANGLE = 0.01
 
 
@@ -62,7 +63,7 @@ def check_source(source: str) -> None:
 
 def scan_folder(root: Path, scan: Scan, data: str, held_out: int) -> Path:
     """Where a scan's data set lies, by everything that it depends on."""
-    told = json.dumps([source_of(scan, data), vars(scan), held_out], sort_keys=True)
+    told = json.dumps([source_of(scan, data), vars(scan), held_out, WINDOW_VIEWS], sort_keys=True)
     key = hashlib.sha256(told.encode()).hexdigest()[:8]
     return root / "data" / f"{_plain(short_name(source_of(scan, data)))}-{scan.views}-views-{key}"
 
@@ -131,7 +132,7 @@ def _make(
     progress: Callable[[float], None],
     should_stop: Callable[[], bool],
 ) -> None:
-    from ..xray.drr import RadiographPlan, make_radiographs, with_meters
+    from ..xray.drr import RadiographPlan, make_radiographs, whitest, with_meters
     from ..xray.noise import Noise
     from ..xray.sources import open_radiograph_source
     from ..xray.turntable import named
@@ -143,6 +144,9 @@ def _make(
     rig = with_meters(preset(scan.preset, 1000.0 * float(sides.max())).with_pixels(scan.pixels, scan.pixels), 1.0)
     center = opened.bounds.mean(axis=0)
     views = named([(split, rig.camera(center, angle)) for split, angle in turns])
+    if window is None:  # from the front alone a chest is thin: each scan's own would be another one
+        shown = [opened.line_integrals(camera, should_stop) for camera in rig.cameras(center, WINDOW_VIEWS)]
+        window = 0.0, whitest(max(float(image.max()) for image in shown), np.concatenate(shown, axis=None))
     plan = RadiographPlan(opened, views, rig, window, Noise.parse(scan.noise, 0), with_truth=with_truth)
     make_radiographs(plan, path, should_stop, lambda done, total: progress(done / total))
 

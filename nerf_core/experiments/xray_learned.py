@@ -7,9 +7,9 @@ scanner would.
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from ..contract.files import make_folder
 from ..contract.json_data import shown
 from ..contract.run_folder import GAN, RunFolder
 from ..evaluation.xray import Reconstruction, of_volume
+from ..xray.prior import DOCUMENT
+from .folder import ExperimentFolder
 from .xray_data import make_population
 from .xray_plan import XrayCell
 from .xray_systems import Found, Job, resized
@@ -30,6 +32,10 @@ FAKES = 200
 ASIDE = ("inversion", "fakes")
 PRIOR_SETTINGS = {"longest": (8, 256), "modes": (0, 1000), "held_out": (0, 1000)}
 MOST_PRIOR_VOXELS = 64
+# Seconds before any was timed: of a generative system besides its training, by part; of a prior, and of each volume
+# that its settings are chosen on.
+GAN_PARTS = {"fitting the given view": 40.0, "features of other patients": 35.0, "FID and KID": 15.0}
+PRIOR_SECONDS, TUNING_SECONDS = 15.0, 150.0
 
 
 def check_learned(cell: XrayCell, device: str) -> None:
@@ -59,6 +65,18 @@ def find_learned(job: Job) -> Found:
     return _gan(job) if job.cell.system in GANS else _prior(job)
 
 
+def seconds_left(cell: XrayCell, folder: ExperimentFolder) -> tuple[float | None, int | None]:
+    """What a cell still takes, as `events.Pace` takes it: seconds, or steps."""
+    if cell.system not in GANS:
+        settings = prior_settings(cell)
+        built = (_prior_folder(folder, cell) / DOCUMENT).is_file()
+        share = (settings.longest / MOST_PRIOR_VOXELS) ** 3
+        return 5.0 if built else share * (PRIOR_SECONDS + TUNING_SECONDS * settings.held_out), None
+    if cell.seconds is None:
+        return None, cell.steps
+    return max(0.0, cell.seconds - _spent(folder.run(cell.folder))[0]) + sum(GAN_PARTS.values()), None
+
+
 def _own(cell: XrayCell) -> dict[str, Any]:
     return {key: value for key, value in cell.settings.items() if key not in ASIDE}
 
@@ -70,7 +88,7 @@ def _gan(job: Job) -> Found:
     """Train on the population's radiographs, then fit a code and the generator to the one given view."""
     from ..gan.dataset import load_radiographs, one_axis_azimuths
     from ..gan.invert import InversionSettings, invert, novel_views
-    from ..gan.metrics import features_of, measure_system
+    from ..gan.metrics import measure_system
     from ..gan.perceptual import PerceptualDistance, feature_network
     from ..gan.run import load_gan_run
 
@@ -92,7 +110,6 @@ def _gan(job: Job) -> Found:
     system, size = run.system, run.system.settings.image_size
     network = feature_network()
     given = load_radiographs(job.data, size)
-    job.tell(1.0, None, "fitting the given view")
     inversion = invert(
         system,
         given.images[0],
@@ -100,19 +117,18 @@ def _gan(job: Job) -> Found:
         PerceptualDistance(network),
         InversionSettings.of(system.settings, **cell.settings.get("inversion", {})),
         cell.seed,
-        lambda done, total: job.tell(done / total, None, "fitting the given view"),
+        _part(job, "fitting the given view"),
         job.should_stop,
     )
-    known = load_radiographs(others, size)
-    job.tell(1.0, None, "FID and KID")
+    known = _known(job, others, size)
     distributions = measure_system(
         system,
-        features_of(known.images, network, should_stop=job.should_stop),
+        known.features,
         known.azimuths,
         network,
         int(cell.settings.get("fakes", FAKES)),
         cell.seed,
-        lambda done, total: job.tell(done / total, None, "FID and KID"),
+        _part(job, "FID and KID"),
         job.should_stop,
     )
 
@@ -129,6 +145,40 @@ def _gan(job: Job) -> Found:
     }
     told = {"run": f"runs/{cell.folder}", "fid_features": distributions.label}
     return Found(Reconstruction(cell.name, project), metrics, told)
+
+
+def _part(job: Job, words: str) -> Callable[[int, int], None]:
+    """What a part after the training tells how far it is."""
+    names = list(GAN_PARTS)
+    later = sum(GAN_PARTS[name] for name in names[names.index(words) + 1 :])
+    return lambda done, total: job.tell(done / total, (1 - done / total) * GAN_PARTS[words] + later, words)
+
+
+class _Known(NamedTuple):
+    """What generated pictures are measured against."""
+
+    features: Any
+    azimuths: np.ndarray
+
+
+_KNOWN: dict[tuple[Path, int], _Known] = {}
+"""Of the last population, by its folder and the pictures' size: a minute's work that several cells share."""
+
+
+def _known(job: Job, others: Path, size: int) -> _Known:
+    """The features of a population's radiographs."""
+    from ..gan.dataset import load_radiographs
+    from ..gan.metrics import features_of
+    from ..gan.perceptual import feature_network
+
+    key = others.absolute(), size
+    if key not in _KNOWN:
+        known = load_radiographs(others, size)
+        told = _part(job, "features of other patients")
+        features = features_of(known.images, feature_network(), told, job.should_stop)
+        _KNOWN.clear()
+        _KNOWN[key] = _Known(features, known.azimuths)
+    return _KNOWN[key]
 
 
 def _train(job: Job, root: Path, data: Path) -> None:
@@ -149,7 +199,8 @@ def _train(job: Job, root: Path, data: Path) -> None:
         def progress(self, progress: GanProgress) -> None:
             words = f"training, step {progress.step}"
             words += "" if progress.fid is None else f", FID {progress.fid:.0f}"
-            job.tell(progress.done, progress.seconds_left, words)
+            left = None if progress.seconds_left is None else progress.seconds_left + sum(GAN_PARTS.values())
+            job.tell(progress.done, left, words)
 
         def log(self, level: str, text: str) -> None:
             job.log(text)
@@ -175,13 +226,19 @@ def _train(job: Job, root: Path, data: Path) -> None:
 
 def _is_trained(root: Path, cell: XrayCell) -> bool:
     """Whether a run has spent what the cell gives it; one of another cell is refused by its trainer."""
+    if not RunFolder(root, GAN).checkpoint.exists():
+        return False
+    seconds, steps = _spent(root)
+    return seconds >= cell.seconds if cell.seconds is not None else steps >= (cell.steps or 0)
+
+
+def _spent(root: Path) -> tuple[float, int]:
+    """Seconds and steps of a run; none of one that is not there."""
     folder = RunFolder(root, GAN)
     if not folder.checkpoint.exists():
-        return False
+        return 0.0, 0
     spent: Mapping[str, Any] = folder.read().get("spent") or {}
-    if cell.seconds is not None:
-        return float(spent.get("seconds", 0.0)) >= cell.seconds
-    return int(spent.get("steps", 0)) >= (cell.steps or 0)
+    return float(spent.get("seconds", 0.0)), int(spent.get("steps", 0))
 
 
 # Priors
@@ -217,13 +274,11 @@ def _prior(job: Job) -> Found:
 
 def _kept_prior(job: Job) -> Any:
     """The prior of a cell's population, built once for all cells that agree in it."""
-    from ..xray.prior import DOCUMENT, load_prior, save_prior
+    from ..xray.prior import load_prior, save_prior
     from ..xray.prior_build import build_prior
 
     cell = job.cell
-    settings = prior_settings(cell)
-    told = json.dumps([list(cell.population), vars(settings)], sort_keys=True)
-    folder = job.folder.root / "priors" / f"{settings.kind}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+    settings, folder = prior_settings(cell), _prior_folder(job.folder, cell)
     if (folder / DOCUMENT).is_file():
         return load_prior(folder)
     prior = build_prior(
@@ -232,6 +287,13 @@ def _kept_prior(job: Job) -> Any:
     make_folder(folder.parent)
     save_prior(folder, prior)
     return prior
+
+
+def _prior_folder(folder: ExperimentFolder, cell: XrayCell) -> Path:
+    """Where the prior of a cell's population lies."""
+    settings = prior_settings(cell)
+    told = json.dumps([list(cell.population), vars(settings)], sort_keys=True)
+    return folder.root / "priors" / f"{settings.kind}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
 
 
 def prior_settings(cell: XrayCell) -> Any:

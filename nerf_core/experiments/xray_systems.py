@@ -127,8 +127,10 @@ def work_left(plan: XrayPlan, cell: XrayCell, folder: ExperimentFolder) -> tuple
     """What a cell's system still takes, as `events.Pace` takes it: seconds, or steps."""
     if cell.system == "field":
         return budget_left(folder.run(cell.folder), training_of(cell))
-    if cell.seconds is not None or cell.steps is not None:
-        return cell.seconds, cell.steps
+    if cell.population:
+        from .xray_learned import seconds_left
+
+        return seconds_left(cell, folder)
     scale = cell.scan.views / 50.0 * (cell.scan.voxels / 128.0) ** 3
     return SOLVER_SECONDS.get(cell.system, 0.0) * scale, None
 
