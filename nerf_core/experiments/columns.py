@@ -56,7 +56,7 @@ COLUMNS = (
     Column("proposal", "proposal", "", 1, "low", "evaluations of something smaller that proposes samples, a ray"),
     Column("frame_ms", "frame", "ms", 0, "low", "to render a view, mean after one to warm up"),
     Column("depth_error", "depth error", "", 4, "low", "median distance to the known depth, world units"),
-    Column("train_seconds", "training", "s", 0, "", "inside training steps; of a solver, all that it took"),
+    Column("train_seconds", "training", "s", 1, "", "inside training steps; of a solver, all that it took"),
     Column("steps", "steps", "", 0, "", "of optimisation"),
 )
 TIMINGS = ("frame_ms", "train_seconds")

@@ -190,15 +190,17 @@ def test_every_system_is_given_the_same_and_measured_on_others(finished):
     ]  # fmt: skip
     sets = sorted(path for path in (folder.root / "data").iterdir())
     assert len(sets) == 2  # one for each number of views
-    angles = []
+    angles, windows = [], []
     for path in sets:
         dataset = load_dataset(path)
+        windows.append(dataset.xray.window)
         given, others = ([view.camera for view in dataset.splits[split].views] for split in ("train", "test"))
         assert len(others) == 3 and len(given) in (1, 6)
         nearest = max(float(one.forward @ other.forward) for one in given for other in others)
         assert nearest < np.cos(np.radians(0.5))  # none that is measured was given
         angles.append([tuple(np.round(camera.position, 6)) for camera in others])
     assert angles[0] == angles[1]  # the same for all
+    assert windows[0] == windows[1]  # and shown alike
     for name, row in rows.items():
         assert row["patient"] == "phantom:chest:7" and row["views"] == 3 and row["split"] == "test"
         numbers = row["metrics"]
