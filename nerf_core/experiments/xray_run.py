@@ -48,17 +48,18 @@ def check_xray(plan: XrayPlan, data: str) -> None:
         unknown, or there is no such device.
     """
     device = resolve_device(plan.device)
+    check_once = lru_cache(maxsize=None)(check_source)  # dozens of cells may learn from the same dozens of patients
     for cell in plan.cells:
         try:
             patient = source_of(cell.scan, data)
-            check_source(patient)
+            check_once(patient)
             if nearest_given(cell.scan.views, plan.held_out) < SAME_ANGLE:
                 raise NerfError(
                     f"of {plan.held_out} held-out views some would be among its {cell.scan.views} given ones; choose "
                     "another 'held_out', such as 24 or 60."
                 )
             for other in cell.population:
-                check_source(other)
+                check_once(other)
                 if same_patient(other, patient):
                     raise NerfError(
                         f"'{shown(short_name(patient))}' is among the patients that it learns from; leave it out of "
