@@ -1,7 +1,7 @@
 """The attenuation field's settings, and the grid of nodes that it is.
 
-The field is a grid of attenuation over the scene's box, one number a node, interpolated linearly in between; it has no
-viewing direction. Nodes are the centres of voxels, so that a volume of the same shape is held exactly. A number is the
+The field is a grid of attenuation over the scene's box, one number a node, interpolated linearly in between, or a coarse
+one and hashed finer ones that are added to it; it has no viewing direction. Nodes are the centres of voxels, so that a volume of the same shape is held exactly. A number is the
 attenuation of one CELL, the line integral through the longest side's voxel, without a unit; none is below zero.
 """
 
@@ -12,13 +12,17 @@ from typing import Any
 import numpy as np
 
 from ..contract.errors import NerfError
+from .attenuation_levels import Levels
 
 BACKENDS = ("auto", "cpu", "reference")
+GRIDS = ("auto", "dense", "hash")
 INITS = ("fdk", "sart", "none")
 FEWEST, MOST = 2, 1024
 """Nodes along an axis."""
 MOST_NODES = 1 << 28
 """In all: a gigabyte, and four times that while training."""
+DENSE_MOST = 320
+"""Nodes along the longest side that `grid` "auto" takes a number each for: 131 MB, and six times that in training."""
 AUTO_RESOLUTIONS = 32, 256
 """What a resolution that is chosen by the radiographs' pixels is kept within."""
 
@@ -34,6 +38,13 @@ class AttenuationSettings:
     resolution : int
         Nodes along the box's longest side; 0 takes the truth's voxels where the data set names one, else the
         radiographs' pixels at the axis.
+    grid : {'auto', 'dense', 'hash'}
+        Whether each node has a number of its own, or those of finer levels share the rows of tables
+        (`fields.attenuation_levels`); 'auto' is the latter above `DENSE_MOST` nodes along the longest side.
+    levels : int
+        Of a hashed grid, finer than its coarse one, each twice as fine as the last.
+    log2_table_size : int
+        Rows of a hashed level's table at most, as a power of two.
     init : {'fdk', 'sart', 'none'}
         What the field begins as: the reconstruction by filtered back-projection (Feldkamp, Davis & Kress 1984), or two
         passes of algebraic reconstruction, where `itk-rtk` is installed, else the same everywhere.
@@ -50,6 +61,9 @@ class AttenuationSettings:
 
     backend: str = "auto"
     resolution: int = 0
+    grid: str = "auto"
+    levels: int = 2
+    log2_table_size: int = 22
     init: str = "fdk"
     tv: float = 0.5
     noise_floor: float = 0.04
@@ -69,7 +83,7 @@ class AttenuationSettings:
                 )
             if not low <= value <= high:
                 raise NerfError(f"The xray method's setting '{name}' must be {low:g} to {high:g}, not {value}.")
-        for name, words in (("backend", BACKENDS), ("init", INITS)):
+        for name, words in (("backend", BACKENDS), ("grid", GRIDS), ("init", INITS)):
             if getattr(self, name) not in words:
                 raise NerfError(
                     f"The xray method's setting '{name}' is {getattr(self, name)!r:.80}; use one of {', '.join(words)}."
@@ -77,6 +91,16 @@ class AttenuationSettings:
         if self.resolution and self.resolution < 8:
             raise NerfError("The xray method's setting 'resolution' must be 0 (chosen by the data set) or at least 8.")
         object.__setattr__(self, "shape", _checked_shape(self.shape))
+        if self.shape and self.grid == "auto":
+            object.__setattr__(self, "grid", "hash" if max(self.shape) > DENSE_MOST else "dense")
+        nodes = int(np.prod(self.shape)) if self.shape else 0
+        if self.hashed:
+            nodes >>= 3 * self.levels  # the coarse level's
+        if nodes > MOST_NODES:
+            raise NerfError(
+                f"An attenuation field of {'x'.join(map(str, self.shape))} nodes needs too much memory; set 'grid' to "
+                f"'hash', or 'resolution' to at most {int(MOST_NODES ** (1 / 3))}."
+            )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any] | None) -> "AttenuationSettings":
@@ -86,6 +110,15 @@ class AttenuationSettings:
             if name not in known:
                 raise NerfError(f"The xray method has no setting '{str(name):.80}'; it has {', '.join(known[:-1])}.")
         return cls(**dict(values or {}))
+
+    @property
+    def hashed(self) -> bool:
+        """Whether finer levels share the rows of tables; known once there is a shape."""
+        return self.grid == "hash"
+
+    def layout(self) -> Levels:
+        """The levels of a hashed grid."""
+        return Levels.of(self.shape, self.levels, self.log2_table_size)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -98,6 +131,8 @@ class AttenuationSettings:
 
 _NUMBERS: dict[str, tuple[float, float, type]] = {
     "resolution": (0, MOST, int),
+    "levels": (1, 6, int),
+    "log2_table_size": (10, 26, int),
     "tv": (0.0, 1e6, float),
     "noise_floor": (1e-6, 1e3, float),
     "rays_per_step": (16, 1 << 22, int),
@@ -111,11 +146,6 @@ def _checked_shape(shape: Any) -> tuple[int, ...]:
     if not good or not all(FEWEST <= n <= MOST for n in shape):
         raise NerfError(
             f"The xray method's setting 'shape' must be three whole numbers from {FEWEST} to {MOST}, not {shape!r:.80}."
-        )
-    if shape and shape[0] * shape[1] * shape[2] > MOST_NODES:
-        raise NerfError(
-            f"An attenuation field of {shape[0]}x{shape[1]}x{shape[2]} nodes needs too much memory; set 'resolution' "
-            f"to at most {int(MOST_NODES ** (1 / 3))}."
         )
     return tuple(shape)
 

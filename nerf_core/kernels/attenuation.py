@@ -72,6 +72,11 @@ class Radiographs:
     window: float
     per_view: bool
 
+    @property
+    def frame(self) -> np.ndarray:
+        """(3, 3) float32 `scale`, `offset` and `cell`, as kernels take them."""
+        return np.stack([self.scale, self.offset, np.full(3, self.cell)]).astype(np.float32)
+
 
 class BatchStats(NamedTuple):
     """One batch: sums divided by its rays.
@@ -171,7 +176,7 @@ class AttenuationBackend(ABC):
 
     @abstractmethod
     def gradients(self, chosen: np.ndarray) -> tuple[np.ndarray, BatchStats]:
-        """(X, Y, Z) gradient of the whole loss, scaled up from these pixels, without updating anything."""
+        """The gradient of the whole loss, scaled up from these pixels, without updating anything: (X, Y, Z)."""
 
     @abstractmethod
     def integrate(self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None = None) -> np.ndarray:
@@ -180,6 +185,11 @@ class AttenuationBackend(ABC):
     @abstractmethod
     def query(self, positions: np.ndarray) -> np.ndarray:
         """(N,) attenuation a cell at (N, 3) positions inside the box."""
+
+    @property
+    def first_shape(self) -> tuple[int, int, int]:
+        """How many nodes `set_values` takes along x, y and z."""
+        return self.shape
 
     @abstractmethod
     def set_values(self, values: np.ndarray) -> None:
@@ -190,9 +200,13 @@ class AttenuationBackend(ABC):
     def values(self) -> np.ndarray:
         """(X, Y, Z) float32 copy of the nodes' attenuation a cell."""
 
+    def peak(self) -> float:
+        """The largest attenuation a cell that a node has."""
+        return float(self.values.max(initial=0.0))
+
     @abstractmethod
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Copies of Adam's two moments (X, Y, Z)."""
+        """Copies of Adam's two moments, each shaped as what they are of."""
 
     @abstractmethod
     def load_moments(self, first: np.ndarray, second: np.ndarray) -> None:
@@ -201,14 +215,20 @@ class AttenuationBackend(ABC):
     def arrays(self) -> dict[str, np.ndarray]:
         """Copies of everything that training changes."""
         first, second = self.moments()
-        arrays = {"params/attenuation": self.values, "adam/first": first, "adam/second": second}
+        arrays = {**self._field(), "adam/first": first, "adam/second": second}
         if len(self.affine):
             arrays |= {"params/views": self.affine.copy(), "adam/views": self._sums.astype(np.float32)}
         return arrays
 
+    def _field(self) -> dict[str, np.ndarray]:
+        return {"params/attenuation": self.values}
+
+    def _load_field(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self.set_values(arrays["params/attenuation"])
+
     def load_arrays(self, arrays: Mapping[str, np.ndarray], step: int) -> None:
         """Take over checked arrays."""
-        self.set_values(arrays["params/attenuation"])
+        self._load_field(arrays)
         if "adam/first" in arrays:
             self.load_moments(arrays["adam/first"], arrays["adam/second"])
         if "params/views" in arrays:
@@ -220,13 +240,39 @@ class AttenuationBackend(ABC):
         """Compile whatever the first step and render would compile."""
 
 
-def check_arrays(arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> None:
-    """Hold a checkpoint's arrays against a field's shape; CheckpointError names the first misfit."""
-    if len(shape) != 3:
+def attenuation_backend(
+    name: str, settings: AttenuationSettings, weights: np.ndarray, seed: int, device: str
+) -> AttenuationBackend:
+    """The backend 'cpu' or 'reference' of a dense or a hashed grid; see `AttenuationBackend`."""
+    if name == "cpu":
+        if settings.hashed:
+            from .cpu.attenuation_hash import CpuHashAttenuation
+
+            return CpuHashAttenuation(settings, weights, seed)
+        from .cpu.attenuation import CpuAttenuation
+
+        return CpuAttenuation(settings, weights, seed)
+    if settings.hashed:
+        from .reference.attenuation_hash import TorchHashAttenuation
+
+        return TorchHashAttenuation(settings, weights, seed, device)
+    from .reference.attenuation import TorchAttenuation
+
+    return TorchAttenuation(settings, weights, seed, device)
+
+
+def check_arrays(arrays: Mapping[str, np.ndarray], settings: AttenuationSettings) -> None:
+    """Hold a checkpoint's arrays against a field's settings; CheckpointError names the first misfit."""
+    if len(settings.shape) != 3:
         raise CheckpointError("the checkpoint does not say how many nodes its field has")
-    wanted: dict[str, tuple[int, ...]] = {"params/attenuation": shape}
+    wanted: dict[str, tuple[int, ...]] = {"params/attenuation": settings.shape}
+    moments = settings.shape
+    if settings.hashed:
+        layout = settings.layout()
+        wanted = {"params/attenuation": layout.coarse, "params/tables": (layout.rows,)}
+        moments = (layout.size,)
     if any(name in arrays for name in ("adam/first", "adam/second")):
-        wanted |= {"adam/first": shape, "adam/second": shape}
+        wanted |= {"adam/first": moments, "adam/second": moments}
     if "params/views" in arrays:
         views = arrays["params/views"].shape[0] if arrays["params/views"].ndim else 0
         wanted["params/views"] = (views, 2)
@@ -242,7 +288,7 @@ def check_arrays(arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> No
             raise CheckpointError(f"the checkpoint's array '{name}' has dtype {found.dtype} instead of a float type")
         if not np.isfinite(found).all():
             raise CheckpointError(f"the checkpoint's array '{name}' holds NaN or infinity")
-    if float(arrays["params/attenuation"].min(initial=0.0)) < 0.0:
+    if not settings.hashed and float(arrays["params/attenuation"].min(initial=0.0)) < 0.0:
         raise CheckpointError("the checkpoint's array 'params/attenuation' holds numbers below zero")
     strange = sorted(set(arrays) - set(wanted))
     if strange:

@@ -16,7 +16,7 @@ from ..contract.xray import NOT_FOR_DIAGNOSIS, XrayFacts
 from ..data.dataset import Dataset
 from ..data.views import Views
 from ..fields.attenuation import AUTO_RESOLUTIONS, AttenuationSettings, NodeGrid
-from ..kernels.attenuation import AttenuationBackend, check_arrays
+from ..kernels.attenuation import AttenuationBackend, attenuation_backend, check_arrays
 from ..xray.grid import Grid
 from .base import Method, MethodState, Normalisation, RayColors, StepStats
 from .cost import RenderCost
@@ -25,6 +25,8 @@ from .xray_data import INITIAL, first_values, radiographs
 
 POINTS_AT_ONCE = 1 << 18
 UNIFORM = SamplerChoice("uniform")
+OLDEST = {"grid": "dense"}
+"""What checkpoints meant before they said it."""
 PER_VIEW_NOTE = (
     "The radiographs were scaled one by one, so each view's gain and offset are learnt beside the field: its "
     "attenuation is known up to a factor, and Hounsfield units are no more than that."
@@ -32,7 +34,7 @@ PER_VIEW_NOTE = (
 
 
 class XrayMethod(Method):
-    """A grid of attenuation behind the `Method` interface; see `fields.attenuation`.
+    """A grid of attenuation, dense or hashed, behind the `Method` interface; see `fields.attenuation`.
 
     Density is attenuation per world unit. Rays see the line integral through the window of the data set.
 
@@ -119,15 +121,9 @@ class XrayMethod(Method):
         if self._made is None:
             grid = self.grid
             settings = self.settings.with_shape(grid.shape)
-            weights = grid.cell / grid.spacing
-            if self.backend == "cpu":
-                from ..kernels.cpu.attenuation import CpuAttenuation
-
-                self._made = CpuAttenuation(settings, weights, self.seed)
-            else:
-                from ..kernels.reference.attenuation import TorchAttenuation
-
-                self._made = TorchAttenuation(settings, weights, self.seed, self.device)
+            self._made = attenuation_backend(
+                self.backend, settings, grid.cell / grid.spacing, self.seed, self.device
+            )
         return self._made
 
     def load_views(self, views: Views) -> None:
@@ -147,7 +143,9 @@ class XrayMethod(Method):
             return
         data = self.field.radiographs
         assert data is not None
-        values, how = first_values(self._views, self.grid, self.settings.init, data.reference, should_stop)
+        grid = NodeGrid(self.grid.bounds, self.field.first_shape)
+        begun = first_values(self._views, grid, self.grid.cell, self.settings.init, data.reference, should_stop)
+        values, how = begun
         self.field.set_values(values)
         self._notes.append(INITIAL[how])
         self._begun = True
@@ -312,7 +310,7 @@ class XrayMethod(Method):
     def query_color(self, points: np.ndarray, directions: np.ndarray) -> np.ndarray:
         """Grey: attenuation in shares of the largest that the field holds; see `Method`."""
         if self._white[0] != self.field.step:
-            self._white = self.field.step, float(self.field.values.max(initial=0.0)) / self.grid.cell
+            self._white = self.field.step, self.field.peak() / self.grid.cell
         grey = np.clip(self._query(points) / np.float32(max(self._white[1], 1e-30)), 0.0, 1.0)
         return np.repeat(grey[:, None], 3, axis=1)
 
@@ -344,7 +342,7 @@ class XrayMethod(Method):
     @classmethod
     def check_state(cls, settings: Mapping[str, Any], device: str, state: MethodState) -> None:
         """See `Method.check_state`."""
-        check_arrays(state.arrays, AttenuationSettings.from_dict(settings).shape)
+        check_arrays(state.arrays, AttenuationSettings.from_dict({**OLDEST, **settings}))
 
     def load_state(self, state: MethodState) -> None:
         """See `Method.load_state`."""
@@ -355,8 +353,8 @@ class XrayMethod(Method):
         if not isinstance(stored, Mapping):
             raise CheckpointError("the checkpoint does not say what the xray method was built with")
         # Who computes, and how much at once, is no matter of the field's.
-        settings = AttenuationSettings.from_dict({**stored, "backend": self.settings.backend})
-        check_arrays(state.arrays, settings.shape)
+        settings = AttenuationSettings.from_dict({**OLDEST, **stored, "backend": self.settings.backend})
+        check_arrays(state.arrays, settings)
         try:
             self.facts = XrayFacts.from_dict(state.settings.get("xray"))
         except DataError as error:

@@ -101,9 +101,14 @@ def _noise(facts: XrayFacts, floor: float) -> Noise:
 
 
 def first_values(
-    views: Views, grid: NodeGrid, how: str, reference: float, should_stop: Callable[[], bool] | None = None
+    views: Views,
+    grid: NodeGrid,
+    cell: float,
+    how: str,
+    reference: float,
+    should_stop: Callable[[], bool] | None = None,
 ) -> tuple[np.ndarray, str]:
-    """(X, Y, Z) attenuation a cell that a field begins as, and how it was made: one of `INITIAL`.
+    """(X, Y, Z) attenuation a length of `cell` that a field begins as, and how it was made: one of `INITIAL`.
 
     Raises
     ------
@@ -125,4 +130,4 @@ def first_values(
         return even, "missing"
     if made is None or not np.isfinite(made).all():
         return even, "unusual"
-    return np.maximum(made * np.float32(grid.cell), 0.0, dtype=np.float32), how
+    return np.maximum(made * np.float32(cell), 0.0, dtype=np.float32), how

@@ -36,7 +36,7 @@ class CpuAttenuation(AttenuationBackend):
         self._values = np.zeros(self._size, np.float32)
         self._next = self._values  # what the next step writes: never what is read meanwhile
         self._state: np.ndarray | None = None  # both moments, the gradient, and what total variation remembers
-        self._rays: _Rays | None = None
+        self._rays: Rays | None = None
 
     def set_values(self, values: np.ndarray) -> None:
         """See `AttenuationBackend`."""
@@ -69,16 +69,15 @@ class CpuAttenuation(AttenuationBackend):
             self._next = np.zeros(self._size, np.float32)
         return self._state
 
-    def _accumulate(self, chosen: np.ndarray, gradient: np.ndarray) -> tuple[BatchStats, "_Rays"]:
+    def _accumulate(self, chosen: np.ndarray, gradient: np.ndarray) -> tuple[BatchStats, "Rays"]:
         """Add the data's gradient, scaled up from these pixels to all, to a flat array."""
         data = self.radiographs
         if data is None:
             raise RuntimeError("load comes before the first training step")
         count = len(chosen)
         if self._rays is None or len(self._rays.slopes) != count:
-            self._rays = _Rays(count)
+            self._rays = Rays(count)
         rays = self._rays
-        frame = np.stack([data.scale, data.offset, np.full(3, data.cell)]).astype(np.float32)
         stats = np.zeros((-(-count // RAYS), 3))
         self.workers.run(
             residual_worker,
@@ -88,7 +87,7 @@ class CpuAttenuation(AttenuationBackend):
             data.views,
             chosen,
             data.targets,
-            frame,
+            data.frame,
             self.affine if len(self.affine) else NO_AFFINE,
             np.array(data.noise, np.float32),
             np.float32(len(data.chosen) / count),
@@ -169,14 +168,14 @@ class CpuAttenuation(AttenuationBackend):
     def integrate(self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None = None) -> np.ndarray:
         """See `AttenuationBackend`."""
         out = np.zeros((len(origins), 3), np.float32)
-        within = NO_LIMITS if limits is None else _rows(limits, 2)
+        within = NO_LIMITS if limits is None else rows(limits, 2)
         self.workers.run(
             integrate_worker,
             None,
             self._values,
             self._shape,
-            _rows(origins, 3),
-            _rows(directions, 3),
+            rows(origins, 3),
+            rows(directions, 3),
             within,
             out,
         )
@@ -185,7 +184,7 @@ class CpuAttenuation(AttenuationBackend):
     def query(self, positions: np.ndarray) -> np.ndarray:
         """See `AttenuationBackend`."""
         out = np.zeros(len(positions), np.float32)
-        self.workers.run(query_worker, None, self._values, self._shape, _rows(positions, 3), out)
+        self.workers.run(query_worker, None, self._values, self._shape, rows(positions, 3), out)
         return out
 
     def warm_up(self, should_stop: Callable[[], bool] | None = None) -> None:
@@ -207,7 +206,7 @@ class CpuAttenuation(AttenuationBackend):
                 raise Cancelled
 
 
-class _Rays:
+class Rays:
     """Working memory of a batch."""
 
     def __init__(self, count: int) -> None:
@@ -218,6 +217,7 @@ class _Rays:
         self.view = np.zeros(count, np.int64)
 
 
-def _rows(array: np.ndarray, columns: int) -> np.ndarray:
+def rows(array: np.ndarray, columns: int) -> np.ndarray:
+    """An array as kernels take it, (N, columns) float32."""
     # Writeable, because numba would compile everything again for an array that is not.
     return np.require(array, np.float32, ["C", "W"]).reshape(-1, columns)

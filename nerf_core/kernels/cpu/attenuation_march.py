@@ -30,7 +30,7 @@ MOST_INTEGRAL = np.float32(30.0)
 
 
 @compiled_inside
-def _box_range(origins, directions, ray, shape, near, far):
+def box_range(origins, directions, ray, shape, near, far):
     """Where a ray is in the box, within `near` and `far`; the second is not above the first where it is not."""
     for axis in range(3):
         o, d = origins[ray, axis], directions[ray, axis]
@@ -46,7 +46,7 @@ def _box_range(origins, directions, ray, shape, near, far):
 
 
 @compiled_inside
-def _steepest(directions, ray):
+def steepest(directions, ray):
     """The axis whose planes a ray crosses most steeply."""
     x, y, z = abs(directions[ray, 0]), abs(directions[ray, 1]), abs(directions[ray, 2])
     if x >= y and x >= z:
@@ -55,7 +55,7 @@ def _steepest(directions, ray):
 
 
 @compiled_inside
-def _planes(origin, slope, near, far, count):
+def planes(origin, slope, near, far, count):
     """The first and the last plane of nodes whose share of a ray reaches into ``near..far``."""
     a, b = origin + near * slope, origin + far * slope
     first = np.int64(math.floor(min(a, b) + HALF))
@@ -64,13 +64,13 @@ def _planes(origin, slope, near, far, count):
 
 
 @compiled_inside
-def _share(t, half, near, far):
+def share(t, half, near, far):
     """How much of the length about a sample lies in ``near..far``."""
     return max(min(t + half, far) - max(t - half, near), ZERO)
 
 
 @compiled_inside
-def _cell(position, count):
+def cell(position, count):
     """The lower node of a position's cell along one axis, and how far in the cell it lies; `count` of 32 bits."""
     # Towards zero: what lies before the first node is put there all the same.
     index = min(max(np.int32(position), np.int32(0)), np.int32(count - np.int32(2)))
@@ -92,10 +92,10 @@ def integrate_ray(values, shape, origins, directions, ray, near, far, out):
     out[ray, 0] = ZERO
     out[ray, 1] = ZERO
     out[ray, 2] = ZERO
-    near, far = _box_range(origins, directions, ray, shape, near, far)
+    near, far = box_range(origins, directions, ray, shape, near, far)
     if far <= near:
         return np.int64(0)
-    main = _steepest(directions, ray)
+    main = steepest(directions, ray)
     stride_y, stride_x = np.int64(shape[2]), np.int64(shape[1] * shape[2])
     # The two axes that are interpolated along, u the slower one in memory.
     if main == 0:
@@ -109,15 +109,15 @@ def integrate_ray(values, shape, origins, directions, ray, near, far, out):
     d_u, d_v = directions[ray, u], directions[ray, v]
     count_u, count_v = np.int64(shape[u]), np.int64(shape[v])
     half = HALF * abs(inverse)
-    first, last = _planes(o, directions[ray, main], near, far, np.int64(shape[main]))
+    first, last = planes(o, directions[ray, main], near, far, np.int64(shape[main]))
     total = ZERO
     moment = ZERO
     next_u, next_v = _unsigned(step_u), _unsigned(step_v)
     # In a row, so that they are computed side by side; the first and the last stand for less.
     for plane in range(first, last + 1):
         t = (np.float32(plane) - o) * inverse
-        iu, fu = _cell(o_u + t * d_u, count_u)
-        iv, fv = _cell(o_v + t * d_v, count_v)
+        iu, fu = cell(o_u + t * d_u, count_u)
+        iv, fv = cell(o_v + t * d_v, count_v)
         at = _unsigned(plane * step + iu * step_u + iv * step_v)
         a, b = values[at], values[at + next_v]
         c, d = values[at + next_u], values[at + next_u + next_v]
@@ -132,10 +132,10 @@ def integrate_ray(values, shape, origins, directions, ray, near, far, out):
         # The two first and the two last ones.
         plane = first + end if end < 2 else last + 2 - end
         t = (np.float32(plane) - o) * inverse
-        missing = whole - _share(t, half, near, far)
+        missing = whole - share(t, half, near, far)
         if missing > ZERO:
-            iu, fu = _cell(o_u + t * d_u, count_u)
-            iv, fv = _cell(o_v + t * d_v, count_v)
+            iu, fu = cell(o_u + t * d_u, count_u)
+            iv, fv = cell(o_v + t * d_v, count_v)
             at = plane * step + iu * step_u + iv * step_v
             low = values[at] + fv * (values[at + step_v] - values[at])
             high = values[at + step_u] + fv * (values[at + step_u + step_v] - values[at + step_u])
@@ -156,12 +156,12 @@ def spread_ray(gradients, shape, origins, directions, spans, ray, slope, first_s
     thread in one order, whatever their number.
     """
     near, far = spans[ray, 0], spans[ray, 1]
-    main = _steepest(directions, ray)
+    main = steepest(directions, ray)
     stride_y, stride_x = np.int64(shape[2]), np.int64(shape[1] * shape[2])
     inverse = ONE / directions[ray, main]
     o = origins[ray, main]
     half = HALF * abs(inverse)
-    whole_first, whole_last = _planes(o, directions[ray, main], near, far, np.int64(shape[main]))
+    whole_first, whole_last = planes(o, directions[ray, main], near, far, np.int64(shape[main]))
     # Where the ray can touch the slab's nodes: one cell about them. Its outer samples stand a little outside the box.
     o_z, d_z = origins[ray, 2], directions[ray, 2]
     low, high = np.float32(first_slab) - ONE, np.float32(last_slab)
@@ -175,7 +175,7 @@ def spread_ray(gradients, shape, origins, directions, spans, ray, slope, first_s
         near_slab, far_slab = max(near_slab, min(a, b)), min(far_slab, max(a, b))
         if far_slab <= near_slab:
             return
-    first, last = _planes(o, directions[ray, main], near_slab, far_slab, np.int64(shape[main]))
+    first, last = planes(o, directions[ray, main], near_slab, far_slab, np.int64(shape[main]))
     first, last = max(first - 1, whole_first), min(last + 1, whole_last)
     o_x, o_y = origins[ray, 0], origins[ray, 1]
     d_x, d_y = directions[ray, 0], directions[ray, 1]
@@ -183,9 +183,9 @@ def spread_ray(gradients, shape, origins, directions, spans, ray, slope, first_s
         first, last = max(first, np.int64(first_slab)), min(last, np.int64(last_slab) - 1)
         for plane in range(first, last + 1):
             t = (np.float32(plane) - o) * inverse
-            value = slope * _share(t, half, near, far)
-            ix, fx = _cell(o_x + t * d_x, np.int64(shape[0]))
-            iy, fy = _cell(o_y + t * d_y, np.int64(shape[1]))
+            value = slope * share(t, half, near, far)
+            ix, fx = cell(o_x + t * d_x, np.int64(shape[0]))
+            iy, fy = cell(o_y + t * d_y, np.int64(shape[1]))
             at = plane + ix * stride_x + iy * stride_y
             right = value * fx
             left = value - right
@@ -203,12 +203,12 @@ def spread_ray(gradients, shape, origins, directions, spans, ray, slope, first_s
         o_u, d_u, count_u = o_x, d_x, np.int64(shape[0])
     for plane in range(first, last + 1):
         t = (np.float32(plane) - o) * inverse
-        iz, fz = _cell(o_z + t * d_z, np.int64(shape[2]))
+        iz, fz = cell(o_z + t * d_z, np.int64(shape[2]))
         if iz + 1 < first_slab or iz >= last_slab:
             continue
-        length = _share(t, half, near, far) if plane <= whole_first + 1 or plane >= whole_last - 1 else half + half
+        length = share(t, half, near, far) if plane <= whole_first + 1 or plane >= whole_last - 1 else half + half
         value = slope * length
-        iu, fu = _cell(o_u + t * d_u, count_u)
+        iu, fu = cell(o_u + t * d_u, count_u)
         at = plane * step + iu * step_u + iz
         upper = value * fz
         lower = value - upper
@@ -236,13 +236,48 @@ def integrate_worker(counter, values, shape, origins, directions, limits, out):
 
 
 @compiled_inside
-def _error_weight(target, noise):
+def error_weight(target, noise):
     """One over the variance that a line integral's noise is expected to have."""
     variance = noise[2] * noise[2]
     if noise[0] > ZERO:
         thinned = np.float32(math.exp(min(target / noise[3], MOST_INTEGRAL))) / noise[0]
         variance += noise[3] * noise[3] * (thinned + noise[1] * noise[1] * thinned * thinned)
     return ONE / variance
+
+
+@compiled_inside
+def pixels_view(views, view, number):
+    """The view that a pixel is of; `view` is where to begin to look."""
+    while view > 0 and views.starts[view] > number:
+        view -= 1
+    while view + 2 < views.starts.shape[0] and views.starts[view + 1] <= number:
+        view += 1
+    return view
+
+
+@compiled_inside
+def make_ray(views, view, number, frame, shape, ray, origins, directions, spans):
+    """Write a pixel's ray, in units of nodes, and its spans (see `residual_worker`)."""
+    pixel_ray(views, view, number - views.starts[view], origins[ray], directions[ray])
+    for axis in range(3):
+        origins[ray, axis] = origins[ray, axis] * frame[0, axis] + frame[1, axis]
+        directions[ray, axis] *= frame[0, axis] * frame[2, axis]
+    near, far = box_range(origins, directions, ray, shape, ZERO, FAR)
+    a = origins[ray, 2] + near * directions[ray, 2]
+    b = origins[ray, 2] + far * directions[ray, 2]
+    spans[ray, 0], spans[ray, 1], spans[ray, 2], spans[ray, 3] = near, far, min(a, b), max(a, b)
+
+
+@compiled_inside
+def judge_ray(found, target, view, affine, noise, scale, hits):
+    """A line integral's d loss / d itself times `scale`, its loss, and its squared error."""
+    gain, shift = ONE, ZERO
+    if affine.shape[0] > 0:
+        gain, shift = affine[view, 0], affine[view, 1]
+    difference = gain * found + shift - target
+    weight = error_weight(target, noise)
+    slope = scale * weight * difference * gain if hits else ZERO
+    return slope, 0.5 * weight * difference * difference, difference * difference
 
 
 @compiled
@@ -258,7 +293,6 @@ def residual_worker(
     ``stats`` (tasks, 3): loss, squared error, samples.
     """
     rays = chosen.shape[0]
-    count = views.starts.shape[0] - 1
     while True:
         task = fetch_add(address(counter), 1)
         first = task * RAYS
@@ -268,29 +302,14 @@ def residual_worker(
         view = np.int64(0)
         for ray in range(first, min(first + RAYS, rays)):
             number = chosen[ray]
-            while view > 0 and views.starts[view] > number:
-                view -= 1
-            while view + 1 < count and views.starts[view + 1] <= number:
-                view += 1
+            view = pixels_view(views, view, number)
             view_of[ray] = view
-            pixel_ray(views, view, number - views.starts[view], origins[ray], directions[ray])
-            for axis in range(3):
-                origins[ray, axis] = origins[ray, axis] * frame[0, axis] + frame[1, axis]
-                directions[ray, axis] *= frame[0, axis] * frame[2, axis]
-            near, far = _box_range(origins, directions, ray, shape, ZERO, FAR)
-            a = origins[ray, 2] + near * directions[ray, 2]
-            b = origins[ray, 2] + far * directions[ray, 2]
-            spans[ray, 0], spans[ray, 1], spans[ray, 2], spans[ray, 3] = near, far, min(a, b), max(a, b)
+            make_ray(views, view, number, frame, shape, ray, origins, directions, spans)
             made += integrate_ray(values, shape, origins, directions, ray, ZERO, FAR, out)
-            target = targets[number]
-            gain, shift = ONE, ZERO
-            if affine.shape[0] > 0:
-                gain, shift = affine[view, 0], affine[view, 1]
-            difference = gain * out[ray, 0] + shift - target
-            weight = _error_weight(target, noise)
-            slopes[ray] = scale * weight * difference * gain if far > near else ZERO
-            loss += 0.5 * weight * difference * difference
-            error += difference * difference
+            hits = spans[ray, 1] > spans[ray, 0]
+            slopes[ray], half, square = judge_ray(out[ray, 0], targets[number], view, affine, noise, scale, hits)
+            loss += half
+            error += square
         stats[task, 0] = loss
         stats[task, 1] = error
         stats[task, 2] = made
@@ -305,9 +324,9 @@ def query_worker(counter, values, shape, positions, out):
         if first >= positions.shape[0]:
             break
         for i in range(first, min(first + POINTS, positions.shape[0])):
-            ix, fx = _cell(positions[i, 0], np.int64(shape[0]))
-            iy, fy = _cell(positions[i, 1], np.int64(shape[1]))
-            iz, fz = _cell(positions[i, 2], np.int64(shape[2]))
+            ix, fx = cell(positions[i, 0], np.int64(shape[0]))
+            iy, fy = cell(positions[i, 1], np.int64(shape[1]))
+            iz, fz = cell(positions[i, 2], np.int64(shape[2]))
             at = ix * stride_x + iy * stride_y + iz
             a = values[at] + fz * (values[at + 1] - values[at])
             at += stride_y

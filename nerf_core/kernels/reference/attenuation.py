@@ -3,7 +3,7 @@
 The model is `kernels.cpu.attenuation_march`'s: Joseph's method on a grid of nodes. The gradients are autograd's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -53,11 +53,22 @@ def interpolate(values: Tensor, positions: Tensor) -> Tensor:
 def line_integrals(
     values: Tensor, origins: Tensor, directions: Tensor, limits: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Line integrals (R,) through (X, Y, Z) attenuation a cell, their first moments (R,), and their samples (R,).
+    """As `integrals_of`, through (X, Y, Z) attenuation a cell."""
+    shape = (values.shape[0], values.shape[1], values.shape[2])
+    return integrals_of(lambda positions: interpolate(values, positions), shape, origins, directions, limits)
+
+
+def integrals_of(
+    attenuation: Callable[[Tensor], Tensor],
+    shape: tuple[int, int, int],
+    origins: Tensor,
+    directions: Tensor,
+    limits: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Line integrals (R,) through attenuation a cell at (..., 3) positions, first moments (R,), and samples (R,).
 
     Rays are in units of nodes, and distances along them in cells; `limits` (R, 2) are distances to stay within.
     """
-    shape = (values.shape[0], values.shape[1], values.shape[2])
     near, far = box_range(origins, directions, shape)
     if limits is not None:
         near, far = torch.maximum(near, limits[:, 0]), torch.minimum(far, limits[:, 1])
@@ -71,7 +82,7 @@ def line_integrals(
     there = planes[None] < torch.tensor(shape, device=origins.device)[main]
     length = torch.where(there & (far > near)[:, None], length, torch.zeros_like(length))
     positions = origins[:, None, :] + t[..., None] * directions[:, None, :]
-    part = length * interpolate(values, positions)
+    part = length * attenuation(positions)
     return part.sum(dim=-1), (part * t).sum(dim=-1), (length > 0).sum(dim=-1)
 
 
@@ -86,6 +97,19 @@ def total_variation(values: Tensor, weights: Tensor, soft: float) -> Tensor:
     return square.sqrt().sum()
 
 
+def total_variation_at(bricks: Tensor, there: Tensor, weights: Tensor, soft: float) -> Tensor:
+    """The same over the nodes of (B, n, n, n) bricks that are `there`, but for their last layers of neighbours."""
+    inner = bricks[:, :-1, :-1, :-1]
+    square = torch.full_like(inner, soft * soft)
+    known = there[:, :-1, :-1, :-1]
+    for axis in range(3):
+        after = [slice(None), *3 * [slice(None, -1)]]
+        after[axis + 1] = slice(1, None)
+        step = weights[axis] * (bricks[tuple(after)] - inner)
+        square = square + torch.where(there[tuple(after)], step, torch.zeros_like(step)).square()
+    return (square.sqrt() * known).sum()
+
+
 def error_weight(target: Tensor, noise: Noise) -> Tensor:
     """One over the variance that line integrals' noise is expected to have."""
     if noise.photons <= 0:
@@ -94,7 +118,7 @@ def error_weight(target: Tensor, noise: Noise) -> Tensor:
     return 1.0 / (noise.floor**2 + noise.scale**2 * (thinned + (noise.readout * thinned).square()))
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """Some rays of a batch: half the squared error over its variance, the squared error, samples; views, integrals."""
 
     loss: float
@@ -108,15 +132,21 @@ class TorchAttenuation(AttenuationBackend):
     """Torch on any device; see `AttenuationBackend`."""
 
     name = "reference"
+    at_once_share = 1
 
     def __init__(self, settings: AttenuationSettings, weights: np.ndarray, seed: int, device: str = "cpu") -> None:
         super().__init__(settings, weights, seed)
         self.device = torch.device(device)
-        self._values = torch.zeros(self.shape, device=self.device)
-        self._moments = torch.zeros((2, *self.shape), device=self.device)
+        self._values = torch.zeros(self._size, device=self.device)
+        self._moments = torch.zeros((2, *self._size), device=self.device)
         self._weights = torch.from_numpy(self.weights).to(self.device)
         self._pixels: Pixels | None = None
         self._targets = torch.zeros(0)
+
+    @property
+    def _size(self) -> tuple[int, ...]:
+        """The shape of what is learnt of attenuation."""
+        return self.shape
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.tensor(np.asarray(array), dtype=torch.float32, device=self.device)
@@ -152,7 +182,20 @@ class TorchAttenuation(AttenuationBackend):
         """See `AttenuationBackend`."""
         self._moments = torch.stack([self._tensor(first), self._tensor(second)])
 
-    def losses(self, values: Tensor, chosen: np.ndarray) -> Iterator[tuple[Tensor, _Part | None]]:
+    @property
+    def _at_once(self) -> int:
+        return RAYS_AT_ONCE.get(self.device.type, 1 << 13) // self.at_once_share
+
+    def _look_up(self, values: Tensor) -> Callable[[Tensor], Tensor]:
+        """What attenuation (...) is at (..., 3) positions."""
+        return lambda positions: interpolate(values, positions)
+
+    def _prior(self, values: Tensor) -> Iterator[tuple[Tensor, "Part | None"]]:
+        weight, soft = self.smoothing
+        if weight > 0:
+            yield weight * total_variation(values, self._weights, soft), None
+
+    def losses(self, values: Tensor, chosen: np.ndarray) -> Iterator[tuple[Tensor, Part | None]]:
         """The whole loss of nodes' values as terms to be added: parts of the rays, scaled up to all, then the prior."""
         data = self.radiographs
         if data is None or self._pixels is None:
@@ -160,10 +203,10 @@ class TorchAttenuation(AttenuationBackend):
         numbers = torch.from_numpy(chosen).to(self.device)
         starts = torch.from_numpy(data.views.starts).to(self.device)
         scale, offset = self._tensor(data.scale), self._tensor(data.offset)
-        at_once = RAYS_AT_ONCE.get(self.device.type, 1 << 13)
-        for part in torch.split(numbers, at_once):
+        for part in torch.split(numbers, self._at_once):
             origins, directions = self._pixels.rays(part)
-            found, _, samples = line_integrals(values, origins * scale + offset, directions * scale * data.cell)
+            rays = origins * scale + offset, directions * scale * data.cell
+            found, _, samples = integrals_of(self._look_up(values), self.shape, *rays)
             target = self._targets[part]
             view = torch.searchsorted(starts, part, right=True) - 1
             expected = found
@@ -174,7 +217,7 @@ class TorchAttenuation(AttenuationBackend):
             half = 0.5 * (error_weight(target, data.noise) * difference.square()).sum()
             yield (
                 half * (len(data.chosen) / len(chosen)),
-                _Part(
+                Part(
                     float(half.detach()),
                     float(difference.detach().square().sum()),
                     int(samples.sum()),
@@ -182,11 +225,9 @@ class TorchAttenuation(AttenuationBackend):
                     found.detach().cpu().numpy(),
                 ),
             )
-        weight, soft = self.smoothing
-        if weight > 0:
-            yield weight * total_variation(values, self._weights, soft), None
+        yield from self._prior(values)
 
-    def _backward(self, chosen: np.ndarray) -> tuple[Tensor, BatchStats, list[_Part]]:
+    def _backward(self, chosen: np.ndarray) -> tuple[Tensor, BatchStats, list[Part]]:
         """The gradient, term by term so that the memory of one is enough, and the batch's numbers."""
         values = self._values.detach().requires_grad_()
         parts = []
@@ -214,7 +255,7 @@ class TorchAttenuation(AttenuationBackend):
         step = self.step + 1
         root = (second / (1.0 - BETAS[1] ** step)).sqrt() + EPSILON
         change = self.learning_rate(progress) / (1.0 - BETAS[0] ** step) * first / root
-        self._values = (self._values - change).clamp_min(0.0)
+        self._values = self._allowed(self._values - change)
         if len(self.affine):
             assert self.radiographs is not None
             view = np.concatenate([part.view for part in parts])
@@ -222,6 +263,9 @@ class TorchAttenuation(AttenuationBackend):
             self.fit_views(view, found, self.radiographs.targets[chosen])
         self.step = step
         return stats
+
+    def _allowed(self, values: Tensor) -> Tensor:
+        return values.clamp_min(0.0)
 
     def gradients(self, chosen: np.ndarray) -> tuple[np.ndarray, BatchStats]:
         """See `AttenuationBackend`."""
@@ -232,17 +276,16 @@ class TorchAttenuation(AttenuationBackend):
     def integrate(self, origins: np.ndarray, directions: np.ndarray, limits: np.ndarray | None = None) -> np.ndarray:
         """See `AttenuationBackend`."""
         out = np.zeros((len(origins), 3), np.float32)
-        at_once = RAYS_AT_ONCE.get(self.device.type, 1 << 13)
+        at_once = self._at_once
         for first in range(0, len(origins), at_once):
             part = slice(first, first + at_once)
             within = None if limits is None else self._tensor(limits[part])
-            total, moment, made = line_integrals(
-                self._values, self._tensor(origins[part]), self._tensor(directions[part]), within
-            )
+            rays = self._tensor(origins[part]), self._tensor(directions[part])
+            total, moment, made = integrals_of(self._look_up(self._values), self.shape, *rays, within)
             out[part] = torch.stack([total, moment, made.to(total.dtype)], dim=-1).cpu().numpy()
         return out
 
     @torch.no_grad()
     def query(self, positions: np.ndarray) -> np.ndarray:
         """See `AttenuationBackend`."""
-        return interpolate(self._values, self._tensor(positions)).cpu().numpy()
+        return self._look_up(self._values)(self._tensor(positions)).cpu().numpy()
