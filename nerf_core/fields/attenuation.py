@@ -1,8 +1,9 @@
 """The attenuation field's settings, and the grid of nodes that it is.
 
-The field is a grid of attenuation over the scene's box, one number a node, interpolated linearly in between, or a coarse
-one and hashed finer ones that are added to it; it has no viewing direction. Nodes are the centres of voxels, so that a volume of the same shape is held exactly. A number is the
-attenuation of one CELL, the line integral through the longest side's voxel, without a unit; none is below zero.
+The field is a grid of attenuation over the scene's box, one number a node, interpolated linearly in between, or a
+coarse one and hashed finer ones that are added to it; it has no viewing direction. Nodes are the centres of voxels, so
+that a volume of the same shape is held exactly. A number is the attenuation of one CELL, the line integral through the
+longest side's voxel, without a unit; none is below zero.
 """
 
 from collections.abc import Mapping

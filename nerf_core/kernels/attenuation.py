@@ -266,7 +266,7 @@ def check_arrays(arrays: Mapping[str, np.ndarray], settings: AttenuationSettings
     if len(settings.shape) != 3:
         raise CheckpointError("the checkpoint does not say how many nodes its field has")
     wanted: dict[str, tuple[int, ...]] = {"params/attenuation": settings.shape}
-    moments = settings.shape
+    moments: tuple[int, ...] = settings.shape
     if settings.hashed:
         layout = settings.layout()
         wanted = {"params/attenuation": layout.coarse, "params/tables": (layout.rows,)}

@@ -59,7 +59,8 @@ class LevelsBackend(AttenuationBackend):
 
     def peak(self) -> float:
         """The largest attenuation a cell at the coarse level's nodes."""
-        axes = [(np.arange(n) + 0.5) / r - 0.5 for n, r in zip(self.first_shape, self.layout.arrays.ratios[0])]
+        ratios = self.layout.arrays.ratios[0]
+        axes = [(np.arange(n) + 0.5) / ratio - 0.5 for n, ratio in zip(self.first_shape, ratios, strict=True)]
         nodes = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
         return float(self.query(nodes.astype(np.float32)).max(initial=0.0))
 

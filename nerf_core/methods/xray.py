@@ -121,9 +121,7 @@ class XrayMethod(Method):
         if self._made is None:
             grid = self.grid
             settings = self.settings.with_shape(grid.shape)
-            self._made = attenuation_backend(
-                self.backend, settings, grid.cell / grid.spacing, self.seed, self.device
-            )
+            self._made = attenuation_backend(self.backend, settings, grid.cell / grid.spacing, self.seed, self.device)
         return self._made
 
     def load_views(self, views: Views) -> None:

@@ -9,14 +9,8 @@ from ...fields.attenuation import AttenuationSettings
 from ..attenuation import BETAS, EPSILON, BatchStats, Noise, Radiographs
 from ..attenuation_levels import BRICK, LevelsBackend
 from .attenuation import NO_AFFINE, Rays, rows
-from .attenuation_levels import (
-    brick_worker,
-    flat_adam_worker,
-    sum_query_worker,
-    sum_residual_worker,
-    sum_spread_worker,
-    sum_worker,
-)
+from .attenuation_levels import sum_query_worker, sum_residual_worker, sum_worker
+from .attenuation_levels_update import brick_worker, flat_adam_worker, sum_spread_worker
 from .attenuation_march import RAYS
 from .backend import NO_LIMITS, NO_VIEWS
 from .workers import Workers, thread_count
@@ -43,6 +37,11 @@ class CpuHashAttenuation(LevelsBackend):
         self._state: np.ndarray | None = None  # both moments and the gradient
         self._rays: Rays | None = None
         self._gates = NO_GATES
+
+    @property
+    def _samples(self) -> list[np.ndarray]:
+        """Each thread's working memory: new ones, since what renders meanwhile has threads of its own."""
+        return list(np.zeros((self.workers.threads, max(self.shape)), np.float32))
 
     @property
     def numbers(self) -> np.ndarray:
@@ -87,7 +86,7 @@ class CpuHashAttenuation(LevelsBackend):
         stats = np.zeros((-(-count // RAYS), 3))
         self.workers.run(
             sum_residual_worker,
-            None,
+            self._samples,
             self._numbers,
             self._shape,
             levels,
@@ -177,7 +176,7 @@ class CpuHashAttenuation(LevelsBackend):
         out = np.zeros((len(origins), 3), np.float32)
         within = NO_LIMITS if limits is None else rows(limits, 2)
         levels, o, d = self.layout.arrays, rows(origins, 3), rows(directions, 3)
-        self.workers.run(sum_worker, None, self._numbers, self._shape, levels, o, d, within, out, NO_GATES)
+        self.workers.run(sum_worker, self._samples, self._numbers, self._shape, levels, o, d, within, out, NO_GATES)
         return out
 
     def query(self, positions: np.ndarray) -> np.ndarray:

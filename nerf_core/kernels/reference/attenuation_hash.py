@@ -12,7 +12,7 @@ from torch import Tensor
 from ...fields.attenuation import AttenuationSettings
 from ...fields.hash_grid import HASH_PRIMES
 from ..attenuation_levels import BRICK, LevelsBackend
-from .attenuation import TorchAttenuation, Part, total_variation_at
+from .attenuation import Part, TorchAttenuation, total_variation_at
 
 PRIME_Y, PRIME_Z = HASH_PRIMES[1:]
 SHARE = 8
