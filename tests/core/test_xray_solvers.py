@@ -212,7 +212,9 @@ def test_what_a_field_begins_with(views, expected):
 def test_a_field_may_begin_as_two_passes_of_sart(views, expected):
     nodes = NodeGrid(GRID.bounds, GRID.shape)
     few = SimpleNamespace(views=views[::12])
-    found = {how: first_values(few, nodes, AttenuationSettings(init=how).init, 0.1) for how in ("sart", "fdk")}
+    found = {
+        how: first_values(few, nodes, nodes.cell, AttenuationSettings(init=how).init, 0.1) for how in ("sart", "fdk")
+    }
     assert [how for _, how in found.values()] == ["sart", "fdk"]
     qualities = [quality(values / nodes.cell, expected) for values, _ in found.values()]
     assert qualities[0] > qualities[1] + 1.0
