@@ -9,7 +9,7 @@ from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.xray import NOT_FOR_DIAGNOSIS
 from . import core_box, panels
 
-WIDTHS = (0.32, 0.17, 0.15, 0.18, 0.18)
+WIDTHS = (0.28, 0.18, 0.16, 0.21, 0.17)
 
 
 class NERF_UL_experiment_rows(bpy.types.UIList):
@@ -130,7 +130,7 @@ def _draw_progress(layout: bpy.types.UILayout, current: state.Experiment) -> Non
 def _draw_results(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
     name, *numbers = _columns(layout)
     name.label(text="Cell")
-    titles = ("vol. dB", "SSIM", "rad. dB", "SSIM") if settings.xray else ("dB", "SSIM", "S_hit", "ms")
+    titles = ("vol.", "SSIM", "rad.", "SSIM") if settings.xray else ("dB", "SSIM", "S_hit", "ms")
     for cell, title in zip(numbers, titles, strict=True):
         cell.label(text=title)
     layout.template_list(
