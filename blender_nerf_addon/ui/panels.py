@@ -95,7 +95,7 @@ class NERF_PT_train_settings(_Sidebar, bpy.types.Panel):
         settings = nerf.training
         layout.prop(settings, "method")
         if settings.method == "XRAY":
-            for name in ("resolution", "smoothness", "init"):
+            for name in ("resolution", "grid", "smoothness", "init"):
                 layout.prop(context.scene.nerf_xray, name)
         else:
             training_sampler.draw(layout, settings)

@@ -181,8 +181,18 @@ class NERF_PG_xray(bpy.types.PropertyGroup):
     smoothness: FloatProperty(
         name="Smoothness",
         description="Weight of total variation, relative to the noise: more for few views, 0 for none",
-        default=2.0, min=0.0, soft_max=20.0, max=1e6,
+        default=0.5, min=0.0, soft_max=20.0, max=1e6,
     )  # fmt: skip
+    grid: EnumProperty(
+        name="Grid",
+        description="How the field keeps its numbers",
+        items=(
+            ("AUTO", "Automatic", "Dense, and hashed above 320 nodes along the longest side"),
+            ("DENSE", "Dense", "A number for each node: exact, and the quickest where it fits into the memory"),
+            ("HASH", "Hashed", "A coarse grid, and tables of finer nodes that share rows: for large volumes"),
+        ),
+        default="AUTO",
+    )
     init: EnumProperty(
         name="Begin With",
         description="What the field is before its first step",

@@ -70,7 +70,12 @@ def facts_of(folder: RunFolder) -> XrayFacts:
 def field_settings(scene: bpy.types.Scene) -> dict[str, Any]:
     """The settings of the method `xray` that `scene.nerf_xray` says."""
     settings = scene.nerf_xray
-    return {"resolution": settings.resolution, "tv": settings.smoothness, "init": settings.init.lower()}
+    return {
+        "resolution": settings.resolution,
+        "grid": settings.grid.lower(),
+        "tv": settings.smoothness,
+        "init": settings.init.lower(),
+    }
 
 
 @lru_cache(maxsize=32)

@@ -198,13 +198,16 @@ def test_the_button_trains_and_what_comes_back_is_a_nerf(core, tmp_path, addon_m
     settings = scene.nerf_xray
     settings.views, settings.pixels = 12, (24, 24)
     # From the same everywhere: what is found is trained, and nobody waits 10 s for ITK.
-    settings.init = "NONE"
+    settings.init, settings.grid = "NONE", "DENSE"
     scene.nerf.training.budget, scene.nerf.training.steps = "STEPS", 300
     assert bpy.ops.nerf.xray_capture(then_train=True) == {"FINISHED"}
     assert scene.nerf.training.method == "XRAY"
     nerf = next(item for item in scene.objects if item.nerf.is_nerf)
     run = tmp_path / "nested"
-    assert json.loads((run / "run.json").read_text(encoding="utf-8"))["method"] == "xray"
+    told = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    assert told["method"] == "xray"
+    chosen = told["settings"]
+    assert (chosen["grid"], chosen["init"], chosen["tv"]) == ("dense", "none", 0.5)
     # A view between those that were trained on: the field's line integrals are near the truth.
     rig = addon_module("xray.rig").make_rig(scene, addon_module("xray.subject").find(scene, bpy.context.view_layer))
     camera = scene.camera
