@@ -65,6 +65,7 @@ class FastMethod(Method):
         if self.backend == "auto":
             self.backend = "reference" if self.settings.sampler in TORCH_SAMPLERS else _backend_for(device)
         self._made: FastBackend | None = None
+        self._prepared: FastBackend | None = None  # whose own kernels have rendered a ray
         self._views: tuple[ViewArrays, bool] | None = None
         self._camera: tuple[Camera, ViewArrays] | None = None
         self._looking: SampledLooking | None = None
@@ -203,7 +204,9 @@ class FastMethod(Method):
         if takes_shell(self.field, choice):
             self.field.render_surface(np.zeros_like(up), up, None, choice.samples)
         elif is_native(choice):
-            self.field.render(np.zeros_like(up), up)
+            if self._prepared is not self.field:
+                self.field.render(np.zeros_like(up), up)
+                self._prepared = self.field
         else:
             self.looking.prepare(choice, self._learner, on_progress)
 

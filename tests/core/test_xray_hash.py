@@ -14,7 +14,7 @@ from nerf_core.training.load import load_run
 
 from .radiograph_scene import write_radiographs
 from .small_training import Recorder, train
-from .test_xray_method import truth_grid, volume_psnr
+from .test_xray_method import train_field, truth_grid, volume_psnr
 
 SETTINGS = {"init": "none", "rays_per_step": 4096, "grid": "hash", "levels": 1, "log2_table_size": 13}
 
@@ -28,9 +28,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "hashed"
-    settings = [f"--setting={name}={value}" for name, value in SETTINGS.items()]
-    asked = ["train", str(data[0]), "--run", str(run), "--method", "xray", "--device", "cpu"]
-    assert main([*asked, "--steps", "200", *settings]) == 0
+    train_field(data[0], run, SETTINGS, 200)
     return run
 
 

@@ -40,10 +40,15 @@ def data(tmp_path_factory):
 def trained(data, tmp_path_factory):
     """A run through the command line, with a held-out split."""
     run = tmp_path_factory.mktemp("runs") / "phantom"
-    settings = [f"--setting={name}={value}" for name, value in SETTINGS.items()]
-    asked = ["train", str(data[0]), "--run", str(run), "--method", "xray", "--device", "cpu"]
-    assert main([*asked, "--steps", str(STEPS), *settings]) == 0
+    train_field(data[0], run, SETTINGS, STEPS)
     return run
+
+
+def train_field(data, run, settings, steps):
+    """As a person trains one, through the command line."""
+    told = [f"--setting={name}={value}" for name, value in settings.items()]
+    asked = ["train", str(data), "--run", str(run), "--method", "xray", "--device", "cpu"]
+    assert main([*asked, "--steps", str(steps), *told]) == 0
 
 
 def volume_psnr(found: np.ndarray, truth: np.ndarray) -> float:

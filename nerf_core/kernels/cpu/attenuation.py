@@ -189,21 +189,31 @@ class CpuAttenuation(AttenuationBackend):
 
     def warm_up(self, should_stop: Callable[[], bool] | None = None) -> None:
         """See `AttenuationBackend`: on a grid of two nodes a side, so that nothing of this one changes."""
-        tiny = CpuAttenuation(AttenuationSettings(shape=(2, 2, 2), rays_per_step=16), np.ones(3), 0, threads=1)
-        one, pixels = np.ones(3, np.float32), np.arange(16)
-        noise = Noise(0.0, 0.0, 1.0)
-        tiny.load(
-            Radiographs(NO_VIEWS, pixels, np.ones(16, np.float32), 2 * one, -0.5 * one, 0.5, noise, 1.0, 1.0, False)
-        )
-        parts: list[Callable[[], object]] = [
-            lambda: tiny.train_step(0.0),
-            lambda: tiny.integrate(one[None], one[None]),
-            lambda: tiny.query(one[None]),
-        ]
-        for part in parts:
-            part()
-            if should_stop is not None and should_stop():
-                raise Cancelled
+        settings = AttenuationSettings(shape=(2, 2, 2), rays_per_step=16)
+        run_once(CpuAttenuation(settings, np.ones(3), 0, threads=1), should_stop)
+
+
+def run_once(tiny: AttenuationBackend, should_stop: Callable[[], bool] | None) -> None:
+    """Train and ask a field of a few nodes once, which compiles its kernels or finds them compiled.
+
+    Raises
+    ------
+    Cancelled
+        When `should_stop` said so.
+    """
+    side = tiny.shape[0]
+    one, pixels, noise = np.ones(3, np.float32), np.arange(16), Noise(0.0, 0.0, 1.0)
+    targets = np.ones(16, np.float32)
+    tiny.load(Radiographs(NO_VIEWS, pixels, targets, side * one, -0.5 * one, 1.0 / side, noise, 1.0, 1.0, False))
+    parts: list[Callable[[], object]] = [
+        lambda: tiny.train_step(0.0),
+        lambda: tiny.integrate(one[None], one[None]),
+        lambda: tiny.query(one[None]),
+    ]
+    for part in parts:
+        part()
+        if should_stop is not None and should_stop():
+            raise Cancelled
 
 
 class Rays:

@@ -4,15 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...contract.errors import Cancelled
 from ...fields.attenuation import AttenuationSettings
-from ..attenuation import BETAS, EPSILON, BatchStats, Noise, Radiographs
+from ..attenuation import BETAS, EPSILON, BatchStats
 from ..attenuation_levels import BRICK, LevelsBackend
-from .attenuation import NO_AFFINE, Rays, rows
+from .attenuation import NO_AFFINE, Rays, rows, run_once
 from .attenuation_levels import sum_query_worker, sum_residual_worker, sum_worker
 from .attenuation_levels_update import brick_worker, flat_adam_worker, sum_spread_worker
 from .attenuation_march import RAYS
-from .backend import NO_LIMITS, NO_VIEWS
+from .backend import NO_LIMITS
 from .workers import Workers, thread_count
 
 NO_GATES = np.zeros((0, 0), np.uint8)
@@ -188,18 +187,4 @@ class CpuHashAttenuation(LevelsBackend):
     def warm_up(self, should_stop: Callable[[], bool] | None = None) -> None:
         """See `AttenuationBackend`: on a few nodes, so that nothing of this field changes."""
         settings = AttenuationSettings(shape=(4, 4, 4), grid="hash", levels=1, rays_per_step=16)
-        tiny = CpuHashAttenuation(settings, np.ones(3), 0, threads=1)
-        one, pixels = np.ones(3, np.float32), np.arange(16)
-        noise = Noise(0.0, 0.0, 1.0)
-        tiny.load(
-            Radiographs(NO_VIEWS, pixels, np.ones(16, np.float32), 4 * one, -0.5 * one, 0.25, noise, 1.0, 1.0, False)
-        )
-        parts: list[Callable[[], object]] = [
-            lambda: tiny.train_step(0.0),
-            lambda: tiny.integrate(one[None], one[None]),
-            lambda: tiny.query(one[None]),
-        ]
-        for part in parts:
-            part()
-            if should_stop is not None and should_stop():
-                raise Cancelled
+        run_once(CpuHashAttenuation(settings, np.ones(3), 0, threads=1), should_stop)

@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from .attenuation_levels import NONE, PRIME_Y, PRIME_Z, line_of, place, sum_at
-from .attenuation_march import HALF, ONE, POINTS, TINY, ZERO, cell, planes, share, steepest
+from .attenuation_march import HALF, ONE, POINTS, ZERO, between_layers, cell, planes, share, steepest
 from .compile import compiled, compiled_inside
 from .vector import address, fetch_add
 
@@ -65,17 +65,9 @@ def _spread_ray(
     o = origins[ray, main]
     half = HALF * abs(inverse)
     whole_first, whole_last = planes(o, directions[ray, main], near, far, np.int64(shape[main]))
-    o_z, d_z = origins[ray, 2], directions[ray, 2]
-    near_layers, far_layers = near - half, far + half
-    if abs(d_z) < TINY:
-        if o_z < low or o_z > high:
-            return
-    else:
-        inverse_z = ONE / d_z
-        a, b = (low - o_z) * inverse_z, (high - o_z) * inverse_z
-        near_layers, far_layers = max(near_layers, min(a, b)), min(far_layers, max(a, b))
-        if far_layers <= near_layers:
-            return
+    near_layers, far_layers = between_layers(origins, directions, ray, near - half, far + half, low, high)
+    if far_layers <= near_layers:
+        return
     first, last = planes(o, directions[ray, main], near_layers, far_layers, np.int64(shape[main]))
     a_x, b_x = line_of(origins, directions, ray, main, 0, levels.ratios[level, 0])
     a_y, b_y = line_of(origins, directions, ray, main, 1, levels.ratios[level, 1])

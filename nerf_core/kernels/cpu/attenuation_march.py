@@ -148,6 +148,20 @@ def integrate_ray(values, shape, origins, directions, ray, near, far, out):
     return last + 1 - first
 
 
+@compiled_inside
+def between_layers(origins, directions, ray, near, far, low, high):
+    """What of a ray from `near` to `far` runs between two places of the last index; nothing where far <= near."""
+    o, d = origins[ray, 2], directions[ray, 2]
+    if abs(d) < TINY:
+        if o < low or o > high:
+            far = near
+    else:
+        inverse = ONE / d
+        a, b = (low - o) * inverse, (high - o) * inverse
+        near, far = max(near, min(a, b)), min(far, max(a, b))
+    return near, far
+
+
 @compiled
 def spread_ray(gradients, shape, origins, directions, spans, ray, slope, first_slab, last_slab):
     """Add `slope` times d(line integral) / d(nodes) to those nodes whose last index lies in ``first_slab..last_slab``.
@@ -163,22 +177,14 @@ def spread_ray(gradients, shape, origins, directions, spans, ray, slope, first_s
     half = HALF * abs(inverse)
     whole_first, whole_last = planes(o, directions[ray, main], near, far, np.int64(shape[main]))
     # Where the ray can touch the slab's nodes: one cell about them. Its outer samples stand a little outside the box.
-    o_z, d_z = origins[ray, 2], directions[ray, 2]
     low, high = np.float32(first_slab) - ONE, np.float32(last_slab)
-    near_slab, far_slab = near - half, far + half
-    if abs(d_z) < TINY:
-        if o_z < low or o_z > high:
-            return
-    else:
-        inverse_z = ONE / d_z
-        a, b = (low - o_z) * inverse_z, (high - o_z) * inverse_z
-        near_slab, far_slab = max(near_slab, min(a, b)), min(far_slab, max(a, b))
-        if far_slab <= near_slab:
-            return
+    near_slab, far_slab = between_layers(origins, directions, ray, near - half, far + half, low, high)
+    if far_slab <= near_slab:
+        return
     first, last = planes(o, directions[ray, main], near_slab, far_slab, np.int64(shape[main]))
     first, last = max(first - 1, whole_first), min(last + 1, whole_last)
-    o_x, o_y = origins[ray, 0], origins[ray, 1]
-    d_x, d_y = directions[ray, 0], directions[ray, 1]
+    o_x, o_y, o_z = origins[ray, 0], origins[ray, 1], origins[ray, 2]
+    d_x, d_y, d_z = directions[ray, 0], directions[ray, 1], directions[ray, 2]
     if main == 2:
         first, last = max(first, np.int64(first_slab)), min(last, np.int64(last_slab) - 1)
         for plane in range(first, last + 1):

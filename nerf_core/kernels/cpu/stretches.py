@@ -9,7 +9,7 @@ import numpy as np
 
 from .compile import compiled, compiled_strictly
 from .projection import SIDDON, siddon_ray
-from .triangles import find_crossings, pair_crossings
+from .triangles import INSIDE, PARITY, paired_crossings
 from .vector import address, fetch_add
 
 CHUNK = 64
@@ -75,7 +75,7 @@ def stretches_worker(
     -2 where a line crosses too much; everything else is as `triangles.mesh_worker` takes it.
     """
     total, solids = origins.shape[0], takes.shape[0]
-    stack, inside = memory[thread, 0], memory[thread, 1]
+    inside = memory[thread, INSIDE]
     for solid in range(solids):
         inside[solid] = 0
     while True:
@@ -83,26 +83,25 @@ def stretches_worker(
         if begin >= total:
             return
         for ray in range(begin, min(begin + CHUNK, total)):
-            found = find_crossings(
+            found = paired_crossings(
                 vertices,
                 faces,
                 solid_of,
                 lows,
                 highs,
+                by_parity,
                 origins[ray],
                 directions[ray],
-                stack,
+                memory[thread],
                 places[thread],
                 hits[thread],
             )
             if found < 0:
                 counts[ray] = -2
                 continue
-            seen, sums = memory[thread, 2], memory[thread, 3]
-            first, last = memory[thread, 4], memory[thread, 5]
-            pair_crossings(hits[thread], found, by_parity, seen, sums, first, last)
+            parity = memory[thread, PARITY]
             counts[ray] = join_stretches(
-                places[thread], hits[thread], found, takes, inside, sums, starts[ray], stops[ray]
+                places[thread], hits[thread], found, takes, inside, parity, starts[ray], stops[ray]
             )
 
 

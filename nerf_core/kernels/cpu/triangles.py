@@ -17,6 +17,8 @@ from .vector import address, fetch_add
 CHUNK = 64
 LEAF = 4  # faces
 MOST_HITS = 16384
+INSIDE, PARITY = 1, 3
+"""Rows of a thread's working memory: which solids a line is in, and which of them count by parity."""
 STACK = 64
 SPLIT = 134217729.0  # 2^27 + 1: halves a double's digits (Dekker 1971)
 SURE = 1e-15  # of the products' sizes: a larger difference has the right sign
@@ -176,6 +178,18 @@ def pair_crossings(hits, found, by_parity, counts, sums, first, last):
 
 
 @compiled_strictly
+def paired_crossings(vertices, faces, solid_of, lows, highs, by_parity, origin, direction, memory, places, hits):
+    """Find a line's crossings and pair them, solid by solid; their number, below 0 where they are too many.
+
+    `memory` (6, solids or STACK) is a thread's own; its row `PARITY` then says which solids count by parity.
+    """
+    found = find_crossings(vertices, faces, solid_of, lows, highs, origin, direction, memory[0], places, hits)
+    if found >= 0:
+        pair_crossings(hits, found, by_parity, memory[2], memory[PARITY], memory[4], memory[5])
+    return found
+
+
+@compiled_strictly
 def integrate_crossings(places, hits, found, mu, inside, parity):
     """Sum of mu times length ahead of the origin; solids are numbered by priority, the highest first."""
     for i in range(found):
@@ -231,7 +245,7 @@ def mesh_worker(
     `memory` (threads, 6, solids or STACK) int64, `places`, `hits` (threads, MOST_HITS) are this thread's own rows.
     """
     count, solids = origins.shape[0], mu.shape[0]
-    stack, inside = memory[thread, 0], memory[thread, 1]
+    inside = memory[thread, INSIDE]
     for solid in range(solids):
         inside[solid] = 0
     while True:
@@ -239,22 +253,21 @@ def mesh_worker(
         if begin >= count:
             return
         for ray in range(begin, min(begin + CHUNK, count)):
-            found = find_crossings(
+            found = paired_crossings(
                 vertices,
                 faces,
                 solid_of,
                 lows,
                 highs,
+                by_parity,
                 origins[ray],
                 directions[ray],
-                stack,
+                memory[thread],
                 places[thread],
                 hits[thread],
             )
             if found < 0:
                 out[ray] = np.nan
                 continue
-            counts, sums = memory[thread, 2], memory[thread, 3]
-            first, last = memory[thread, 4], memory[thread, 5]
-            pair_crossings(hits[thread], found, by_parity, counts, sums, first, last)
-            out[ray] = integrate_crossings(places[thread], hits[thread], found, mu, inside, sums)
+            parity = memory[thread, PARITY]
+            out[ray] = integrate_crossings(places[thread], hits[thread], found, mu, inside, parity)
