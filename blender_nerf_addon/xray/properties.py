@@ -39,15 +39,19 @@ NOISES = (
 on_change: list[Callable[[], None]] = []
 
 
-def _redraw(_group: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
-    for callback in list(on_change):
-        callback()
-    if context.window_manager is None:
-        return
-    for window in context.window_manager.windows:
+def redraw() -> None:
+    """Have all viewports, and the panels beside them, drawn again."""
+    manager = bpy.context.window_manager
+    for window in manager.windows if manager is not None else ():
         for area in window.screen.areas:
             if area.type in {"VIEW_3D", "PROPERTIES"}:
                 area.tag_redraw()
+
+
+def _redraw(_group: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
+    for callback in list(on_change):
+        callback()
+    redraw()
 
 
 def _shown(group: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:

@@ -92,12 +92,25 @@ def known(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> tuple[Subject |
     """
     now = time.monotonic()
     other = _known.scene != scene.session_uid
-    if other or (_known.stale and now - _known.looked >= WEAR * _known.took):
+    rest = WEAR * _known.took - (now - _known.looked)
+    if _known.stale and rest > 0.0 and not other:
+        _draw_again_in(rest)
+    elif other or _known.stale:
         began = time.perf_counter()
         _known.subject, _known.scene, _known.stale = _look(layer), scene.session_uid, False
         _known.took, _known.looked = time.perf_counter() - began, now
         _known.revision += 1
     return _known.subject, _known.revision
+
+
+def _draw_again_in(seconds: float) -> None:
+    """See to it that who drew an old look draws again: after the last change nothing else may ask for it."""
+    if not bpy.app.background and not bpy.app.timers.is_registered(_draw_again):
+        bpy.app.timers.register(_draw_again, first_interval=seconds)
+
+
+def _draw_again() -> None:
+    properties.redraw()
 
 
 def forget() -> None:
@@ -187,6 +200,8 @@ def register() -> None:
 
 def unregister() -> None:
     """Notice nothing any more."""
+    if bpy.app.timers.is_registered(_draw_again):
+        bpy.app.timers.unregister(_draw_again)
     properties.on_change.remove(forget)
     bpy.app.handlers.frame_change_post.remove(_changed)
     bpy.app.handlers.load_post.remove(_changed)

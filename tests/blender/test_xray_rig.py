@@ -1,6 +1,8 @@
 """The cone-beam rig: lengths in the scene's units, nothing cut off where it fits, cameras that see the detector."""
 
 import math
+import time
+from types import SimpleNamespace
 
 import bpy
 import numpy as np
@@ -24,6 +26,15 @@ def subject(addon_module):
 def rig_of(scene, rigs, subject):
     found = subject.find(scene, bpy.context.view_layer)
     return rigs.make_rig(scene, found), found
+
+
+def newest(overlay, scene, wanted):
+    """The state once it is as wanted: after a look that took long, the next one waits a while."""
+    until = time.monotonic() + 20
+    while not wanted(now := overlay.state(scene, bpy.context.view_layer)):
+        assert time.monotonic() < until, now
+        time.sleep(0.01)
+    return now
 
 
 def test_presets_have_their_true_size_in_the_scenes_units(rigs, subject):
@@ -121,11 +132,27 @@ def test_nothing_that_attenuates_is_said(subject, addon_module):
     assert overlay.state(scene, bpy.context.view_layer).rig is None
     scene.objects["Cube"].select_set(True)
     assert bpy.ops.nerf.xray_set_material(material="WATER") == {"FINISHED"}
-    now = overlay.state(scene, bpy.context.view_layer)
-    assert now.rig is not None and now.cut == 0 and now.points == 8
+    now = newest(overlay, scene, lambda state: state.rig is not None)
+    assert now.cut == 0 and now.points == 8
     np.testing.assert_allclose(now.size, (2, 2, 2), atol=1e-6)
     scene.nerf_xray.rig = "CHEST"
-    assert "source" in overlay.state(scene, bpy.context.view_layer).trouble
+    assert "source" in newest(overlay, scene, lambda state: state.trouble).trouble
+
+
+def test_a_look_that_took_long_is_taken_again_when_its_rest_is_over(subject, addon_module, monkeypatch):
+    scene, layer = only(), bpy.context.view_layer
+    cube("First")
+    layer.update()
+    assert len(subject.known(scene, layer)[0].points) == 8
+    clock = [time.monotonic()]
+    monkeypatch.setattr(subject, "time", SimpleNamespace(monotonic=lambda: clock[0], perf_counter=time.perf_counter))
+    subject._known.took, subject._known.looked = 0.1, clock[0]
+    cube("Second")
+    layer.update()
+    clock[0] += 1.9
+    assert len(subject.known(scene, layer)[0].points) == 8
+    clock[0] += 0.2
+    assert len(subject.known(scene, layer)[0].points) == 16
 
 
 def test_a_capture_of_light_after_radiographs_is_not_trained_as_radiographs(addon_module, tmp_path):

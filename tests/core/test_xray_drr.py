@@ -50,17 +50,18 @@ def test_a_phantoms_radiographs_are_its_exact_integrals(phantom, tmp_path):
     make_radiographs(plan, tmp_path / "set")
     data = load_dataset(tmp_path / "set")
     assert {split: len(views) for split, views in data.splits.items()} == {"train": 6, "val": 2}
-    largest = 0.0
-    for split in ("train", "val"):
+    largest = {"train": 0.0, "val": 0.0}
+    for split in largest:
         for view in data.splits[split].views:
             origins, directions = view.camera.rays()
             true = phantom.line_integrals(1000.0 * origins, directions)
             np.testing.assert_allclose(view.line_integral, true, rtol=1e-5, atol=1e-6)
-            largest = max(largest, float(view.line_integral.max()))
+            largest[split] = max(largest[split], float(view.line_integral.max()))
             grey = np.round(255 * np.clip(view.line_integral / data.xray.window[1], 0, 1))
             assert np.abs(view.rgba[..., :3].astype(float) - grey[..., None]).max() <= 1
             assert not view.rgba[0, 0, :3].any()  # nothing is in the way there
-    assert data.xray.window == (0.0, pytest.approx(largest)) and data.xray.scaling == "physical"
+    # White is what the training views reach; held-out ones may reach farther.
+    assert data.xray.window == (0.0, pytest.approx(largest["train"])) and data.xray.scaling == "physical"
     assert data.xray.source_axis == pytest.approx(plan.rig.source_axis)
     np.testing.assert_allclose(data.bounds, phantom.bounds / 1000.0)
     # The truth lies where the radiographs say it does.
