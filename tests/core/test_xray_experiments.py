@@ -23,7 +23,8 @@ from nerf_core.experiments.xray_data import nearest_given
 from nerf_core.experiments.xray_plan import XrayPlan
 from nerf_core.xray.true_volume import find_truth
 
-from .test_experiments import Page, write
+from .small_experiment import write
+from .test_experiments import Page
 
 pytestmark = pytest.mark.filterwarnings("ignore:builtin type [Ss]wig:DeprecationWarning")
 SMALL = """

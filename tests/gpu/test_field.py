@@ -1,4 +1,4 @@
-"""The CUDA kernels of the field on the GPU: the cases that `tests/core` runs in the interpreter."""
+"""The CUDA kernels of the networks and Adam on the GPU: the cases that `tests/core` runs in the interpreter."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The CUDA kernels of the rays on the GPU: the cases that `tests/core` runs in the interpreter."""
+"""The CUDA kernels of pixels and marching on the GPU: the cases that `tests/core` runs in the interpreter."""
 
 import pytest
 
