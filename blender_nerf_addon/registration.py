@@ -42,6 +42,7 @@ from .operators import (
     train,
     xray_capture,
     xray_ct,
+    xray_prior,
     xray_reconstruct,
     xray_results,
     xray_rig,
@@ -72,12 +73,14 @@ from .ui import (
     object_panel,
     panels,
     photographs_panel,
+    prior_panel,
     ray_plot_panel,
     video_panel,
     xray_panel,
 )
 from .videos import settings as video_settings
 from .xray import overlay as xray_overlay
+from .xray import prior_build as xray_prior_builds
 from .xray import properties as xray_properties
 from .xray import radiographs as xray_radiographs
 from .xray import reconstruct as xray_reconstructions
@@ -150,6 +153,8 @@ MODULES: tuple[ModuleType, ...] = (
     xray_ct,
     xray_reconstructions,
     xray_reconstruct,
+    xray_prior_builds,
+    xray_prior,
     capture_panel,
     layout_panel,
     panels,
@@ -165,6 +170,7 @@ MODULES: tuple[ModuleType, ...] = (
     heat_panel,
     explainer_panel,
     xray_panel,
+    prior_panel,
     cli,
 )
 

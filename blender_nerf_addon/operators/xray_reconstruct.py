@@ -10,7 +10,8 @@ from ..experiments.places import whole
 from ..jobs import runs, training
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..xray import reconstruct
-from ..xray.reconstruct import SLICES, VOLUME, Reconstruction
+from ..xray.prior_work import Work
+from ..xray.reconstruct import SLICES, VOLUME
 from . import common
 
 
@@ -43,7 +44,7 @@ class NERF_OT_xray_reconstruct(bpy.types.Operator):
         settings = scene.nerf_xray
         data, prior = radiographs_of(scene), whole(settings.prior)
         if prior is None:
-            raise NerfError("Choose the folder of a prior: 'nerf prior build' makes one of phantoms or CTs.")
+            raise NerfError("Choose the folder of a prior, or make one of phantoms or CTs: Build Prior.")
         root = runs.run_folder(scene).root
         out = free_run(root.with_name(f"{root.name}-reconstruction"))
         waiting = common.waits(self)
@@ -94,7 +95,7 @@ def radiographs_of(scene: bpy.types.Scene) -> Path:
     return found
 
 
-def _ended(made: Reconstruction) -> None:
+def _ended(made: Work) -> None:
     if made.phase == "failed":
         common.show_error(made.text)
     elif made.phase == "done":
@@ -104,7 +105,7 @@ def _ended(made: Reconstruction) -> None:
             common.show_error(str(error))
 
 
-def _bring_in(made: Reconstruction) -> None:
+def _bring_in(made: Work) -> None:
     """Import the volume, and have the picture of its slices at hand."""
     if (made.out / SLICES).is_file():
         image = bpy.data.images.load(str(made.out / SLICES), check_existing=True)

@@ -10,7 +10,7 @@ from ..jobs.runs import stored_path
 from ..operators import capture, xray_ct
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.xray import NOT_FOR_DIAGNOSIS, ConeBeam
-from ..xray import ct, materials, overlay, radiographs, reconstruct, subject, trained
+from ..xray import ct, materials, overlay, radiographs, subject, trained
 from ..xray.gather import is_ct
 from ..xray.radiographs import Radiographs
 from . import core_box
@@ -195,34 +195,6 @@ class NERF_PT_xray_results(_Part, bpy.types.Panel):
         core_box.labels(layout, NOT_FOR_DIAGNOSIS, "INFO", characters(context))
 
 
-class NERF_PT_xray_single(_Part, bpy.types.Panel):
-    """A volume from one radiograph or a few."""
-
-    bl_label = "From One Radiograph"
-    bl_order = 4
-
-    def draw(self, context: bpy.types.Context) -> None:
-        """Draw the prior and the button, or how far it is; then the way to the comparison of systems."""
-        layout = self.layout
-        width = characters(context)
-        made = reconstruct.current()
-        if made is not None and made.under_way:
-            left = "" if made.seconds_left is None else f", {clock(made.seconds_left)} left"
-            layout.progress(factor=made.fraction, text=f"{made.text}{left}")
-            layout.operator("nerf.xray_reconstruct_cancel", icon="CANCEL")
-            return
-        column = layout.column()
-        column.use_property_split = True
-        column.use_property_decorate = False
-        column.prop(context.scene.nerf_xray, "prior")
-        column.prop(context.scene.nerf_xray, "given_views")
-        layout.operator("nerf.xray_reconstruct", icon="OUTLINER_OB_VOLUME")
-        if made is not None and made.text:
-            icon = {"failed": "ERROR", "cancelled": "CANCEL"}.get(made.phase, "CHECKMARK")
-            core_box.labels(layout, made.text, icon, width)
-        core_box.labels(layout, NOT_FOR_DIAGNOSIS, "INFO", width)
-
-
 class NERF_PT_xray_object(bpy.types.Panel):
     """What an object is to X-rays."""
 
@@ -367,7 +339,6 @@ CLASSES = (
     NERF_PT_xray_rig,
     NERF_PT_xray_pictures,
     NERF_PT_xray_results,
-    NERF_PT_xray_single,
     NERF_PT_xray_object,
     NERF_PT_xray_material,
 )

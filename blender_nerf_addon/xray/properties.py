@@ -18,6 +18,7 @@ from bpy.props import (
 
 from .. import compat
 from .materials import OBJECT_ITEMS, SLOT_ITEMS
+from .prior_settings import NERF_PG_xray_prior
 
 KINDS = (
     ("NONE", "None", "No imported CT"),
@@ -208,19 +209,20 @@ class NERF_PG_xray(bpy.types.PropertyGroup):
     )
     prior: StringProperty(
         name="Prior",
-        description="A folder of 'nerf prior build': what other volumes look like",
+        description="The folder of a prior, as Build Prior makes it: what other volumes look like",
         subtype="DIR_PATH",
         options=compat.path_options(),
     )
     given_views: IntProperty(
         name="From Views", description="Radiographs to reconstruct from, evenly spread", default=1, min=1, soft_max=10,
     )  # fmt: skip
+    new_prior: PointerProperty(type=NERF_PG_xray_prior)
     preview_collection: PointerProperty(
         name="Cameras", description="The collection of the rig's cameras", type=bpy.types.Collection
     )
 
 
-CLASSES = (NERF_PG_xray_object, NERF_PG_xray_material, NERF_PG_xray)
+CLASSES = (NERF_PG_xray_prior, NERF_PG_xray_object, NERF_PG_xray_material, NERF_PG_xray)
 
 
 def register() -> None:

@@ -79,7 +79,7 @@ def build_prior(
     if len(kept) < least:
         raise DataError(
             f"A {settings.kind} prior needs {least} volumes or more beside the {len(held)} that are held out, and "
-            f"{len(kept)} are left; name more, ask for --augment, or hold none out."
+            f"{len(kept)} are left; name more, ask for warped copies (--augment), or hold none out."
         )
 
     def part(start: float, share: float, text: str) -> Callable[[float], None]:
