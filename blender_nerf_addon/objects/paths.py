@@ -10,9 +10,20 @@ from . import find
 
 # What was held before a save, to be put back when the open file stays where it was: of a copy, or when it failed.
 _before: list[tuple[bpy.types.PropertyGroup, str, str]] = []
-# Of a scene, below `scene.nerf`. A folder that captures are to go to means one beside the .blend, wherever that is.
-_OURS = (("", "run_folder"), ("capture", "last_run"), ("video", "last"))
-_CHOSEN = (("training", "data"),)
+# Of a scene. A folder that captures are to go to means one beside the .blend, wherever that is.
+_OURS = (
+    ("nerf", "run_folder"),
+    ("nerf.capture", "last_run"),
+    ("nerf.video", "last"),
+    ("nerf.experiment", "results"),
+    ("nerf_xray", "prior"),
+)
+_CHOSEN = (
+    ("nerf.training", "data"),
+    ("nerf.experiment", "data"),
+    ("nerf.experiment", "file"),
+    ("nerf_xray.new_prior", "cts"),
+)
 
 
 def path_beside(place: Path, blend: Path) -> str:
@@ -30,7 +41,11 @@ def _save_pre(filepath: str, *_: object) -> None:
         return
     blend = Path(os.path.abspath(filepath))
     for item in bpy.data.objects:
-        if not item.nerf.is_nerf or item.library is not None or item.override_library is not None:
+        if item.library is not None or item.override_library is not None:
+            continue
+        if item.nerf_xray.kind == "CT":
+            _keep(item.nerf_xray, "source", blend, ours=True)
+        if not item.nerf.is_nerf:
             continue
         known = find.known_run(item)
         place = known.root if known is not None else find.stored_place(item)
@@ -46,13 +61,16 @@ def _save_pre(filepath: str, *_: object) -> None:
 
 def _keep_scene(scene: bpy.types.Scene, blend: Path) -> None:
     for owner, name in (*_OURS, *_CHOSEN):
-        group = getattr(scene.nerf, owner) if owner else scene.nerf
-        text = getattr(group, name).strip()
-        # What we made while the file had no place becomes relative; what a person typed in full stays so.
-        follows = bool(bpy.data.filepath) if text.startswith("//") else (owner, name) in _OURS and not bpy.data.filepath
-        place = Path(os.path.abspath(bpy.path.abspath(text))) if text and follows else None
-        if place is not None and place.exists():
-            _change(group, name, path_beside(place, blend))
+        _keep(scene.path_resolve(owner), name, blend, (owner, name) in _OURS)
+
+
+def _keep(group: bpy.types.PropertyGroup, name: str, blend: Path, ours: bool) -> None:
+    text = getattr(group, name).strip()
+    # What we made while the file had no place becomes relative; what a person typed in full stays so.
+    follows = bool(bpy.data.filepath) if text.startswith("//") else ours and not bpy.data.filepath
+    place = Path(os.path.abspath(bpy.path.abspath(text))) if text and follows else None
+    if place is not None and place.exists():
+        _change(group, name, path_beside(place, blend))
 
 
 @persistent

@@ -14,9 +14,9 @@ from ..jobs import tasks
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.xray import NOT_FOR_DIAGNOSIS, WINDOWS
 from ..xray import ct
+from ..xray.gather import PHANTOM, ct_source
 from . import common
 
-PHANTOM = "phantom:"
 IMPORT, SLICES = "Import CT", "CT Slices"  # titles of their tasks
 SKIN_HU = -300.0
 SKIN_FACES = 60_000
@@ -238,7 +238,7 @@ class NERF_OT_xray_ct_slices(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Have the core cut, and make or renew the planes."""
         item, scene_uid = ct.of(context.object), context.scene.session_uid
-        uid, source = item.session_uid, source_of(item)
+        uid, source = item.session_uid, ct_source(item)
         slices = {
             "window": list(_WINDOWS[self.window]),
             "places": dict(zip(ct.PLANES, map(float, self.places), strict=True)),
@@ -250,12 +250,6 @@ class NERF_OT_xray_ct_slices(bpy.types.Operator):
 
         step = tasks.Step("ct", params, handle, "Reading the CT", ct.prepare)
         return common.begin_task(self, SLICES, [lambda: step], undo=True, on_end=lambda _task: _texture_views())
-
-
-def source_of(item: bpy.types.Object) -> str:
-    """The CT that an object stands for, as the core takes it."""
-    source = item.nerf_xray.source
-    return source if source.startswith(PHANTOM) else bpy.path.abspath(source)
 
 
 def _poll(cls: Any) -> bool:

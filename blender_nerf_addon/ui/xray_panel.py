@@ -217,7 +217,7 @@ class NERF_PT_xray_object(bpy.types.Panel):
         layout.use_property_decorate = False
         settings = context.object.nerf_xray
         if settings.kind == "CT":
-            layout.label(text=settings.source, icon="FILE_VOLUME")
+            layout.prop(settings, "source")
             layout.prop(settings, "priority")
         else:
             draw_attenuation(layout, settings, settings.material != "NONE")

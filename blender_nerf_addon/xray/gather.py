@@ -1,8 +1,10 @@
 """The closed meshes of a scene as X-rays meet them: evaluated, in world space, a little at a time."""
 
+import os
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -18,6 +20,7 @@ from .materials import Attenuation
 MOST_PLACES = 5_000  # meshes and instances in all
 STEP_SECONDS = 0.03
 LARGE = 50_000  # faces: a mesh that is read in a step of its own
+PHANTOM = "phantom:"
 CHANGED = "The scene changed while its meshes were read: nothing was made. Start again, and wait until they are read."
 
 
@@ -74,6 +77,26 @@ def takes_part(item: bpy.types.Object) -> bool:
 def is_ct(item: bpy.types.Object) -> bool:
     """Whether an object stands for an imported CT."""
     return item.nerf_xray.kind == "CT" and bool(item.nerf_xray.source)
+
+
+def ct_source(item: bpy.types.Object) -> str:
+    """The CT that an object stands for, as the core takes it.
+
+    Raises
+    ------
+    NerfError
+        When it is not where it was.
+    """
+    source = item.nerf_xray.source
+    if source.startswith(PHANTOM):
+        return source
+    path = os.path.abspath(bpy.path.abspath(source, library=item.library))
+    if not Path(path).exists():
+        raise NerfError(
+            f"The CT of '{item.name}' is no longer at '{path}': say where it is now (Properties, Object, X-Ray), "
+            "or hide the object."
+        )
+    return path
 
 
 def gather(scene_uid: int, layer_name: str) -> Generator[float, None, list[Part]]:

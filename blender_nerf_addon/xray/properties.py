@@ -90,7 +90,8 @@ class NERF_PG_xray_object(bpy.types.PropertyGroup):
     kind: EnumProperty(name="Kind", items=KINDS, default="NONE", options={"HIDDEN"})
     source: StringProperty(
         name="CT",
-        description="The CT that this object stands for, in RAS metres under the object's matrix",
+        description="The CT that this object stands for. When its file was moved, say here where it is now. "
+        "Box and pictures stay as they are: another CT is to be imported instead",
         subtype="FILE_PATH",
         options=compat.path_options(),
     )

@@ -20,7 +20,7 @@ from ..vendor.nerf_core.contract.messages import Message
 from ..vendor.nerf_core.contract.run_folder import RunFolder, claim_run_folder
 from . import materials, subject
 from . import rig as rigs
-from .gather import Part, attenuating, gather, is_ct
+from .gather import Part, attenuating, ct_source, gather, is_ct
 from .solids import find_faults
 
 METHOD = "drr"
@@ -189,10 +189,8 @@ def _cts(layer: bpy.types.ViewLayer) -> list[dict[str, Any]]:
     found = []
     for item in attenuating(layer):
         if is_ct(item):
-            path = item.nerf_xray.source
-            place = path if path.startswith("phantom:") else bpy.path.abspath(path)
             matrix = [list(row) for row in item.matrix_world]
-            found.append({"ct": place, "matrix": matrix, "priority": item.nerf_xray.priority})
+            found.append({"ct": ct_source(item), "matrix": matrix, "priority": item.nerf_xray.priority})
     return found
 
 

@@ -1,6 +1,8 @@
 """A CT in Blender: at true size and place, as volume, mesh and slices; with the real core, on a phantom and a NIfTI."""
 
 import gzip
+import os
+import shutil
 import struct
 
 import bpy
@@ -196,6 +198,39 @@ def test_a_phantom_stands_in_for_a_patient(scene, addon_module):
     assert bpy.data.objects["Phantom knee 3"].nerf_xray.source == "phantom:knee:3"
 
 
+def test_a_ct_is_found_wherever_the_blend_is_saved(scene, scan, addon_module, tmp_path):
+    """Beside the .blend when that is saved for the first time, and from a copy and another folder as well."""
+    (tmp_path / "project").mkdir()
+    (tmp_path / "other" / "deep").mkdir(parents=True)
+    box, _ = imported(scan, use_volume=False, use_surface=False)
+    settings = scene.nerf_xray
+    settings.prior, settings.new_prior.cts = str(scan[0].parent), "//../somewhere"
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "project" / "scene.blend"))
+    before = box.nerf_xray.source
+    assert before.startswith("//") and settings.prior.startswith("//")
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "other" / "copy.blend"), copy=True)
+    assert box.nerf_xray.source == before
+    for blend in (tmp_path / "other" / "copy.blend", tmp_path / "other" / "deep" / "moved.blend"):
+        if not blend.exists():
+            bpy.ops.wm.save_as_mainfile(filepath=str(blend))
+        bpy.ops.wm.open_mainfile(filepath=str(blend))
+        (box,) = (item for item in bpy.data.objects if item.nerf_xray.kind == "CT")
+        assert addon_module("xray.gather").ct_source(box) == str(scan[0])
+        assert os.path.samefile(bpy.path.abspath(bpy.context.scene.nerf_xray.prior), scan[0].parent)
+
+
+def test_a_ct_that_was_moved_is_missed_by_name_and_can_be_chosen_again(scene, scan, tmp_path):
+    here, there = tmp_path / "here.nii.gz", tmp_path / "there.nii.gz"
+    shutil.copy(scan[0], here)
+    box, _ = imported((here, scan[1]), use_volume=False, use_surface=False)
+    here.rename(there)
+    for ask in (bpy.ops.nerf.xray_capture, bpy.ops.nerf.xray_ct_slices):
+        with pytest.raises(RuntimeError, match="here' is no longer at .*say where it is now"):
+            ask()
+    box.nerf_xray.source = str(there)
+    assert bpy.ops.nerf.xray_ct_slices() == {"FINISHED"} and len(box.children) == 3
+
+
 def test_it_is_cancelled_and_leaves_nothing(scene, scan, addon_module):
     tasks, operators = addon_module("jobs.tasks"), addon_module("operators.xray_ct")
     asked = {"source": str(scan[0]), "resolution": 512, "surfaces": [{"name": "bone", "level": 250.0}]}
@@ -237,7 +272,7 @@ def test_the_command_saves_what_it_made(scene, scan, addon_module, tmp_path, cap
     assert "organs" in capsys.readouterr().err
     bpy.ops.wm.open_mainfile(filepath=str(out))
     box = bpy.data.objects["möve scan"]
-    assert bpy.path.abspath(box.nerf_xray.source) == str(scan[0]) and len(box.children) == 4
+    assert addon_module("xray.gather").ct_source(box) == str(scan[0]) and len(box.children) == 4
     image = image_of(next(item for item in box.children if item["nerf_ct_part"] == "axial"))
     pixels = np.empty(4 * image.size[0] * image.size[1], np.float32)
     image.pixels.foreach_get(pixels)
