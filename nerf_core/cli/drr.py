@@ -116,6 +116,8 @@ def _make(arguments: argparse.Namespace, text: str, out: Path, label: str) -> di
     noise = Noise.parse(arguments.noise, arguments.seed)
     with status_line(f"reading {Path(text).name}"):
         source, meters, rig = _open(arguments, text)
+    for warning in getattr(getattr(source, "volume", None), "warnings", ()):
+        say(arguments, f"{source.name}: {warning}")
     placed = with_meters(rig, meters)
     if arguments.cameras:
         from ..export.camera_paths import read_cameras
@@ -163,6 +165,14 @@ def _tell(arguments: argparse.Namespace, job: "RadiographJob", source: "Radiogra
         f"{job.total} radiographs of {width}x{height} of {source.name}{kept}, in {seconds:.1f} s "
         f"({seconds / job.total * 1000:.0f} ms each): {job.out}",
     )
+    low, high = source.bounds
+    inside = sum(bool(((low < each.camera.position) & (each.camera.position < high)).all()) for each in views)
+    if inside:
+        say(
+            arguments,
+            f"The X-ray source stands inside the subject's box in {inside} of the {len(views)} views, where what lies "
+            "behind it does not count: a larger --source-axis moves it out.",
+        )
     if job.truncated:
         say(
             arguments,
@@ -193,8 +203,6 @@ def _open(arguments: argparse.Namespace, text: str) -> "tuple[RadiographSource, 
             known = ConeBeam(facts.source_axis, facts.source_detector, facts.detector, (128, 128)).scaled(1e3 * meters)
         return source, meters, _rig(arguments, None, source, meters, known)
     found = open_radiograph_source(text, arguments.grid, model=arguments.projector)
-    for warning in getattr(getattr(found, "volume", None), "warnings", ()):
-        say(arguments, f"{found.name}: {warning}")
     kind = text.split(":")[1] if text.startswith("phantom:") else None
     return found, 1.0, _rig(arguments, kind, found, 1.0, None)
 

@@ -117,7 +117,8 @@ def table(scores: Any, means: Any) -> str:
             f"{_cell(score.volume_ssim, 5, 3)}  {_cell(score.radiograph_psnr, 14, 2)}  "
             f"{_cell(score.radiograph_ssim, 5, 3)}"
         )
-    for row in means:
+    several = len({score.volume for score in scores}) > 1
+    for row in means if several else ():
         spread = f"+-{row['volume_psnr_deviation']:.2f}"
         lines.append(
             f"{'mean':{width}}  {row['views']:5}  {row['way']:20}  {_cell(row['volume_psnr'], 9, 2)}  "

@@ -15,6 +15,8 @@ from .volume import AIR_HU, MAX_VOXELS, Volume
 ENDINGS = (".nii", ".nii.gz", ".hdr", ".img")
 PADDING_HU = -1024.0
 """Below it nothing was measured: such values fill the corners that a scanner does not see."""
+MOST_HU = 100_000.0
+"""Above it nothing is: scanners with an extended scale end at 2^16."""
 _MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 
 
@@ -80,7 +82,11 @@ def cleaned(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
         values = np.where(bad, np.float32(AIR_HU), values)
     values = np.where(values < PADDING_HU, np.float32(AIR_HU), values).astype(np.float32, copy=False)
     low, high = float(values.min()), float(values.max())
-    if low >= 0.0 and high > 1.5:
+    if low == high:
+        warnings.append(f"All of its voxels have the same value, {low:g}: there is nothing to be seen.")
+    elif high > MOST_HU:
+        warnings.append(f"Its values go up to {high:g}: no material has so many Hounsfield units.")
+    elif low >= 0.0 and high > 1.5:
         warnings.append(
             f"Its values go from {low:g} to {high:g}: where is the air (-1000)? They may not be Hounsfield units."
         )
@@ -126,7 +132,8 @@ def _placed(path: Path, image: Any) -> tuple[np.ndarray, list[str]]:
     sform, qform = (int(header[key]) if key in header else 0 for key in ("sform_code", "qform_code"))
     if not sform and not qform:
         warnings.append(
-            "It does not say how the patient lies (neither sform nor qform); its axes are taken as they are."
+            "It does not say how the patient lies (neither sform nor qform): its axes are taken to run left, front "
+            "and up, as in Analyze files, so that sides may be wrong."
         )
     elif sform and qform:
         other = image.get_qform()

@@ -9,7 +9,7 @@ that the centre of pixel i of S is at (2 i + 1) / S - 1, whatever the resolution
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 GRAF_HALF_WIDTH = 10.0 * math.tan(math.radians(5.0))
 """What the published camera sees to each side of the axis: field of view 10 degrees at distance 10."""
+CAMERA_SETTINGS = ("field_of_view", "radius_low", "radius_high", "polar_low", "polar_high", "near", "far")
+"""What :func:`camera_of_data` settles."""
 
 
 def fixed_poses(azimuths: Tensor, settings: Settings) -> Tensor:
@@ -101,13 +103,6 @@ def camera_of_data(settings: Settings, data: "Radiographs") -> Settings:
     fov = data.field_of_view or settings.field_of_view
     radius = GRAF_HALF_WIDTH / math.tan(math.radians(fov) / 2.0)
     reach = min(math.sqrt(2.0) * GRAF_HALF_WIDTH, 0.95 * radius)  # the image's square, seen along the diagonal
-    return replace(
-        settings,
-        field_of_view=fov,
-        radius_low=radius,
-        radius_high=radius,
-        polar_low=90.0,
-        polar_high=90.0,
-        near=radius - reach,
-        far=radius + reach,
-    )
+    numbers = (fov, radius, radius, 90.0, 90.0, radius - reach, radius + reach)
+    settled: dict[str, Any] = dict(zip(CAMERA_SETTINGS, numbers, strict=True))
+    return replace(settings, **settled)

@@ -170,7 +170,7 @@ def invert(
     size = system.settings.image_size
     if image.shape != (size, size) or not np.isfinite(image).all():
         raise NerfError(f"The view to invert has shape {image.shape}; the system was trained at {size}x{size} pixels.")
-    target = torch.as_tensor(image, dtype=torch.float32, device=system.device).clamp(0.0, 1.0)[None, None]
+    target = torch.tensor(image, dtype=torch.float32, device=system.device).clamp(0.0, 1.0)[None, None]
     work = _Work(system, target, azimuth, distance.to(system.device), settings, progress, should_stop)
     codes, turns = work.best_starts(torch.Generator().manual_seed(seed))
     losses = [work.first]

@@ -15,7 +15,7 @@ from ..training.run_facts import checked_seed, data_path, portable
 from ..training.run_log import RunLog
 from ..training.versions import versions
 from .base import System
-from .camera import camera_of_data
+from .camera import CAMERA_SETTINGS, camera_of_data
 from .checkpoint import GanCheckpoint, load
 from .dataset import Radiographs, load_radiographs
 from .events import GanEvents
@@ -164,6 +164,11 @@ def _refuse_changes(request: GanRequest, checkpoint: GanCheckpoint, folder: RunF
             f"The run '{folder.root}' is of the system '{checkpoint.system}'; choose another run folder for "
             f"'{request.system}'."
         )
+    preset = request.settings.get("preset")
+    if preset is not None and _is_another(preset, request.settings, checkpoint):
+        raise NerfError(
+            f"The run '{folder.root}' was not trained with the preset '{preset}'; choose another run folder for it."
+        )
     changed = [
         key for key, value in request.settings.items() if key != "preset" and checkpoint.settings.get(key) != value
     ]
@@ -172,3 +177,13 @@ def _refuse_changes(request: GanRequest, checkpoint: GanCheckpoint, folder: RunF
             f"The run '{folder.root}' was trained with {changed[0]}={checkpoint.settings.get(changed[0])}; choose "
             "another run folder for other settings."
         )
+
+
+def _is_another(preset: str, asked: Mapping[str, Any], checkpoint: GanCheckpoint) -> bool:
+    """Whether a run's settings are neither nearest to a preset, nor what is made of that and the others asked for."""
+    kind = system_class(checkpoint.system).settings_class
+    if kind.from_mapping(checkpoint.settings).nearest_preset() == preset:
+        return False
+    again = kind.from_mapping(asked).to_dict()
+    settled = CAMERA_SETTINGS if again["camera"] == "data" else ()
+    return any(checkpoint.settings.get(key) != value for key, value in again.items() if key not in settled)

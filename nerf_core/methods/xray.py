@@ -102,7 +102,7 @@ class XrayMethod(Method):
             return NodeGrid.over(bounds, self.settings.resolution).shape
         truth = truth_grid(dataset.path, self.facts, bounds)
         shape = None if truth is None else aligned_shape(truth)
-        if shape is not None and max(shape) <= 2 * AUTO_RESOLUTIONS[1]:
+        if shape is not None and min(shape) >= 2 and max(shape) <= 2 * AUTO_RESOLUTIONS[1]:
             return shape
         cameras = [view.camera for view in dataset.splits["train"].views]
         sizes = [np.linalg.norm(each.position - self.normalisation.center) / each.fl_x for each in cameras]

@@ -39,6 +39,7 @@ FORMAT, VERSION = "nerf_toolkit.radiographs", 1
 VOLUME = "volume.nii.gz"
 SAMPLES = 16384  # line integrals of a view, from which white is found
 TRUNCATED = 0.05  # of the largest line integral, at the detector's edge
+LARGEST = 1e6  # a kilometre of lead has 6e6
 
 
 @dataclass(frozen=True)
@@ -172,8 +173,11 @@ class RadiographJob:
             return True
         view = self.plan.views[self.done]
         p = self.plan.source.line_integrals(view.camera, should_stop)
-        if not np.isfinite(p).all():
-            raise NerfError(f"A line integral of '{self.plan.source.name}' is no finite number; check what it is.")
+        if not (np.abs(p) < LARGEST).all():  # NaN too
+            raise NerfError(
+                f"A line integral of '{self.plan.source.name}' is above {LARGEST:g} or no number; check its values and "
+                "their units."
+            )
         self.truncated |= _stands_out(p)
         self._write(self._exact(view), lambda path: write_exr(path, {"V": p}))
         self.latest = self.done, p

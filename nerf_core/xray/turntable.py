@@ -1,5 +1,6 @@
 """Which radiographs are taken: a one-axis turntable's views, those held out from training, and what they are called."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,7 +62,7 @@ def turntable(
     train : int, optional
         Train on so many, evenly spread; the others of the `count` are the test split. By default on all.
     start, arc : float
-        Degrees.
+        Degrees; a negative arc turns clockwise as seen from above.
 
     Raises
     ------
@@ -74,6 +75,11 @@ def turntable(
         raise NerfError(f"Of {count} views 0 to {count} in-between ones can be held out, not {val}.")
     if train is not None and not 1 <= train <= count:
         raise NerfError(f"1 to {count} of {count} views can be trained on, not {train}.")
+    if not math.isfinite(start) or not 0.0 < abs(arc) <= 360.0:
+        raise NerfError(
+            f"A turntable's views cover up to 360 degrees, either way, from a finite angle on; not {arc:g} from "
+            f"{start:g}."
+        )
     step = arc / count
     trained = set(range(count)) if train is None else {index * count // train for index in range(train)}
     angles: list[tuple[str, float]] = [

@@ -61,6 +61,7 @@ def test_where_it_lies(tmp_path):
     affine, other = placed("axial"), placed("axial")
     other[0, 3] += 10.0
     values = np.zeros(SHAPE, np.int16) - 1000
+    values[1, 1, 1] = 40
 
     def forms(sform, qform):
         def edit(image):
@@ -78,6 +79,7 @@ def test_where_it_lies(tmp_path):
     neither = read_ct(save(tmp_path / "no.nii", values, affine, forms(0, 0)))
     np.testing.assert_allclose(neither.spacing, (0.7, 0.9, 2.5), atol=1e-5)
     assert "does not say how the patient lies" in neither.warnings[0]
+    assert "left, front and up" in neither.warnings[0] and neither.orientation == "LAS"
     metres = placed("axial", (0.0007, 0.0009, 0.0025))
     metres[:3, 3] /= 1000
     far = save(tmp_path / "m.nii", values, metres, lambda image: image.header.set_xyzt_units("meter"))
@@ -95,6 +97,8 @@ def test_padding_and_what_is_no_number_are_air(tmp_path):
 def test_values_that_are_no_hounsfield_units_are_noticed(tmp_path):
     ramp = np.linspace(0, 1, 210).reshape(SHAPE).astype(np.float32)
     for name, values, said in (("a", ramp, "do not look like"), ("b", ramp * 2000, "where is the air")):
+        assert said in read_ct(save(tmp_path / f"{name}.nii", values, np.eye(4))).warnings[0]
+    for name, values, said in (("d", ramp * 2e9 - 1000, "no material"), ("e", ramp * 0 - 1000, "same value, -1000")):
         assert said in read_ct(save(tmp_path / f"{name}.nii", values, np.eye(4))).warnings[0]
     assert not read_ct(save(tmp_path / "c.nii", ramp * 2000 - 1000, np.eye(4))).warnings
 

@@ -118,6 +118,8 @@ def test_what_is_refused(tmp_path, trained, data):
         assert not (tmp_path / "run").exists(), words
     with pytest.raises(NerfError, match="was trained with width=16; choose another run folder"):
         train(trained, settings={"width": 32}, steps=1)
+    with pytest.raises(NerfError, match="was not trained with the preset 'paper'"):
+        train(trained, settings={"preset": "paper"}, steps=1)
     with pytest.raises(NerfError, match="is of the system 'mednerf'"):
         train(trained, system="hypernerfgan", settings={}, steps=1)
     with pytest.raises(NerfError, match="has other instances"):

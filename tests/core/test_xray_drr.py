@@ -10,7 +10,7 @@ from PIL import Image
 from nerf_core.cli import main
 from nerf_core.contract.errors import Cancelled, NerfError
 from nerf_core.contract.xray import PRESETS, ConeBeam, hu_to_mu, preset
-from nerf_core.ct import read_ct, write_nifti
+from nerf_core.ct import Volume, read_ct, write_nifti
 from nerf_core.ct.phantoms import ellipsoid_phantom
 from nerf_core.data import exr
 from nerf_core.data.dataset import load_dataset
@@ -309,6 +309,36 @@ def test_a_trained_field_gives_new_radiographs(nerf, tmp_path):
         assert "--" in nerf("drr", *wrong, "--out", tmp_path / "x", code=2).err
 
 
+def test_what_is_doubtful_stands_in_a_line_of_its_own(nerf, tmp_path):
+    """Voxels that hold no number, and a source that stands in the subject."""
+    values = np.linspace(-1000, 1000, 8**3).reshape(8, 8, 8).astype(np.float32)
+    values[1, 2, 3] = np.nan
+    write_nifti(tmp_path / "ct.nii", Volume(values, np.diag([10.0, 10.0, 10.0, 1.0])))
+    asked = ("--views", 2, "--val", 0, "--pixels", 8)
+    lines = nerf("drr", tmp_path / "ct.nii", "--out", tmp_path / "out", *asked).out.splitlines()
+    assert lines[0] == "ct.nii: 1 voxels hold no number and count as air." and "inside" not in " ".join(lines)
+    lines = nerf("drr", tmp_path / "ct.nii", "--out", tmp_path / "in", *asked, "--source-axis", 20).out.splitlines()
+    assert any("source stands inside the subject's box in 2 of the 2 views" in line for line in lines)
+
+
+def test_one_slice_is_a_volume_too(nerf, tmp_path):
+    values = np.linspace(-1000, 1000, 64).reshape(8, 8, 1)
+    write_nifti(tmp_path / "ct.nii", Volume(values, np.diag([10.0, 10.0, 10.0, 1.0])))
+    nerf("drr", tmp_path / "ct.nii", "--out", tmp_path / "set", "--views", 6, "--val", 1, "--pixels", 25)
+    small = ("--setting=init=none", "--steps", 2, "--device", "cpu")
+    nerf("train", tmp_path / "set", "--run", tmp_path / "run", "--method", "xray", *small)
+    nerf("volume", tmp_path / "run", "--out", tmp_path / "found.nii")
+    assert read_ct(tmp_path / "found.nii").shape == (8, 8, 1)
+
+
+def test_line_integrals_that_no_data_set_can_hold_are_told(nerf, tmp_path):
+    values = np.full((8, 8, 8), 1e30, np.float32)
+    values[0] = -1000.0
+    write_nifti(tmp_path / "ct.nii", Volume(values, np.diag([10.0, 10.0, 10.0, 1.0])))
+    told = nerf("drr", tmp_path / "ct.nii", "--out", tmp_path / "set", "--views", 2, "--pixels", 8, code=2)
+    assert "check its values" in told.err and not (tmp_path / "set" / "transforms.json").exists()
+
+
 def test_the_command_makes_one_set_or_many(nerf, tmp_path):
     asked = ("--views", 4, "--val", 1, "--pixels", 16, 12, "--grid", 16, "--json")
     done = nerf("drr", "phantom:knee:3", "--out", tmp_path / "one", *asked)
@@ -326,6 +356,8 @@ def test_the_command_makes_one_set_or_many(nerf, tmp_path):
     assert preset("volume", 200.0).source_axis / 1000 == pytest.approx(data.xray.source_axis)
     picture = Image.open(tmp_path / "one" / "train" / "0000.png")
     assert picture.mode == "RGB" and picture.size == (16, 12)
+    for wrong in (("--arc", 0), ("--arc", 720), ("--start", "nan"), ("--arc", "nan")):
+        assert "degrees" in nerf("drr", "phantom:knee:3", "--out", tmp_path / "x", *wrong, code=2).err
     told = nerf("drr", tmp_path / "none.nii", "--out", tmp_path / "x", code=2).err
     assert "none.nii" in told and not (tmp_path / "x").exists()
     assert "made otherwise" in nerf("drr", "phantom:knee:3", "--out", tmp_path / "one", "--pixels", 8, code=2).err
