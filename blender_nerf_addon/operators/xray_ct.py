@@ -88,8 +88,10 @@ class _Shown:
         layout.prop(self, "centered")
         layout.label(text=NOT_FOR_DIAGNOSIS.partition(":")[0], icon="INFO")
 
-    def _begin(self, context: bpy.types.Context, source: str, series: str) -> set[str]:
-        step = self._step(context.scene, source, series)
+    def _begin(
+        self, context: bpy.types.Context, source: str, series: str, name: str = "", seen: bool = True
+    ) -> set[str]:
+        step = self._step(context.scene, source, series, name, seen)
         outcome = common.begin_task(self, IMPORT, [lambda: step], undo=True, on_end=_ended)
         task = tasks.current()
         if outcome == {"FINISHED"} and not task.running and task.results:
@@ -100,7 +102,7 @@ class _Shown:
             self.report({"INFO"}, made.words)
         return outcome
 
-    def _step(self, scene: bpy.types.Scene, source: str, series: str) -> tasks.Step:
+    def _step(self, scene: bpy.types.Scene, source: str, series: str, name: str, seen: bool) -> tasks.Step:
         uid, centered = scene.session_uid, self.centered
         surfaces = []
         if self.use_surface:
@@ -123,7 +125,7 @@ class _Shown:
         }
 
         def handle(result: dict[str, Any], prepared: ct.Prepared) -> Iterator[float]:
-            return ct.build(uid, result, prepared, centered)
+            return ct.build(uid, result, prepared, centered, name, seen)
 
         return tasks.Step("ct", params, handle, "Reading the CT", ct.prepare)
 
@@ -146,6 +148,12 @@ class NERF_OT_xray_import_ct(_Shown, bpy.types.Operator):
     series: StringProperty(
         name="Series", description="Where a DICOM folder holds several series: the one's UID, or the end of it"
     )
+    name: StringProperty(
+        name="Name", description="Of the CT's object; by default after its file", options={"HIDDEN", "SKIP_SAVE"}
+    )
+    seen: BoolProperty(
+        name="In Radiographs", description="Have radiographs taken of it", default=True, options={"HIDDEN", "SKIP_SAVE"}
+    )
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
         """Ask for the file or folder."""
@@ -163,7 +171,7 @@ class NERF_OT_xray_import_ct(_Shown, bpy.types.Operator):
     @common.tells_errors
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Have the core read it, and make the objects."""
-        return self._begin(context, _chosen(self.filepath), self.series)
+        return self._begin(context, _chosen(self.filepath), self.series, self.name, self.seen)
 
 
 class NERF_OT_xray_add_phantom(_Shown, bpy.types.Operator):

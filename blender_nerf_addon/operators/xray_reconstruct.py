@@ -7,12 +7,14 @@ from bpy.props import BoolProperty
 
 from ..capture.folders import free_run
 from ..experiments.places import whole
-from ..jobs import runs, training
+from ..jobs import pump, runs, tasks, training
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..xray import reconstruct
 from ..xray.prior_work import Work
 from ..xray.reconstruct import SLICES, VOLUME
 from . import common
+
+_waiting: list[Work] = []  # to be imported
 
 
 class NERF_OT_xray_reconstruct(bpy.types.Operator):
@@ -54,6 +56,7 @@ class NERF_OT_xray_reconstruct(bpy.types.Operator):
         common.wait_for(lambda: not made.under_way)
         if made.phase != "done":
             raise NerfError(made.text)
+        common.wait_for(lambda: not tasks.running())
         _bring_in(made)
         self.report({"INFO"}, made.text)
         return {"FINISHED"}
@@ -99,10 +102,24 @@ def _ended(made: Work) -> None:
     if made.phase == "failed":
         common.show_error(made.text)
     elif made.phase == "done":
-        try:
-            _bring_in(made)
-        except (NerfError, RuntimeError) as error:
-            common.show_error(str(error))
+        _waiting.append(made)
+        pump.add_source(_bring_in_next)
+        pump.before_leaving(_waiting.clear)
+        _bring_in_next()
+
+
+def _bring_in_next(_seconds: float = 0.0) -> int:
+    """Import what waits, once no picture or other task is under way: there is one at a time."""
+    if not _waiting:
+        return 0
+    if tasks.running():
+        pump.redraw()  # keeps the timer's short interval
+        return 0
+    try:
+        _bring_in(_waiting.pop())
+    except (NerfError, RuntimeError) as error:
+        common.show_error(str(error))
+    return 1
 
 
 def _bring_in(made: Work) -> None:
@@ -110,7 +127,8 @@ def _bring_in(made: Work) -> None:
     if (made.out / SLICES).is_file():
         image = bpy.data.images.load(str(made.out / SLICES), check_existing=True)
         image.name = f"{made.out.name} slices"
-    bpy.ops.nerf.xray_import_ct(filepath=str(made.out / VOLUME))
+    # What was radiographed may still stand there: the two together would attenuate twice.
+    bpy.ops.nerf.xray_import_ct(filepath=str(made.out / VOLUME), name=made.out.name.replace("-", " "), seen=False)
 
 
 CLASSES = (NERF_OT_xray_reconstruct, NERF_OT_xray_reconstruct_cancel)

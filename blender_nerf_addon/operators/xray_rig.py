@@ -51,7 +51,7 @@ class NERF_OT_xray_select(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Select them, and nothing else."""
         for item in context.view_layer.objects:
-            item.select_set(takes_part(item) or item.nerf_xray.kind == "CT")
+            item.select_set(takes_part(item) or (item.nerf_xray.kind == "CT" and item.nerf_xray.seen))
         return {"FINISHED"}
 
 

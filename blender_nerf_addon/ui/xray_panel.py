@@ -82,6 +82,9 @@ class NERF_PT_xray_subject(_Part, bpy.types.Panel):
         if len(found) > LISTED:
             column.label(text=f"and {len(found) - LISTED} more", icon="BLANK1")
         draw_ct(layout, context)
+        active = ct.of(context.object)
+        if active is not None:
+            layout.prop(active.nerf_xray, "seen", text="Active CT in Radiographs")
         row = layout.row(align=True)
         row.operator_menu_enum("nerf.xray_set_material", "material", text="Selected Are Of", icon="MATERIAL")
         row.operator("nerf.xray_select", text="", icon="RESTRICT_SELECT_OFF")
@@ -218,6 +221,7 @@ class NERF_PT_xray_object(bpy.types.Panel):
         settings = context.object.nerf_xray
         if settings.kind == "CT":
             layout.prop(settings, "source")
+            layout.prop(settings, "seen")
             layout.prop(settings, "priority")
         else:
             draw_attenuation(layout, settings, settings.material != "NONE")

@@ -79,8 +79,28 @@ def prepare(arrays: Mapping[str, np.ndarray]) -> Prepared:
     return made
 
 
-def build(scene_uid: int, result: Mapping[str, Any], prepared: Prepared, centered: bool = False) -> Iterator[float]:
+def build(
+    scene_uid: int,
+    result: Mapping[str, Any],
+    prepared: Prepared,
+    centered: bool = False,
+    name: str = "",
+    seen: bool = True,
+) -> Iterator[float]:
     """Make the objects, a part at a time; yields the part that is done and returns what came of it.
+
+    Parameters
+    ----------
+    scene_uid : int
+    result : mapping
+        The core's answer to `ct`.
+    prepared : Prepared
+    centered : bool
+        To the world's origin.
+    name : str
+        Of the CT's object; by default after its file.
+    seen : bool
+        Whether it takes part in radiographs.
 
     Raises
     ------
@@ -88,7 +108,8 @@ def build(scene_uid: int, result: Mapping[str, Any], prepared: Prepared, centere
         When the scene or the CT's object was taken away meanwhile, or Blender cannot read the volume.
     """
     scene = runs.scene_again(scene_uid)
-    box = _box(scene, result, centered)
+    box = _box(scene, result, centered, name)
+    box.nerf_xray.seen = seen
     uid, name = box.session_uid, box.name
     parts: list[str] = []
     todo = len(prepared.surfaces) + 2
@@ -144,9 +165,9 @@ def show_slices(scene_uid: int, uid: int, cuts: Sequence[Mapping[str, Any]], pre
     return names
 
 
-def _box(scene: bpy.types.Scene, result: Mapping[str, Any], centered: bool) -> bpy.types.Object:
+def _box(scene: bpy.types.Scene, result: Mapping[str, Any], centered: bool, name: str) -> bpy.types.Object:
     """The object that stands for the CT: edges alone, so that nothing of it is rendered."""
-    name = str(result["name"])
+    name = name or str(result["name"])
     if name.startswith("phantom:"):
         name = name.replace(":", " ").capitalize()
     name = re.sub(r"\.(nii|nii\.gz|hdr|img)$", "", name, flags=re.IGNORECASE).strip()[:40] or "CT"

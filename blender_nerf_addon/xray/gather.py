@@ -59,7 +59,9 @@ def attenuating(layer: bpy.types.ViewLayer) -> list[bpy.types.Object]:
     found = [
         item
         for item in layer.objects
-        if (takes_part(item) or is_ct(item)) and not item.hide_render and item.visible_get(view_layer=layer)
+        if (takes_part(item) or (is_ct(item) and item.nerf_xray.seen))
+        and not item.hide_render
+        and item.visible_get(view_layer=layer)
     ]
     return sorted(found, key=lambda item: item.name)
 

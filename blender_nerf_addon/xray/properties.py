@@ -95,6 +95,12 @@ class NERF_PG_xray_object(bpy.types.PropertyGroup):
         subtype="FILE_PATH",
         options=compat.path_options(),
     )
+    seen: BoolProperty(
+        name="In Radiographs",
+        description="Have radiographs taken of this CT; what was reconstructed from radiographs is not, to begin with",
+        default=True,
+        update=_redraw,
+    )
     material: EnumProperty(
         name="Material", description="What the object is made of", items=OBJECT_ITEMS, default="NONE", update=_redraw
     )

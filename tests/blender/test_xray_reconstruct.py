@@ -46,11 +46,39 @@ def test_the_volume_is_imported_as_a_ct(scene, tmp_path, addon_module):
     assert (out / "volume.nii.gz").is_file() and (out / "prior_report.json").is_file()
     item = next(item for item in scene.objects if item.nerf_xray.kind == "CT")
     assert Path(bpy.path.abspath(item.nerf_xray.source)) == out / "volume.nii.gz"
+    assert item.name == "run reconstruction"
     size = np.array(item.dimensions)
     assert (0.1 < size).all() and (size < 0.3).all()  # a knee, in metres
     assert any("slices" in image.name for image in bpy.data.images)
+    # Radiographs are taken of it only when that is asked for: what it was made of may stand there, too.
+    subject, layer = addon_module("xray.subject"), bpy.context.view_layer
+    for each in [each for each in scene.objects if each.type == "MESH" and each.nerf_xray.kind == "NONE"]:
+        each.hide_set(True)
+    assert not addon_module("xray.gather").attenuating(layer)
+    with pytest.raises(RuntimeError, match="Nothing attenuates"):
+        bpy.ops.nerf.xray_capture()
+    item.nerf_xray.seen = True
+    assert subject.find(scene, layer).names == (item.name,)
     # What the panel shows of it.
     assert "('phantom:knee:1') is in the prior's own population" in addon_module("xray.reconstruct").current().text
+
+
+def test_it_is_imported_once_no_other_task_is_under_way(scene, made, tmp_path, addon_module):
+    """A task of other work is under way when a reconstruction ends: one at a time, and nothing is lost."""
+    tasks, pump, operators = (addon_module(name) for name in ("jobs.tasks", "jobs.pump", "operators.xray_reconstruct"))
+    out = tmp_path / "an-earlier one"
+    out.mkdir()
+    code = "import sys; from nerf_core.ct.nifti import write_nifti; from nerf_core.ct.source import open_source\n"
+    code += "write_nifti(sys.argv[1], open_source('phantom:knee:1', 16))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([core_python(), "-c", code, str(out / "volume.nii.gz")], check=True, env=environment)
+    step = tasks.Step("ct", {"source": "phantom:knee:1", "resolution": 16}, lambda _result, _arrays: None)
+    task = tasks.start("Other work", [lambda: step], 1)
+    work = addon_module("xray.prior_work").Work(out, None, None, None, phase="done")
+    operators._ended(work)
+    assert task.running and not [item for item in scene.objects if item.nerf_xray.kind == "CT"]
+    assert pump.pump_until(lambda: any(item.nerf_xray.kind == "CT" for item in scene.objects), 300)
+    assert task.phase == "done"
 
 
 def test_it_is_cancelled_and_leaves_no_process(scene, made, tmp_path, addon_module):
