@@ -15,11 +15,11 @@ from ..vendor.nerf_core.contract.files import make_folder, write_bytes
 from . import state
 
 COLUMNS = (("psnr", "psnr", 2), ("ssim", "ssim", 2), ("s_hit", "s_hit", 1), ("frame", "frame_ms", 0))
-# Of radiographs, in the same places of the list.
+# Of radiographs, in the same places of the list, which must have room for all beside its scroll bar.
 XRAY_COLUMNS = (
-    ("psnr", "volume_psnr", 2),
+    ("psnr", "volume_psnr", 1),
     ("ssim", "volume_ssim", 2),
-    ("s_hit", "radiograph_psnr", 2),
+    ("s_hit", "radiograph_psnr", 1),
     ("frame", "radiograph_ssim", 2),
 )
 XRAY_PLANS = ("xray-small", "xray")
@@ -156,6 +156,16 @@ def short(value: float, digits: int) -> str:
     if value >= 9999.5:
         return f"{value / 1000:.0f}k"
     return f"{value:.{digits if value < 99.95 else 0}f}"
+
+
+def xray_words(row: Any) -> str:
+    """A row of the list of results of radiographs in words: its whole name, and what its numbers are."""
+    told = []
+    for of, psnr, ssim in (("volume", row.psnr, row.ssim), ("radiographs", row.s_hit, row.frame)):
+        numbers = [f"PSNR {psnr} dB"] * bool(psnr) + [f"SSIM {ssim}"] * bool(ssim)
+        if numbers:
+            told.append(f"{of}: {', '.join(numbers)}")
+    return f"{row.name}. {'; '.join(told) or 'No numbers'}"
 
 
 def fill_rows(scene: bpy.types.Scene, out: Path, rows: list[dict[str, Any]]) -> None:

@@ -60,7 +60,7 @@ class NERF_PT_experiment(bpy.types.Panel):
             if settings.xray:
                 core_box.labels(layout, NOT_FOR_DIAGNOSIS, "ERROR", panels.characters(context))
             _draw_results(layout, settings)
-            _draw_error(layout, context)
+            _draw_chosen(layout, context)
 
 
 class NERF_PT_compare(bpy.types.Panel):
@@ -167,11 +167,16 @@ def _columns(layout: bpy.types.UILayout) -> list[bpy.types.UILayout]:
     return columns
 
 
-def _draw_error(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    """Why the chosen cell failed."""
+def _draw_chosen(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """Why the chosen cell failed; of radiographs, what the narrow columns have no room for."""
     settings = context.scene.nerf.experiment
-    if 0 <= settings.active < len(settings.rows) and settings.rows[settings.active].error:
-        core_box.labels(layout, settings.rows[settings.active].error, "ERROR", panels.characters(context))
+    if not 0 <= settings.active < len(settings.rows):
+        return
+    row, width = settings.rows[settings.active], panels.characters(context)
+    if row.error:
+        core_box.labels(layout, row.error, "ERROR", width)
+    elif settings.xray:
+        core_box.labels(layout, places.xray_words(row), "INFO", width)
 
 
 def _draw_comparison(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, choice: bool) -> None:

@@ -15,7 +15,10 @@ MOST_POINTS = 20_000  # of all objects, to mark what is cut off
 MOST_READ = 500_000  # vertices of one mesh; of larger ones the box must do
 DIRECTIONS = 32  # in which the farthest points are kept
 WEAR = 20.0  # looking again takes no more than a twentieth of the time
-NOTHING = "Nothing attenuates X-rays: select closed meshes and give them a material in the X-Ray panel, or import a CT."
+NOTHING = (
+    "Nothing attenuates X-rays: select closed meshes and give them a material in the X-Ray panel, import a CT, or show "
+    "what is hidden."
+)
 
 
 @dataclass(frozen=True)

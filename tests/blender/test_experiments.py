@@ -345,7 +345,9 @@ def test_an_x_ray_grid_brings_its_own_patient_and_its_own_columns(settings, stat
     told = [json.loads(line) for line in (out / "results.jsonl").read_text(encoding="utf-8").splitlines()]
     assert settings.xray and [item.name for item in settings.rows] == ["copy", "truth"]
     copied, true = settings.rows
-    assert copied.s_hit == f"{told[0]['metrics']['radiograph_psnr']:.2f}" and copied.psnr == true.s_hit == ""
+    assert copied.s_hit == f"{told[0]['metrics']['radiograph_psnr']:.1f}" and copied.psnr == true.s_hit == ""
+    assert places.xray_words(copied) == f"copy. radiographs: PSNR {copied.s_hit} dB, SSIM {copied.frame}"
+    assert places.xray_words(true) == "truth. No numbers"
     assert (true.folder, true.frames) == ("turntables/truth", 3)
     report = (out / "report.html").read_text(encoding="utf-8")
     assert "Not for diagnosis" in report and "phantom:chest:7" in report
