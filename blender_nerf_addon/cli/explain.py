@@ -6,6 +6,7 @@ from typing import Any
 import bpy
 
 from ..explainer import stage
+from ..jobs import runs
 from ..vendor.nerf_core.contract.errors import NerfError
 from .common import add_save, command, count, path, run
 
@@ -25,6 +26,7 @@ def add(commands: Any) -> None:
 def _explain(options: argparse.Namespace, scene: bpy.types.Scene) -> None:
     if options.out is not None and options.out.exists():
         raise NerfError(f"'{options.out}' exists already and is not overwritten; choose another name.")
+    runs.trained_run(scene)
     if options.scale is not None:
         scene.nerf.explainer.scale = options.scale
     run(bpy.ops.nerf.explain)

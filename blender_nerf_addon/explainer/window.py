@@ -54,6 +54,7 @@ def _dress(space: bpy.types.WorkSpace) -> None:
         view.shading.type = "RENDERED"  # by Workbench, as the scene is set: what the video shows
         view.overlay.show_overlays = False
         view.show_gizmo = False
+        view.show_region_toolbar = False  # in a narrow viewport it would lie on the picture
         if view.region_3d is not None:
             view.region_3d.view_perspective = "CAMERA"
             view.region_3d.view_camera_zoom = ZOOM

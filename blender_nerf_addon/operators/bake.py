@@ -37,7 +37,8 @@ class NERF_OT_bake_trace(bpy.types.Operator):
         current = state.current()
         items = bake_shown(context.scene, current)
         rays, samples = current.slots[0].rays, sum(len(slot.arrays["t"]) for slot in current.slots)
-        self.report({"INFO"}, f"{samples} samples of {rays} rays in {len(items)} objects, in 'NeRF Trace'")
+        of = "1 ray" if rays == 1 else f"{rays} rays"
+        self.report({"INFO"}, f"{samples} samples of {of} in {len(items)} objects, in 'NeRF Trace'")
         return {"FINISHED"}
 
 

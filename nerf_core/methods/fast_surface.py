@@ -1,5 +1,7 @@
 """The fast method's rays with few samples, placed by a shell of the field: as pictures, and taken apart."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..contract.errors import NerfError
@@ -10,7 +12,7 @@ from ..kernels.backend import FastBackend, SurfaceRays
 from .base import Normalisation, RayColors
 from .cost import RenderCost
 from .fast_trace import box_range, gaps
-from .trace import StageSamples, Stretches, Trace, assemble
+from .trace import StageSamples, Stretches, Trace, assemble, bins_median
 
 
 def takes_shell(field: FastBackend, choice: SamplerChoice) -> bool:
@@ -49,7 +51,8 @@ def trace_surface(
     """(R, 3) world rays taken apart as `render_surface` renders them.
 
     Bins are the cells of the shell that hold weight. A sample stands for a run of them: from where the first one begins
-    to where the last one ends, with all that they hold back, so that its density is that of the whole interval.
+    to where the last one ends, with all that they hold back, so that its density is that of the whole
+    interval; the median depth is the cells'.
     """
     scale = normalisation.scale
     unit = normalisation.to_unit(np.asarray(origins, np.float64).reshape(-1, 3)).astype(np.float32)
@@ -94,7 +97,7 @@ def trace_surface(
         transmittance,
         depth,
     )
-    return assemble(
+    trace = assemble(
         origins,
         directions,
         (near / scale, far / scale),
@@ -107,3 +110,4 @@ def trace_surface(
         end=end / scale,
         end_reason=reason,
     )
+    return replace(trace, median_depth=bins_median(trace))

@@ -12,6 +12,8 @@ from ..contract.traces import BIN_ARRAYS, LEFT, MISSED, OPAQUE, RAY_INDEX_ARRAYS
 
 OPAQUE_BELOW = 1e-4
 """Transmittance under which a ray counts as ended, for samplers that have no threshold of their own."""
+MARCHED = ("end", "end_reason", "median_depth")
+"""What a march through all of the density knows better than the few samples that it placed."""
 
 
 @dataclass(frozen=True)
@@ -251,7 +253,8 @@ def join(parts: Sequence[tuple[int, Trace]]) -> Trace:
 def with_march(march: Trace, placed: Trace) -> Trace:
     """A trace of few coloured samples that a march through all of the density placed: that becomes its first stage.
 
-    Bins, skipped stretches and ends are the march's; colour, depths and costs are those of the few.
+    Bins, skipped stretches, ends and the median depth are the march's; colour, expected depth and costs are those of
+    the few.
     """
     placed_stage = np.ones_like(placed.stage)
     ray, t = np.concatenate([march.ray, placed.ray]), np.concatenate([march.t, placed.t])
@@ -263,8 +266,27 @@ def with_march(march: Trace, placed: Trace) -> Trace:
         if name not in ("stage", "selected")
     }
     selected = np.concatenate([np.zeros_like(march.selected), placed.selected])[order]
-    from_march = {name: getattr(march, name) for name in (*BIN_ARRAYS, *SKIP_ARRAYS, "end", "end_reason")}
+    from_march = {name: getattr(march, name) for name in (*BIN_ARRAYS, *SKIP_ARRAYS, *MARCHED)}
     return replace(placed, **joined, **from_march, stage=stage[order], selected=selected)
+
+
+def bins_median(trace: Trace) -> np.ndarray:
+    """(R,) distances by which half of each ray's bins' weight is reached; 0 where a ray has no bin.
+
+    Where bins are what the picture's alpha is made of, this is the median depth: a sample that stands for several bins
+    says less about what lies inside its interval.
+    """
+    rays, weight = len(trace.near), trace.bin_weight.astype(np.float64)
+    running = np.cumsum(weight)
+    index = np.searchsorted(trace.bin_ray, np.arange(rays))
+    has = np.bincount(trace.bin_ray, minlength=rays) > 0
+    before = np.concatenate([[0.0], running])[index]
+    at = np.searchsorted(running, before + 0.5, side="left")[has]  # a ray's weights sum to 1
+    share = (before[has] + 0.5 - running[at] + weight[at]) / np.maximum(weight[at], 1e-30)
+    t0, t1 = trace.bin_t0[at].astype(np.float64), trace.bin_t1[at].astype(np.float64)
+    median = np.zeros(rays, np.float32)
+    median[has] = t0 + (t1 - t0) * np.clip(share, 0.0, 1.0)
+    return median
 
 
 def _composited(last: StageSamples, chosen: np.ndarray, rays: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -184,6 +184,35 @@ def test_every_stored_moment_has_its_picture_its_error_and_its_point(jobs, run, 
     assert grown[0] == 0 and grown[-1] == pytest.approx(1) and (np.diff(grown) >= -1e-6).all()
 
 
+def said(scene, curves):
+    """(begin, end) of each sentence in the band, in frames; the last one stays."""
+    spans = []
+    for item in scene.objects:
+        if item.name.startswith("Text: "):
+            (curve,) = (each for each in curves(item.animation_data) if each.data_path == "hide_render")
+            keys = {tuple(map(float, point.co)) for point in curve.keyframe_points}
+            shown, gone = sorted(f for f, hidden in keys if not hidden), sorted(f for f, hidden in keys if hidden and f)
+            assert len(shown) == 1 and len(gone) <= 1, item.name
+            spans.append((shown[0], gone[0] if gone else scene.frame_end + 1.0))
+    return sorted(spans)
+
+
+@pytest.mark.parametrize("samples", [1, None])
+def test_one_sentence_is_said_at_a_time_and_can_be_read(run, jobs, story, addon_module, monkeypatch, samples):
+    """A sampler that needs one sample a ray is told of in its own words, as slowly as any other."""
+    if samples is not None:
+        monkeypatch.setattr(addon_module("explainer.gather"), "MOST_SAMPLES", samples)
+        bpy.context.scene.nerf.run_folder = str(run)
+        assert bpy.ops.nerf.explain() == {"FINISHED"}
+        story = jobs.stage.find()
+    spans = said(story, addon_module("compat").action_curves)
+    assert spans[0][0] == 1 and spans[-1][1] >= story.frame_end
+    assert all(end == begin for (_, end), (begin, _) in zip(spans, spans[1:], strict=False)), spans
+    assert min(end - begin for begin, end in spans) >= 24
+    sentences = [item.data.body for item in story.objects if item.name.startswith("Text: ")]
+    assert samples != 1 or "1 sample is left, where something may be." in sentences
+
+
 def test_nothing_plays_by_handlers_or_drivers(story, jobs):
     for item in bpy.data.objects:
         assert item.animation_data is None or not item.animation_data.drivers
@@ -344,7 +373,7 @@ def test_the_command_builds_saves_and_renders(jobs, run, addon_module, tmp_path,
     assert decoded(out)[1].shape == (2, 72, 128, 3)
     assert saved.stat().st_size > 10_000
     assert cli.main(words) == 2 and "exists already" in capsys.readouterr().err
-    assert cli.main(["explain", "--run", str(tmp_path / "no run")]) == 2
+    assert cli.main(["explain", "--run", str(tmp_path / "no run")]) == 2 and "no run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -102,6 +102,15 @@ def test_a_trace_is_what_the_picture_is_made_of(ball):
         assert (trace.bin_t1[bins][:-1] <= trace.bin_t0[bins][1:] + 1e-5).all()
         assert trace.bin_t0[bins][0] == pytest.approx(trace.t0[mine][0], abs=1e-5)
         assert trace.bin_t1[bins][-1] == pytest.approx(trace.t1[mine][-1], abs=1e-5)
+        # One sample or four, half of the alpha is reached where half of the cells' weight is.
+        before = trace.bin_weight[bins & (trace.bin_t1 <= trace.median_depth[r])].sum()
+        within = bins & (trace.bin_t0 <= trace.median_depth[r] + 1e-5)
+        assert before <= 0.5 + 1e-3 and trace.bin_weight[within].sum() >= 0.5 - 1e-3
+    one = ball.trace_rays(origins, directions, ONE)
+    single = one.full == 1  # its sample is the median
+    np.testing.assert_allclose(one.median_depth[single], one.t, atol=1e-4)
+    np.testing.assert_array_equal(one.median_depth, trace.median_depth)
+    assert not one.median_depth[~single].any()
     reasons = set(trace.end_reason.tolist())
     assert OPAQUE in reasons and reasons <= {MISSED, LEFT, OPAQUE}
     opaque = trace.end_reason == OPAQUE

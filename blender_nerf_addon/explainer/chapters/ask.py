@@ -11,6 +11,7 @@ from .march import AT_ONCE, Beads
 from .scenery import Scenery
 
 STOPS, STOP_FRAMES, PASS_FRAMES = 4, 20, 34
+SAID_FRAMES = 128  # that the three sentences need at least
 OPAQUE = 0.02  # of the light: what stops less is called empty
 
 
@@ -18,7 +19,8 @@ def build(stage: Stage, story: Story, scenery: Scenery, beads: Beads, begin: flo
     """Walk along the samples, stop at some for their numbers, and colour all of them."""
     ray = story.ray
     frames, stops = _schedule(ray, begin + 28)
-    end = float(round((frames[-1] if len(frames) else begin + 28) + 42))
+    # One sample is soon asked, but what is said takes its time to be read.
+    end = max(float(round((frames[-1] if len(frames) else begin + 28) + 42)), begin + SAID_FRAMES)
     stage.chapter(begin, end, "2   Ask for colour and density", 1)
     stage.say(begin, begin + 50, "Each sample asks the network: what is at this place, seen from here?")
     stage.say(begin + 50, end - 34, "It answers with a colour, and a density: how much is there.")

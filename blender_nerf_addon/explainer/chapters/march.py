@@ -140,7 +140,7 @@ def _places(
         return (
             "The ray's way through the box is cut into short steps.",
             "Most steps lie in empty space: they are skipped.",
-            f"{kept} are left, where something may be.",
+            f"{kept} {'are' if count != 1 else 'is'} left, where something may be.",
         )
     if len(ray.first):
         for number, t in enumerate(ray.first):
@@ -153,7 +153,7 @@ def _places(
         return (
             f"First, {len(ray.first)} samples, evenly spread.",
             "They find where something is: the higher a bar, the likelier.",
-            f"{kept} go there.",
+            f"{kept} {'go' if count != 1 else 'goes'} there.",
         )
     if len(ray.bins):
         yield from _bars(stage, story, begin + 8, gone + 30)
