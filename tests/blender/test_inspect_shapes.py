@@ -1,11 +1,11 @@
 """What the overlay draws of a trace: where every vertex lies, and which colour it has."""
 
-import os
-
 import numpy as np
 import pytest
 
 from nerf_core.contract.camera import Camera
+
+from ..seeds import fresh_seed
 
 
 @pytest.fixture
@@ -16,13 +16,6 @@ def shapes(addon_module):
 @pytest.fixture
 def state(addon_module):
     return addon_module("inspect.state")
-
-
-def fresh_seed():
-    """A seed that differs from run to run, printed so that a failure can be repeated (`NERF_TEST_SEED=...`)."""
-    seed = int(os.environ.get("NERF_TEST_SEED") or np.random.SeedSequence().entropy % 2**31)
-    print(f"NERF_TEST_SEED={seed}")
-    return seed
 
 
 def made_trace(rays, samples, seed):
