@@ -1,6 +1,5 @@
 """`nerf prior build` as a child process: a prior of phantoms or CTs. The session's one at a time."""
 
-import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -55,16 +54,7 @@ def start(scene: bpy.types.Scene, on_end: Callable[[Work], None] | None = None) 
     if settings.source == "CTS":
         arguments += ["--augment", str(settings.copies)]
     out = planned(scene)
-    ours = not out.exists()
-
-    def ended(made: Work) -> None:
-        if ours and made.phase != "done":
-            with contextlib.suppress(OSError):
-                out.rmdir()  # which the command has made, and left empty
-        if on_end is not None:
-            on_end(made)
-
-    return LINE.start([*arguments, "--out", str(out)], out, ended)
+    return LINE.start([*arguments, "--out", str(out)], out, on_end)
 
 
 def cancel() -> None:

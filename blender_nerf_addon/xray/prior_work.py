@@ -50,6 +50,7 @@ class Work:
     began: float = field(default_factory=time.monotonic)
     looked: float = 0.0
     result: dict[str, Any] = field(default_factory=dict)
+    made_folder: bool = False  # whether `out` was not there before
 
     @property
     def under_way(self) -> bool:
@@ -114,7 +115,9 @@ class Line:
         command = [str(find_interpreter().path), "-m", "nerf_core", "prior", *arguments, "--json"]
         log = new_log(self.kind)
         answer = log.with_suffix(".json")
-        self._current = Work(out, self._started(command, log, answer), log, answer, on_end, text=self.doing)
+        new = not out.exists()
+        process = self._started(command, log, answer)
+        self._current = Work(out, process, log, answer, on_end, text=self.doing, made_folder=new)
         pump.add_source(self._watch)
         pump.before_leaving(self.leave)
         pump.redraw()
@@ -185,6 +188,9 @@ class Line:
 
     def _end(self, made: Work, phase: str, text: str) -> None:
         made.phase, made.text = phase, text
+        if phase != "done" and made.made_folder:
+            with contextlib.suppress(OSError):
+                made.out.rmdir()  # where the command has written nothing yet
         pump.redraw()
         if made.on_end is not None:
             made.on_end(made)

@@ -73,6 +73,12 @@ def test_it_runs_beside_and_is_cancelled_without_a_trace(scene, tmp_path, addon_
     assert made.phase == "cancelled" and ends == [made] and process_gone(made.process.pid, 60)
     assert not out.exists() and scene.nerf_xray.prior == "before"
     assert bpy.ops.nerf.xray_build_prior.poll() and not bpy.ops.nerf.xray_build_prior_cancel.poll()
+    # Another file is loaded meanwhile: it ends as well, and nobody is told.
+    made = building.start(scene, ends.append)
+    assert pump.pump_until(out.is_dir, 300)
+    bpy.ops.wm.read_homefile(use_empty=False)
+    assert process_gone(made.process.pid, 60) and not out.exists()
+    assert building.current() is None and len(ends) == 1
 
 
 def test_the_panel_tells_how_far_it_is(scene, addon_module, tmp_path):
