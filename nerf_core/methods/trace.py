@@ -281,7 +281,8 @@ def bins_median(trace: Trace) -> np.ndarray:
     index = np.searchsorted(trace.bin_ray, np.arange(rays))
     has = np.bincount(trace.bin_ray, minlength=rays) > 0
     before = np.concatenate([[0.0], running])[index]
-    at = np.searchsorted(running, before + 0.5, side="left")[has]  # a ray's weights sum to 1
+    at = np.searchsorted(running, before + 0.5, side="left")  # a ray's weights sum to 1, but for rounding
+    at = np.minimum(at, np.searchsorted(trace.bin_ray, np.arange(rays), side="right") - 1)[has]
     share = (before[has] + 0.5 - running[at] + weight[at]) / np.maximum(weight[at], 1e-30)
     t0, t1 = trace.bin_t0[at].astype(np.float64), trace.bin_t1[at].astype(np.float64)
     median = np.zeros(rays, np.float32)
