@@ -9,6 +9,7 @@ from .common import add_device, add_json, add_overwrite, progress_bar, say
 
 HELP = "the density as an OpenVDB or NumPy volume, or attenuation as NIfTI"
 DEFAULT_RESOLUTION = 128
+RELATIVE = "The radiographs were scaled one by one: these Hounsfield units are of an attenuation known up to a factor."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,7 +90,10 @@ def _run_nifti(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
     write_nifti(out, volume)
     shape = "x".join(str(n) for n in grid.shape)
     spacing = " x ".join(f"{millimetres:.4g}" for millimetres in volume.spacing)
-    say(arguments, f"{shape} voxels of {spacing} mm, in Hounsfield units: {out}\n{NOT_FOR_DIAGNOSIS}")
+    say(arguments, f"{shape} voxels of {spacing} mm, in Hounsfield units: {out}")
+    if loaded.method.facts.scaling == "per_view":  # type: ignore[attr-defined]  # export_grid knows the method
+        say(arguments, RELATIVE)
+    say(arguments, NOT_FOR_DIAGNOSIS)
     return {
         "run": arguments.run_dir,
         "out": str(out),

@@ -72,7 +72,10 @@ def turntable(
     if not 1 <= count <= MOST_VIEWS:
         raise NerfError(f"A turntable has 1 to {MOST_VIEWS} views, not {count}.")
     if not 0 <= val <= count:
-        raise NerfError(f"Of {count} views 0 to {count} in-between ones can be held out, not {val}.")
+        raise NerfError(
+            f"Of {count} views 0 to {count} in-between ones can be held out, not {val}. To train on few and measure on "
+            "many, take many and train on some of them (--train-views)."
+        )
     if train is not None and not 1 <= train <= count:
         raise NerfError(f"1 to {count} of {count} views can be trained on, not {train}.")
     if not math.isfinite(start) or not 0.0 < abs(arc) <= 360.0:

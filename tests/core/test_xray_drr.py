@@ -358,6 +358,8 @@ def test_the_command_makes_one_set_or_many(nerf, tmp_path):
     assert picture.mode == "RGB" and picture.size == (16, 12)
     for wrong in (("--arc", 0), ("--arc", 720), ("--start", "nan"), ("--arc", "nan")):
         assert "degrees" in nerf("drr", "phantom:knee:3", "--out", tmp_path / "x", *wrong, code=2).err
+    few = ("--views", 1, "--val", 4)
+    assert "--train-views" in nerf("drr", "phantom:knee:3", "--out", tmp_path / "x", *few, code=2).err
     told = nerf("drr", tmp_path / "none.nii", "--out", tmp_path / "x", code=2).err
     assert "none.nii" in told and not (tmp_path / "x").exists()
     assert "made otherwise" in nerf("drr", "phantom:knee:3", "--out", tmp_path / "one", "--pixels", 8, code=2).err

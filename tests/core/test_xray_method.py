@@ -218,7 +218,7 @@ def test_one_and_two_views_train(data, views, tmp_path):
     assert errors[-1] < 0.01 * errors[0]
 
 
-def test_views_that_were_scaled_one_by_one(tmp_path):
+def test_views_that_were_scaled_one_by_one(tmp_path, capsys):
     """Their factors are learnt: the radiographs are explained far better than one scale for all explains them."""
     folder = tmp_path / "data"
     write_radiographs(folder, per_view=True)
@@ -230,6 +230,8 @@ def test_views_that_were_scaled_one_by_one(tmp_path):
     wanted = 0.7 + 0.6 * np.arange(12) / 11
     wanted /= np.exp(np.log(wanted).mean())
     np.testing.assert_allclose(method.field.affine[:, 0], wanted, rtol=0.05)
+    assert main(["volume", str(tmp_path / "run"), "--out", str(tmp_path / "found.nii"), "--device", "cpu"]) == 0
+    assert "up to a factor" in capsys.readouterr().out
 
 
 def test_rays_that_few_photons_came_through_weigh_little(data):
