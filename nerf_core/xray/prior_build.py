@@ -78,8 +78,9 @@ def build_prior(
     least = 2 if settings.kind == "low_rank" else 1
     if len(kept) < least:
         raise DataError(
-            f"A {settings.kind} prior needs {least} volumes or more beside the {len(held)} that are held out, and "
-            f"{len(kept)} are left; name more, ask for warped copies (--augment), or hold none out."
+            f"A {settings.kind} prior needs {least} volumes or more, and {len(kept)} of {len(kept) + len(held)} "
+            f"{'is' if len(kept) == 1 else 'are'} not held out: name more, ask for warped copies (--augment), or hold "
+            "none out."
         )
 
     def part(start: float, share: float, text: str) -> Callable[[float], None]:
