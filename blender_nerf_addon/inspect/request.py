@@ -97,7 +97,7 @@ def ask(context: bpy.types.Context, aim: Aim, pinned: bool) -> None:
 def ask_again(context: bpy.types.Context) -> None:
     """Trace what is shown anew: a setting changed, or the NeRF itself."""
     current = state.current()
-    if _asked is None or not (current.slots or waiting()):
+    if _asked is None or not (current.slots or current.error or waiting()):
         return
     try:
         ask(context, _asked.aim, _asked.pinned)
@@ -196,6 +196,8 @@ def settle() -> bool:
         _flight = None
         seconds = time.monotonic() - flight.sent
         _show(flight)
+        if _next is None and _is_moved():
+            ask_again(bpy.context)  # nothing told of a move while the answer was awaited
     try:
         _send()
     except NerfError as error:
@@ -270,15 +272,21 @@ def _listen(message: Message) -> None:
 
 @persistent
 def _scene_changed(scene: bpy.types.Scene, _depsgraph: Any = None) -> None:
-    """The NeRF was moved: its rays are others."""
-    current = state.current()
-    if not current.slots or current.matrix is None or waiting() or bpy.context.scene != scene:
+    """The NeRF was moved: its rays are others. While an answer is awaited, `settle` looks when it is there."""
+    if waiting() or bpy.app.background or bpy.context.scene != scene or not _is_moved():
         return
-    nerf = attach.shown_nerf(scene, RunFolder(Path(current.run)))
-    moved = nerf is not None and not np.array_equal(layers.nerf_to_world(nerf), current.matrix)
     # Later: asking evaluates the scene, which this is called from.
-    if moved and not bpy.app.background and not bpy.app.timers.is_registered(_ask_moved):
+    if not bpy.app.timers.is_registered(_ask_moved):
         bpy.app.timers.register(_ask_moved, first_interval=0.0)
+
+
+def _is_moved() -> bool:
+    """Whether the NeRF is elsewhere than where what is shown was traced."""
+    current = state.current()
+    if not current.slots or current.matrix is None:
+        return False
+    nerf = attach.shown_nerf(bpy.context.scene, RunFolder(Path(current.run)))
+    return nerf is not None and not np.array_equal(layers.nerf_to_world(nerf), current.matrix)
 
 
 def _ask_moved() -> None:

@@ -1,5 +1,6 @@
 """Sidebar panels after the capture: training, and what comes back of it."""
 
+import os
 from typing import ClassVar
 
 import bpy
@@ -134,7 +135,7 @@ class NERF_PT_results(_Sidebar, bpy.types.Panel):
         elif task is not None and task.phase == "failed":
             core_box.labels(layout, task.text, "ERROR", characters(context))
         elif not subject.is_there(context.scene):
-            layout.label(text="Nothing is trained yet", icon="INFO")
+            core_box.labels(layout, _missing(context.scene), "INFO", characters(context))
         if chosen.has_run(context.scene):
             item = chosen.chosen_nerf(context.scene)
             if item is not None:
@@ -193,6 +194,14 @@ class NERF_PT_points(_Result, bpy.types.Panel):
         row.prop(settings, "threshold")
         layout.prop(settings, "size")
         layout.operator("nerf.import_points", icon="OUTLINER_OB_POINTCLOUD")
+
+
+def _missing(scene: bpy.types.Scene) -> str:
+    """Why there are no results."""
+    chosen_folder = scene.nerf.run_folder.strip()
+    if chosen_folder and not os.path.isdir(bpy.path.abspath(chosen_folder)):
+        return f"The run folder '{chosen_folder}' is not there; if it was moved, choose it with Add from Folder."
+    return "Nothing is trained yet"
 
 
 def _draw_progress(layout: bpy.types.UILayout, current: Training, context: bpy.types.Context) -> None:

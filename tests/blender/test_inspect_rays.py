@@ -171,6 +171,17 @@ def test_rays_stand_where_the_camera_sends_them_and_the_nerf_is_shown(inspector,
     bpy.context.view_layer.update()
     trace(20, 15)
     moved = current.slots[0].arrays
+    # So it does where it is moved while the answer is on its way.
+    nerf.matrix_world = Matrix.Translation((0.0, 0.0, 50.0)) @ nerf.matrix_world
+    bpy.context.view_layer.update()
+    scene.nerf.inspector.spacing = 3
+    assert inspector.request.waiting()
+    nerf.matrix_world = Matrix.Translation((0.0, 0.0, -50.0)) @ nerf.matrix_world
+    bpy.context.view_layer.update()
+    inspector.request.wait()
+    again = current.slots[0].of_ray(current.chosen_ray)
+    ours = moved["ray"] == 4
+    np.testing.assert_allclose(again["t"], moved["t"][ours], atol=1e-4)
     assert len(moved["t"]) == len(still["t"]) > 1
     turned = still["position"] @ np.array(move)[:3, :3].T + np.array(move)[:3, 3]
     np.testing.assert_allclose(moved["position"], turned, atol=2e-3)
@@ -202,6 +213,14 @@ def test_what_changes_what_is_shown(inspector, scene, addon_module):
     with pytest.raises(RuntimeError, match="proposal"):
         bpy.ops.nerf.inspect_pixel(pixel=(21, 15))
     assert current.slots == shown and "proposal" in current.error
+    # Nor is anything lost where nothing was shown before: the next setting is tried as well.
+    assert bpy.ops.nerf.inspect_clear() == {"FINISHED"}
+    with pytest.raises(RuntimeError, match="proposal"):
+        bpy.ops.nerf.inspect_pixel(pixel=(21, 15))
+    assert current.slots == [] and "proposal" in current.error
+    scene.nerf.inspector.sampler = "OCCUPANCY"
+    inspector.request.wait()
+    assert len(current.slots) == 1 and current.pixel == (21.5, 15.5) and current.error == ""
     assert bpy.ops.nerf.inspect_clear() == {"FINISHED"}
     assert current.slots == [] and current.error == "" and not inspector.request.waiting()
     assert not bpy.ops.nerf.inspect_clear.poll()
