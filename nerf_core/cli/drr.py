@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a NIfTI file, a DICOM folder, phantom:KIND:SEED (or phantom:KIND:FIRST-LAST), or a run folder; several "
         "make a data set each in a folder of --out",
     )
+    parser.add_argument("--series", metavar="UID", help="which series of a DICOM folder: its UID, or the UID's end")
     parser.add_argument("--out", metavar="DATA", required=True, help="new folder; one that was begun is gone on with")
     rig = parser.add_argument_group("the rig (millimetres)")
     rig.add_argument(
@@ -202,7 +203,7 @@ def _open(arguments: argparse.Namespace, text: str) -> "tuple[RadiographSource, 
         if facts is not None and facts.source_axis and facts.source_detector and facts.detector:
             known = ConeBeam(facts.source_axis, facts.source_detector, facts.detector, (128, 128)).scaled(1e3 * meters)
         return source, meters, _rig(arguments, None, source, meters, known)
-    found = open_radiograph_source(text, arguments.grid, model=arguments.projector)
+    found = open_radiograph_source(text, arguments.grid, model=arguments.projector, series=arguments.series)
     kind = text.split(":")[1] if text.startswith("phantom:") else None
     return found, 1.0, _rig(arguments, kind, found, 1.0, None)
 

@@ -273,6 +273,7 @@ def open_radiograph_source(
     matrix: np.ndarray | None = None,
     meters_per_unit: float = 1.0,
     model: Model = "joseph",
+    series: str | None = None,
 ) -> VolumeSource | PhantomSource:
     """The CT of a path as `ct.read_ct` takes it, or the phantom that `phantom:KIND:SEED` names.
 
@@ -284,6 +285,8 @@ def open_radiograph_source(
         many along its longest side, and its exact integrals are taken all the same.
     matrix, meters_per_unit, model
         As `VolumeSource` takes them.
+    series : str, optional
+        As `ct.read_ct` takes it.
 
     Raises
     ------
@@ -296,7 +299,7 @@ def open_radiograph_source(
         phantom = parse_phantom(str(text))
         assert phantom is not None
         return PhantomSource(phantom, grid, matrix, meters_per_unit)
-    volume = read_ct(text)
+    volume = read_ct(text, series)
     # Turned to RAS whatever the file's order is, so that z is last in memory.
     if grid is None:
         return VolumeSource(volume.canonical(), matrix, meters_per_unit, model)

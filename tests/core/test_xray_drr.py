@@ -22,6 +22,7 @@ from nerf_core.xray.sources import PhantomSource, SumSource, VolumeSource, open_
 from nerf_core.xray.turntable import turntable
 
 from ..seeds import fresh_seed
+from .ct_files import placed, write_series
 
 
 def psnr(found, true):
@@ -319,6 +320,15 @@ def test_what_is_doubtful_stands_in_a_line_of_its_own(nerf, tmp_path):
     assert lines[0] == "ct.nii: 1 voxels hold no number and count as air." and "inside" not in " ".join(lines)
     lines = nerf("drr", tmp_path / "ct.nii", "--out", tmp_path / "in", *asked, "--source-axis", 20).out.splitlines()
     assert any("source stands inside the subject's box in 2 of the 2 views" in line for line in lines)
+
+
+def test_one_of_several_series_is_chosen(nerf, tmp_path):
+    write_series(tmp_path / "ct", (7, 5, 6), placed("axial"), uid="1.2.3.4")
+    write_series(tmp_path / "ct" / "more", (5, 7, 6), placed("axial", (1.0, 1.0, 1.0)), uid="1.2.3.5")
+    asked = ("drr", tmp_path / "ct", "--out", tmp_path / "set", "--views", 2, "--pixels", 8)
+    assert "--series" in nerf(*asked, code=2).err and not (tmp_path / "set").exists()
+    nerf(*asked, "--series", "3.5")
+    assert read_ct(tmp_path / "set" / "volume.nii.gz").shape == (5, 7, 6)
 
 
 def test_one_slice_is_a_volume_too(nerf, tmp_path):
