@@ -31,6 +31,21 @@ class _Layout:
         self.top = self.middle + self.bar + self.gap
 
 
+def covered(size: tuple[int, int], scale: float) -> tuple[float, float]:
+    """The left edge of a legend in a region, and how high it reaches; it has no place in a small one: its width, 0.
+
+    Parameters
+    ----------
+    size : (int, int)
+        Of the region.
+    scale : float
+        Of the interface.
+    """
+    at = _Layout(size, scale)
+    left, _, _, top = _paper(at)
+    return (left, top) if at.fits else (size[0], 0)
+
+
 def draw_bar(legend: Legend, size: tuple[int, int], scale: float) -> None:
     """Draw a legend's bar at the lower edge of a region whose framebuffer is bound.
 
@@ -48,8 +63,7 @@ def draw_bar(legend: Legend, size: tuple[int, int], scale: float) -> None:
     gpu.state.depth_test_set("NONE")
     gpu.state.depth_mask_set(False)
     gpu.state.blend_set("ALPHA")
-    paper = (at.left - 2 * at.gap, at.low - at.gap, at.left + at.width + 2 * at.gap, at.top + at.text + at.gap)
-    _quads(size, [paper], [PAPER])
+    _quads(size, [_paper(at)], [PAPER])
     edges = at.left + np.linspace(0, at.width, 257)
     colours = np.concatenate([legend.table(), np.ones((256, 1), np.float32)], axis=1)
     boxes = [(a, at.middle, b, at.middle + at.bar) for a, b in zip(edges[:-1], edges[1:], strict=True)]
@@ -73,6 +87,10 @@ def forget() -> None:
     """Let go of what lies on the graphics card."""
     global _shader
     _shader = None
+
+
+def _paper(at: _Layout) -> tuple[float, float, float, float]:
+    return at.left - 2 * at.gap, at.low - at.gap, at.left + at.width + 2 * at.gap, at.top + at.text + at.gap
 
 
 def _write(words: str, x: float, y: int, size: int, align: float = 0.0) -> None:

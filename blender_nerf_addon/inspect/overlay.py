@@ -10,7 +10,9 @@ import gpu
 import numpy as np
 from mathutils import Matrix, Vector
 
-from . import drawing, hud, request, state
+from ..engine import legend
+from ..engine.engine import ID
+from . import drawing, hud, request, side_view, state
 from . import settings as inspector_settings
 from .shapes import Label, Shapes, Shown, build
 
@@ -180,7 +182,19 @@ def _corner(context: bpy.types.Context) -> tuple[float, float]:
             low = max(low, other.y + other.height - region.y)
         if other.type in {"ASSET_SHELF", "ASSET_SHELF_HEADER"} and other.height > 1 and other.y <= region.y + 1:
             low = max(low, other.y + other.height - region.y)
+    if _shows_heat(context):
+        edge, top = legend.covered((region.width, region.height), pixel_scale())
+        if left + (hud.MARGIN + side_view.WIDTH) * pixel_scale() > edge:
+            low = max(low, top)
     return left, low
+
+
+def _shows_heat(context: bpy.types.Context) -> bool:
+    """Whether the viewport is a heat map, which has a legend of its own."""
+    space, scene = context.space_data, context.scene
+    if space.type != "VIEW_3D" or space.shading.type != "RENDERED" or scene.render.engine != ID:
+        return False
+    return scene.nerf_engine.viewport_show != "COLOUR"
 
 
 def _on_screen(current: state.State, matrix: Matrix, size: tuple[int, int]) -> Vector:

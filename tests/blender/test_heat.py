@@ -239,3 +239,22 @@ def test_the_viewport_s_colours_are_those_of_the_numbers(scene, parts):
     np.testing.assert_array_equal(np.round(encoded * 255.0), parts.heat.colour_table("viridis"))
     empty = {"rgba": np.zeros((4, 5, 4), np.float32), "depth": np.zeros((4, 5), np.float32)}
     assert not parts.view.paint("DEPTH", empty)[0].any()
+
+
+def test_the_inspector_keeps_clear_of_the_legend(addon_module):
+    legend, overlay = addon_module("engine.legend"), addon_module("inspect.overlay")
+    left, top = legend.covered((1000, 600), 1.0)
+    assert 300 < left < 350 and 60 < top < 100
+    assert legend.covered((2000, 1200), 2.0) == (2 * left, 2 * top)
+    assert legend.covered((250, 600), 1.0) == (250, 0)  # no room, no legend
+    scene, context = bpy.context.scene, bpy.context
+    window = context.window_manager.windows[0]
+    area = next(area for area in window.screen.areas if area.type == "VIEW_3D")
+    with context.temp_override(window=window, area=area):
+        assert not overlay._shows_heat(context)
+        scene.render.engine, area.spaces.active.shading.type = "NERF_TOOLKIT", "RENDERED"
+        assert not overlay._shows_heat(context)  # it shows colours
+        scene.nerf_engine.viewport_show = "DEPTH"
+        assert overlay._shows_heat(context)
+        area.spaces.active.shading.type = "SOLID"
+        assert not overlay._shows_heat(context)
