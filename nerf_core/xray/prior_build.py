@@ -19,6 +19,7 @@ from .single_view import MIRRORED_PRIOR
 
 HELD_OUT, APPEARANCES = 4, 12
 TUNING_VIEWS = 8  # all around, of which one and two are used
+SHARES = 0.08, 0.28, 0.32  # of the time: reading, registering and held-out volumes' radiographs end; then choosing
 
 
 @dataclass(frozen=True)
@@ -90,16 +91,17 @@ def build_prior(
 
         return told
 
+    reading, registering, casting = SHARES if held else (0.3, 1.0, 1.0)
     population = load_population(
-        kept, settings.longest, progress=part(0, 0.2, "reading volumes"), should_stop=should_stop
+        kept, settings.longest, progress=part(0, reading, "reading volumes"), should_stop=should_stop
     )
-    prior = prior_of(population, settings, part(0.2, 0.4, "registering"), should_stop)
+    prior = prior_of(population, settings, part(reading, registering - reading, "registering"), should_stop)
     if held:
         cases = []
         for index, member in enumerate(held):
-            part(0.6, 0.1, "radiographs of held-out volumes")(index / len(held))
+            part(registering, casting - registering, "radiographs of held-out volumes")(index / len(held))
             cases.append(make_case(member, population.grid, settings.rig, TUNING_VIEWS, should_stop=should_stop))
-        prior = tune(prior, cases, part(0.7, 0.3, "choosing settings on held-out volumes"), should_stop)
+        prior = tune(prior, cases, part(casting, 1.0 - casting, "choosing settings on held-out volumes"), should_stop)
     part(1.0, 0.0, "done")(1.0)
     return replace(prior, facts={**prior.facts, **_facts(settings, kept, held)})
 
