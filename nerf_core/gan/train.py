@@ -18,6 +18,7 @@ from ..training.budget import Spent
 from ..training.metrics import MetricsLog
 from ..training.run_log import RunLog
 from . import checkpoint
+from .allocator import keep_freed_memory
 from .events import GanEvents, GanProgress
 from .pictures import fixed_codes, real_rows, sample_grid
 from .prepare import GanRequest, Ready, prepare
@@ -98,6 +99,8 @@ class GanTrainer:
             self._log.write("Stopped before the first step.")
             return self._result(stopped=True)
         self.spent = run.spent
+        if run.system.device == "cpu":
+            keep_freed_memory()
         metrics = MetricsLog(run.folder.metrics)
         if run.continued:
             self._tell(f"Continuing at step {self.spent.steps}, {self.spent.seconds:.1f} s, up to {run.budget}.")
