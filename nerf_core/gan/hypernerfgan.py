@@ -131,8 +131,10 @@ class HyperSettings(SharedSettings):
             channels=1,
             feature_maps=32,
             augmentation_images=20_000.0,
+            learning_rate=5e-3,
+            r1=0.05,
             r1_interval=8,
-            coarse_steps=2000,
+            coarse_steps=1000,
             shared_fakes=True,
             told_angle=True,
         )
