@@ -119,7 +119,8 @@ class GanTrainer:
         begun = run.budget.progress(self.spent)
         grids, measures = _Moments(self.request.grids, begun), _Moments(self.request.measures, begun)
         if not run.continued:
-            self._write_grid(run)
+            if self.request.grids:
+                self._write_grid(run)
             if self.request.measures:
                 self._measure(run, metrics)  # what the later ones have come down from
         batches = _Batches(run)

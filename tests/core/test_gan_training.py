@@ -93,6 +93,8 @@ def test_more_steps_come_on_top(tmp_path, data):
     with pytest.raises(NerfError, match="has ended; say how many seconds or steps more"):
         train(tmp_path / "run")
     assert train(tmp_path / "run", steps=3).step == 5
+    assert train(tmp_path / "bare", data, steps=1, grids=0).step == 1
+    assert not (tmp_path / "bare" / "samples").exists()
     assert train(tmp_path / "new", data, settings={**TINY, "steps": 3}).step == 3  # the setting is the budget
 
 
