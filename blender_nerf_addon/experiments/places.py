@@ -14,8 +14,9 @@ from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.files import make_folder, write_bytes
 from . import state
 
-COLUMNS = (("psnr", "psnr", 2), ("ssim", "ssim", 2), ("s_hit", "s_hit", 1), ("frame", "frame_ms", 0))
-# Of radiographs, in the same places of the list, which must have room for all beside its scroll bar.
+# What the list shows, and with how many digits: it must have room for all beside its scroll bar.
+COLUMNS = (("psnr", "psnr", 1), ("ssim", "ssim", 2), ("s_hit", "s_hit", 1), ("frame", "frame_ms", 0))
+# Of radiographs, in the same places.
 XRAY_COLUMNS = (
     ("psnr", "volume_psnr", 1),
     ("ssim", "volume_ssim", 2),
@@ -158,14 +159,31 @@ def short(value: float, digits: int) -> str:
     return f"{value:.{digits if value < 99.95 else 0}f}"
 
 
-def xray_words(row: Any) -> str:
-    """A row of the list of results of radiographs in words: its whole name, and what its numbers are."""
-    told = []
-    for of, psnr, ssim in (("volume", row.psnr, row.ssim), ("radiographs", row.s_hit, row.frame)):
-        numbers = [f"PSNR {psnr} dB"] * bool(psnr) + [f"SSIM {ssim}"] * bool(ssim)
-        if numbers:
-            told.append(f"{of}: {', '.join(numbers)}")
-    return f"{row.name}. {'; '.join(told) or 'No numbers'}"
+def texts(row: dict[str, Any], xray: bool) -> dict[str, str]:
+    """What the list's columns show of a result; empty where it has no number."""
+    metrics = row.get("metrics") if isinstance(row.get("metrics"), dict) else {}
+    values = [(name, metrics.get(key), digits) for name, key, digits in (XRAY_COLUMNS if xray else COLUMNS)]
+    return {name: short(value, digits) if isinstance(value, int | float) else "" for name, value, digits in values}
+
+
+def row_words(row: Any, xray: bool) -> str:
+    """A row of the list of results in words: its whole name, and what its numbers are."""
+    if xray:
+        groups = {"volume: ": _quality(row.psnr, row.ssim), "radiographs: ": _quality(row.s_hit, row.frame)}
+    else:
+        cost = [f"{row.s_hit} samples a hit ray"] * bool(row.s_hit) + [f"{row.frame} ms a frame"] * bool(row.frame)
+        groups = {"": _quality(row.psnr, row.ssim) + cost}
+    told = "; ".join(f"{of}{', '.join(numbers)}" for of, numbers in groups.items() if numbers)
+    return f"{row.name}. {told or 'No numbers'}"
+
+
+def _quality(psnr: str, ssim: str) -> list[str]:
+    return [f"PSNR {psnr} dB"] * bool(psnr) + [f"SSIM {ssim}"] * bool(ssim)
+
+
+def is_of_radiographs(rows: list[dict[str, Any]]) -> bool:
+    """Whether results are of an X-ray experiment."""
+    return any("patient" in row for row in rows)
 
 
 def fill_rows(scene: bpy.types.Scene, out: Path, rows: list[dict[str, Any]]) -> None:
@@ -174,15 +192,13 @@ def fill_rows(scene: bpy.types.Scene, out: Path, rows: list[dict[str, Any]]) -> 
     settings.results = runs.stored_path(out)
     chosen = settings.rows[settings.active].name if 0 <= settings.active < len(settings.rows) else ""
     settings.rows.clear()
-    settings.xray = any("patient" in row for row in rows)
+    settings.xray = is_of_radiographs(rows)
     for row in rows:
         item = settings.rows.add()
         item.name = row["cell"]
         item.error = str(row.get("error") or "")
-        metrics = row.get("metrics") if isinstance(row.get("metrics"), dict) else {}
-        for name, key, digits in XRAY_COLUMNS if settings.xray else COLUMNS:
-            value = metrics.get(key)
-            setattr(item, name, short(value, digits) if isinstance(value, int | float) else "")
+        for name, text in texts(row, settings.xray).items():
+            setattr(item, name, text)
         item.folder = str(row.get("turntable") or "")
         item.frames = int(row.get("frames") or 0)
     names = [item.name for item in settings.rows]

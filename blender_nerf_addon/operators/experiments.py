@@ -1,7 +1,5 @@
 """Run, stop and go on with experiments; edit their grid, open their report, compare their turntables."""
 
-from typing import Any
-
 import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 
@@ -275,17 +273,12 @@ def _show(experiment: state.Experiment) -> None:
     except NerfError:
         return
     shown = [(item.name, item.psnr, item.error) for item in scene.nerf.experiment.rows]
-    came = [(row["cell"], _psnr(row), str(row.get("error") or "")) for row in experiment.rows]
+    xray = places.is_of_radiographs(experiment.rows)
+    came = [(row["cell"], places.texts(row, xray)["psnr"], str(row.get("error") or "")) for row in experiment.rows]
     if shown != came and experiment.rows:
         places.fill_rows(scene, experiment.out, experiment.rows)
     if experiment.phase == "failed" and not bpy.app.background:
         common.show_error(experiment.text)
-
-
-def _psnr(row: dict[str, Any]) -> str:
-    key = "volume_psnr" if "patient" in row else "psnr"
-    value = (row.get("metrics") or {}).get(key)
-    return places.short(value, 2) if isinstance(value, int | float) else ""
 
 
 CLASSES = (

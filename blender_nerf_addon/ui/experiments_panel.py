@@ -168,15 +168,15 @@ def _columns(layout: bpy.types.UILayout) -> list[bpy.types.UILayout]:
 
 
 def _draw_chosen(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    """Why the chosen cell failed; of radiographs, what the narrow columns have no room for."""
+    """Why the chosen cell failed, or what the narrow columns have no room for."""
     settings = context.scene.nerf.experiment
     if not 0 <= settings.active < len(settings.rows):
         return
     row, width = settings.rows[settings.active], panels.characters(context)
     if row.error:
         core_box.labels(layout, row.error, "ERROR", width)
-    elif settings.xray:
-        core_box.labels(layout, places.xray_words(row), "INFO", width)
+    else:
+        core_box.labels(layout, places.row_words(row, settings.xray), "INFO", width)
 
 
 def _draw_comparison(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup, choice: bool) -> None:

@@ -69,7 +69,7 @@ def finished(done, settings, state) -> Path:
 
 
 @needs_core
-def test_results_come_into_the_list_and_a_report_is_written(settings, state, done):
+def test_results_come_into_the_list_and_a_report_is_written(settings, state, done, addon_module):
     seen = []
     watch = lambda experiment: seen.append((experiment.phase, len(settings.rows), experiment.fraction))  # noqa: E731
     state.on_change.append(watch)
@@ -83,7 +83,10 @@ def test_results_come_into_the_list_and_a_report_is_written(settings, state, don
     told = [json.loads(line) for line in (out / "results.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [item.name for item in settings.rows] == [row["cell"] for row in told] == ["base", "no view"]
     for item, row in zip(settings.rows, told, strict=True):
-        assert item.psnr == f"{row['metrics']['psnr']:.2f}" and item.frame == f"{row['metrics']['frame_ms']:.0f}"
+        assert item.psnr == f"{row['metrics']['psnr']:.1f}"
+        assert item.frame == addon_module("experiments.places").short(row["metrics"]["frame_ms"], 0)
+        words = f"PSNR {item.psnr} dB, SSIM {item.ssim}, {item.s_hit} samples a hit ray, {item.frame} ms a frame"
+        assert addon_module("experiments.places").row_words(item, False) == f"{item.name}. {words}"
         assert (item.folder, item.frames) == (row["turntable"], 3)
     assert "Tiny" in (out / "report.html").read_text(encoding="utf-8")
     assert (settings.a, settings.b) == ("base", "no view")
@@ -346,8 +349,8 @@ def test_an_x_ray_grid_brings_its_own_patient_and_its_own_columns(settings, stat
     assert settings.xray and [item.name for item in settings.rows] == ["copy", "truth"]
     copied, true = settings.rows
     assert copied.s_hit == f"{told[0]['metrics']['radiograph_psnr']:.1f}" and copied.psnr == true.s_hit == ""
-    assert places.xray_words(copied) == f"copy. radiographs: PSNR {copied.s_hit} dB, SSIM {copied.frame}"
-    assert places.xray_words(true) == "truth. No numbers"
+    assert places.row_words(copied, True) == f"copy. radiographs: PSNR {copied.s_hit} dB, SSIM {copied.frame}"
+    assert places.row_words(true, True) == "truth. No numbers"
     assert (true.folder, true.frames) == ("turntables/truth", 3)
     report = (out / "report.html").read_text(encoding="utf-8")
     assert "Not for diagnosis" in report and "phantom:chest:7" in report

@@ -9,7 +9,7 @@ turntable = { frames = 4, size = 192 }
 [defaults]
 method = "classic"
 downscale = 2
-seconds = 20
+seconds = 50
 settings = { preset = "small" }
 
 [grid.samples]
