@@ -83,3 +83,15 @@ def start(tmp_path):
     yield begin
     for client in clients:
         client.kill()
+
+
+@pytest.fixture
+def tools_path(monkeypatch):
+    """What `tools/` holds, to be imported as its own programs import it."""
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+
+
+@pytest.fixture(scope="session")
+def small_ball(tmp_path_factory) -> Path:
+    """A ball in 8 + 2 views of 24 pixels, for benchmarks."""
+    return tiny_scene.write_dataset(tmp_path_factory.mktemp("bench") / "ball", train=8, val=2, size=24)

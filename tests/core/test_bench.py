@@ -11,20 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from . import tiny_scene
-
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.usefixtures("tools_path")
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-@pytest.fixture(autouse=True)
-def _tools(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-
-
-@pytest.fixture(scope="module")
-def small_ball(tmp_path_factory) -> Path:
-    return tiny_scene.write_dataset(tmp_path_factory.mktemp("bench") / "ball", train=8, val=2, size=24)
 
 
 def start(*arguments, **options) -> subprocess.Popen:

@@ -1,23 +1,12 @@
 """The benchmark on GPUs, as far as it goes without one: its model of the kernels, their timing, the peer nerfacc."""
 
 import sys
-from pathlib import Path
 
 import pytest
 
 from . import tiny_scene
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(autouse=True)
-def _tools(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-
-
-@pytest.fixture(scope="module")
-def small_ball(tmp_path_factory) -> Path:
-    return tiny_scene.write_dataset(tmp_path_factory.mktemp("bench") / "ball", train=8, val=2, size=24)
+pytestmark = pytest.mark.usefixtures("tools_path")
 
 
 def large_settings(**others):
