@@ -6,8 +6,8 @@ from typing import Any
 import bpy
 
 from ..experiments import state
-from ..experiments.places import PHANTOM
 from ..vendor.nerf_core.contract.errors import NerfError
+from ..vendor.nerf_core.contract.xray_words import PHANTOM
 from .common import path, run
 
 

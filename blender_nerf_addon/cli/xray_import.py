@@ -7,9 +7,10 @@ from typing import Any
 import bpy
 
 from ..jobs import tasks
-from ..operators.xray_ct import PHANTOM, WINDOW_ITEMS
+from ..operators.xray_ct import WINDOW_ITEMS
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.xray import NOT_FOR_DIAGNOSIS
+from ..vendor.nerf_core.contract.xray_words import PHANTOM
 from .common import add_save, count, run
 
 PARTS = ("volume", "bone", "skin", "slices")

@@ -12,6 +12,7 @@ from ..jobs import runs, training
 from ..jobs.environment import user_folder
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.files import make_folder, write_bytes
+from ..vendor.nerf_core.contract.xray_words import PHANTOM
 from . import state
 
 # What the list shows, and with how many digits: it must have room for all beside its scroll bar.
@@ -24,7 +25,6 @@ XRAY_COLUMNS = (
     ("frame", "radiograph_ssim", 2),
 )
 XRAY_PLANS = ("xray-small", "xray")
-PHANTOM = "phantom:"
 
 
 def whole(text: str) -> Path | None:

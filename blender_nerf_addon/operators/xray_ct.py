@@ -13,8 +13,9 @@ from ..capture import folders
 from ..jobs import tasks
 from ..vendor.nerf_core.contract.errors import NerfError
 from ..vendor.nerf_core.contract.xray import NOT_FOR_DIAGNOSIS, WINDOWS
+from ..vendor.nerf_core.contract.xray_words import PHANTOM
 from ..xray import ct
-from ..xray.gather import PHANTOM, ct_source
+from ..xray.gather import ct_source
 from . import common
 
 IMPORT, SLICES = "Import CT", "CT Slices"  # titles of their tasks

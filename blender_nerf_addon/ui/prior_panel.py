@@ -35,9 +35,7 @@ class NERF_PT_xray_single(_Sidebar, bpy.types.Panel):
         if made is not None and made.under_way:
             _draw_progress(layout, made, "nerf.xray_reconstruct_cancel")
             return
-        column = layout.column()
-        column.use_property_split = True
-        column.use_property_decorate = False
+        column = _settings_column(layout)
         column.prop(context.scene.nerf_xray, "prior")
         column.prop(context.scene.nerf_xray, "given_views")
         layout.operator("nerf.xray_reconstruct", icon="OUTLINER_OB_VOLUME")
@@ -61,9 +59,7 @@ class NERF_PT_xray_prior(_Sidebar, bpy.types.Panel):
             return
         settings = context.scene.nerf_xray.new_prior
         _draw_population(layout, settings)
-        column = layout.column()
-        column.use_property_split = True
-        column.use_property_decorate = False
+        column = _settings_column(layout)
         column.prop(settings, "folder", placeholder="Beside the runs")
         column.prop(settings, "name", placeholder="After its population")
         layout.operator("nerf.xray_build_prior", icon="OUTLINER_DATA_VOLUME")
@@ -74,10 +70,15 @@ class NERF_PT_xray_prior(_Sidebar, bpy.types.Panel):
             core_box.labels(layout, str(error), "ERROR", width)
 
 
-def _draw_population(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
+def _settings_column(layout: bpy.types.UILayout) -> bpy.types.UILayout:
     column = layout.column()
     column.use_property_split = True
     column.use_property_decorate = False
+    return column
+
+
+def _draw_population(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
+    column = _settings_column(layout)
     column.prop(settings, "source")
     if settings.source == "CTS":
         column.prop(settings, "cts")

@@ -18,6 +18,7 @@ from mathutils import Matrix
 from ..importers import encode, meshes
 from ..jobs import runs
 from ..vendor.nerf_core.contract.errors import NerfError
+from ..vendor.nerf_core.contract.xray_words import PHANTOM
 from . import ct_materials
 from .materials import metres_per_unit
 
@@ -168,7 +169,7 @@ def show_slices(scene_uid: int, uid: int, cuts: Sequence[Mapping[str, Any]], pre
 def _box(scene: bpy.types.Scene, result: Mapping[str, Any], centered: bool, name: str) -> bpy.types.Object:
     """The object that stands for the CT: edges alone, so that nothing of it is rendered."""
     name = name or str(result["name"])
-    if name.startswith("phantom:"):
+    if name.startswith(PHANTOM):
         name = name.replace(":", " ").capitalize()
     name = re.sub(r"\.(nii|nii\.gz|hdr|img)$", "", name, flags=re.IGNORECASE).strip()[:40] or "CT"
     mesh = bpy.data.meshes.new(f"{name} Box")
@@ -177,7 +178,7 @@ def _box(scene: bpy.types.Scene, result: Mapping[str, Any], centered: bool, name
     box = bpy.data.objects.new(name, mesh)
     box.nerf_xray.kind = "CT"
     source = str(result["source"])
-    box.nerf_xray.source = source if source.startswith("phantom:") else runs.stored_path(source)
+    box.nerf_xray.source = source if source.startswith(PHANTOM) else runs.stored_path(source)
     matrix = Matrix.Scale(1.0 / metres_per_unit(scene), 4)
     if centered:
         matrix = matrix @ Matrix.Translation([-float(value) for value in corners.mean(axis=0)])

@@ -14,13 +14,13 @@ from mathutils import Matrix
 from ..capture.bounds import MESHABLE
 from ..jobs import runs
 from ..vendor.nerf_core.contract.errors import NerfError
+from ..vendor.nerf_core.contract.xray_words import PHANTOM
 from . import materials
 from .materials import Attenuation
 
 MOST_PLACES = 5_000  # meshes and instances in all
 STEP_SECONDS = 0.03
 LARGE = 50_000  # faces: a mesh that is read in a step of its own
-PHANTOM = "phantom:"
 CHANGED = "The scene changed while its meshes were read: nothing was made. Start again, and wait until they are read."
 
 

@@ -28,8 +28,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from ..contract.errors import NerfError
     from ..contract.files import make_folder
     from ..contract.xray import NOT_FOR_DIAGNOSIS
+    from ..contract.xray_words import PHANTOM
     from ..ct import open_source, write_nifti
-    from ..ct.phantoms import DEFAULT_VOXELS, PREFIX
+    from ..ct.phantoms import DEFAULT_VOXELS
     from ..export.ownership import check_writable
 
     if arguments.grid is not None and not 2 <= arguments.grid <= 2048:
@@ -38,7 +39,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if out is not None and not out.name.lower().endswith((".nii", ".nii.gz")):
         raise NerfError(f"A CT is written as NIfTI: '{out.name}' must end in .nii or .nii.gz.")
     volume = open_source(arguments.source, arguments.grid or DEFAULT_VOXELS, arguments.series)
-    if arguments.grid is not None and not str(arguments.source).startswith(PREFIX):
+    if arguments.grid is not None and not str(arguments.source).startswith(PHANTOM):
         volume = volume.resampled(shape=arguments.grid)
     low, high = float(volume.values.min()), float(volume.values.max())
     sides = volume.spacing * volume.shape

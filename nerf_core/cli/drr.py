@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..contract.errors import NerfError
-from ..contract.xray_words import DEFAULT_VIEWS, NOT_FOR_DIAGNOSIS, RIGS, SCALINGS
+from ..contract.xray_words import DEFAULT_VIEWS, NOT_FOR_DIAGNOSIS, PHANTOM, RIGS, SCALINGS
 from .common import add_device, add_json, progress_bar, say, status_line
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def _open(arguments: argparse.Namespace, text: str) -> "tuple[RadiographSource, 
             known = ConeBeam(facts.source_axis, facts.source_detector, facts.detector, (128, 128)).scaled(1e3 * meters)
         return source, meters, _rig(arguments, None, source, meters, known)
     found = open_radiograph_source(text, arguments.grid, model=arguments.projector, series=arguments.series)
-    kind = text.split(":")[1] if text.startswith("phantom:") else None
+    kind = text.split(":")[1] if text.startswith(PHANTOM) else None
     return found, 1.0, _rig(arguments, kind, found, 1.0, None)
 
 

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+PHANTOM = "phantom:"
+"""What names of phantoms begin with where a CT may stand: PHANTOM + KIND:SEED."""
 NOT_FOR_DIAGNOSIS = "Not for diagnosis: what is shown is computed, not measured, and may be wrong."
 
 RIGS = ("chest", "knee", "volume")

@@ -12,11 +12,11 @@ import numpy as np
 from ..contract.errors import NerfError
 from ..contract.json_data import shown
 from ..contract.xray import mu_to_hu
+from ..contract.xray_words import PHANTOM
 from .phantom_parts import Parts, turned
 from .volume import Volume
 
 KINDS = ("ellipsoids", "shepp-logan", "chest", "knee")
-PREFIX = "phantom:"
 DEFAULT_VOXELS = 128
 MAX_SEED = 2**31
 VACUUM_HU = np.float32(-1002.0)  # outside there is nothing, not even air: its attenuation is 0 exactly
@@ -132,7 +132,7 @@ def ellipsoid_phantom(kind: str, seed: int = 0) -> Phantom:
     else:
         parts, bounds, painted = _ellipsoids(rng), (100.0, 100.0, 100.0), False
     half = np.array(bounds)
-    return Phantom(*parts.arrays(), np.stack([-half, half]), f"{PREFIX}{kind}:{int(seed)}", painted)
+    return Phantom(*parts.arrays(), np.stack([-half, half]), f"{PHANTOM}{kind}:{int(seed)}", painted)
 
 
 def parse_phantom(text: str) -> Phantom | None:
@@ -143,11 +143,11 @@ def parse_phantom(text: str) -> Phantom | None:
     NerfError
         When it begins like one and names none.
     """
-    if not text.startswith(PREFIX):
+    if not text.startswith(PHANTOM):
         return None
-    kind, _, seed = text[len(PREFIX) :].partition(":")
+    kind, _, seed = text[len(PHANTOM) :].partition(":")
     if seed and not (seed.isascii() and seed.isdigit() and len(seed) < 11):
-        raise NerfError(f"'{shown(text)}' is no phantom: write {PREFIX}KIND:SEED, such as {PREFIX}chest:3.")
+        raise NerfError(f"'{shown(text)}' is no phantom: write {PHANTOM}KIND:SEED, such as {PHANTOM}chest:3.")
     return ellipsoid_phantom(kind, int(seed or 0))
 
 

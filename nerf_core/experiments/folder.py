@@ -22,6 +22,7 @@ from typing import Any
 from ..contract.errors import NerfError
 from ..contract.files import make_folder, write_bytes, write_json
 from ..contract.json_data import parse_json
+from ..contract.xray_words import PHANTOM
 
 FORMAT, VERSION = "nerf_toolkit.experiment", 1
 NOT_STRANGERS = (".DS_Store", "Thumbs.db", "desktop.ini")
@@ -102,7 +103,7 @@ class ExperimentFolder:
         NerfError
             When it holds somebody's files, which are not touched, or results on another data set.
         """
-        told = str(data) if str(data).startswith("phantom:") else os.path.abspath(data)
+        told = str(data) if str(data).startswith(PHANTOM) else os.path.abspath(data)
         known: dict[str, Any] = {}
         if self.facts.exists():
             known = self.read()

@@ -10,8 +10,9 @@ import numpy as np
 from ..contract.errors import Cancelled, DataError
 from ..contract.files import make_folder
 from ..contract.xray import preset
+from ..contract.xray_words import PHANTOM
 from .grid import slug
-from .xray_plan import GIVEN, PHANTOM, Scan
+from .xray_plan import GIVEN, Scan
 
 HELD_OUT_START = 2.0  # degrees
 WINDOW_VIEWS = 8  # all around: what is white in every scan's pictures, however many views it has

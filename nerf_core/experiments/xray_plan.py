@@ -9,11 +9,11 @@ from typing import Any
 from ..contract.errors import NerfError
 from ..contract.json_data import shown
 from ..contract.xray import PRESETS
+from ..contract.xray_words import PHANTOM
 from .grid import Overrides, slug
 from .plan_file import CellKind, PlanFile, common_parts, take_budget, take_seed
 from .toml_table import Table
 
-PHANTOM = "phantom:"
 GIVEN = ""  # the experiment's own data
 MOST_VIEWS = 720
 # What each system takes besides what all take: 'budget' (seconds or steps), 'population' (other patients).

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..contract.xray import NOT_FOR_DIAGNOSIS
+from ..contract.xray_words import PHANTOM
 from .folder import ExperimentFolder
-from .xray_data import PHANTOM, scan_folder, short_name, source_of
+from .xray_data import scan_folder, short_name, source_of
 from .xray_plan import XrayCell, XrayPlan
 
 WEBP_QUALITY = 90

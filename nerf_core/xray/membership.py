@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..contract.errors import DataError
+from ..contract.xray_words import PHANTOM
 from ..ct import Volume, read_ct
 from ..ct.phantoms import parse_phantom
 
@@ -91,7 +92,7 @@ def of_radiographs(data: str | Path, facts: Mapping[str, Any]) -> tuple[list[str
     found, name = patients_of(folder), source_name(folder)
     if found:
         return found, name
-    if name is not None and name.startswith("phantom:"):
+    if name is not None and name.startswith(PHANTOM):
         return [name], name
     if not facts.get("real") or is_told_by_names(facts):
         return [], name
@@ -110,7 +111,7 @@ def population_words(data: str | Path, facts: Mapping[str, Any]) -> str | None:
     if role is None:
         return None
     who = "The patient of these radiographs" if name is None else f"The patient of these radiographs ('{name}')"
-    phantom = any(identity.startswith("phantom:") for identity in identities)
+    phantom = any(identity.startswith(PHANTOM) for identity in identities)
     surely = "" if phantom or not is_told_by_names(facts) else ", going by the file's name"
     return (
         f"{who} is in the prior's own population{surely} ({ROLES[role]}): the result does not say how well other "

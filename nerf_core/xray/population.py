@@ -13,6 +13,7 @@ import numpy as np
 
 from ..contract.errors import Cancelled, DataError, NerfError
 from ..contract.json_data import shown
+from ..contract.xray_words import PHANTOM
 from .grid import Grid
 
 PER_METRE = 100.0  # from 1 / cm
@@ -71,11 +72,9 @@ def list_members(sources: Sequence[str], augment: int = 0) -> list[Member]:
     DataError
         When a source names nothing.
     """
-    from ..ct.phantoms import PREFIX
-
     members: list[Member] = []
     for source in sources:
-        if source.startswith(PREFIX):
+        if source.startswith(PHANTOM):
             members += [Member(name, "synthetic") for name in _phantoms(source)]
             continue
         for path in _ct_paths(Path(source)):

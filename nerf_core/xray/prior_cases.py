@@ -8,6 +8,7 @@ import numpy as np
 from ..contract.camera import Camera
 from ..contract.errors import Cancelled
 from ..contract.xray import PRESETS, ConeBeam, preset
+from ..contract.xray_words import PHANTOM
 from .grid import Grid
 from .population import PER_METRE, Member, member_volume
 
@@ -53,7 +54,7 @@ def rig_of(name: str, rig: str | None, longest: float) -> ConeBeam:
         The volume's longest side, millimetres.
     """
     if rig is None:
-        kind = name.split(":")[1] if name.startswith("phantom:") else "chest"
+        kind = name.split(":")[1] if name.startswith(PHANTOM) else "chest"
         rig = kind if kind in PRESETS else "volume"
     return preset(rig, longest)
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from ..contract.camera import Camera
 from ..contract.errors import Cancelled, NerfError
+from ..contract.xray_words import PHANTOM
 from ..ct import Volume, read_ct
-from ..ct.phantoms import DEFAULT_VOXELS, PREFIX, Phantom, parse_phantom
+from ..ct.phantoms import DEFAULT_VOXELS, Phantom, parse_phantom
 from .projector import Model, project_between, project_camera
 
 if TYPE_CHECKING:
@@ -295,7 +296,7 @@ def open_radiograph_source(
     """
     if grid is not None and not 8 <= grid <= 1024:
         raise NerfError(f"A grid has 8 to 1024 voxels a side, not {grid}.")
-    if str(text).startswith(PREFIX):
+    if str(text).startswith(PHANTOM):
         phantom = parse_phantom(str(text))
         assert phantom is not None
         return PhantomSource(phantom, grid, matrix, meters_per_unit)
